@@ -1,0 +1,51 @@
+# make demo     searches, trains, evaluates and pushes a model on the embedded digits (first run: sets everything up)
+# make test     the tests
+# make venv     only the environment, .venv
+# Nothing else is needed by hand but python3 with pip, make and a C++ compiler.
+
+ROOT ?= runs/digits
+CONFIG ?= pipeline/configs/digits.py
+PYTHON := .venv/bin/python
+# uv, from the PATH or else brought by the python3 that is there into .uv/.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# uv finds Python 3.10 or fetches it, but it does not look behind the shims of a pyenv that has 3.10 not activated.
+PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)),3.10)
+
+.PHONY: demo test lint venv requirements clean
+
+demo: .venv/installed
+	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) $(ARGS)
+
+test: .venv/installed
+	$(PYTHON) -m pytest $(ARGS)
+
+lint: .venv/installed
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+venv: .venv/installed
+
+# Several of TFX's dependencies come as source, so look for the compiler before anything is downloaded.
+.venv/installed: requirements.txt
+	@command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || { \
+	  echo "make venv: no C++ compiler found (TFX's pyfarmhash comes as source)." \
+	       "Install one first: 'apt-get install build-essential' or 'dnf install gcc-c++'." >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON310) .venv
+	$(UV) pip install --quiet --python .venv --require-hashes -r requirements.txt
+	@touch $@
+
+# Only reached when there is no uv on the PATH.
+.uv/bin/uv:
+	@python3 -m pip --version >/dev/null 2>&1 || { \
+	  echo "make venv: needs either uv or python3 with pip ('apt-get install python3-pip')." >&2; exit 1; }
+	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+# The full set of pins: the newest releases up to a date, so that it can be made again; the two Keras
+# packages are pinned by hand to later ones.
+requirements: $(UV)
+	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.10 --quiet \
+	  --generate-hashes --no-header --no-emit-index-url --exclude-newer 2025-02-01 \
+	  --exclude-newer-package keras=2026-11-20 --exclude-newer-package keras-tuner=2026-11-20
+
+clean:
+	rm -rf .venv .uv runs
