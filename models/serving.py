@@ -1,0 +1,223 @@
+"""Exports a trained classifier as a SavedModel for TF Serving, the Evaluator and BulkInferrer.
+
+Preprocessing is inside the model, so that a client sends pictures and gets names. The signatures:
+
+| signature | input | shape and dtype |
+|---|---|---|
+| `serving_default` | `images` | (batch, height, width, channels), float32, values 0 to 255 |
+| `serve_uint8` | `images` | the same as uint8: a quarter of the bytes on the wire |
+| `serve_bytes` | `image_bytes` | (batch,) strings: PNG, JPEG, BMP or GIF files of any size |
+| `serve_examples` | `examples` | (batch,) serialized tf.Examples with the image file as feature `image` |
+
+All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) string, the best first,
+`top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
+
+A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
+output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are -1,
+its names empty and its probabilities 0. `serve_examples` raises InvalidArgumentError instead: it reads
+what the pipeline itself wrote, and an evaluation must not count a broken file as a wrong answer.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+from models import preprocessing
+
+CLASS_NAMES_FILE = "class_names.txt"
+WARMUP_FILE = "tf_serving_warmup_requests"
+DECODE_ERROR = "not an image that can be decoded (PNG, JPEG, BMP or GIF)"
+
+
+def export(
+    model: keras.Model,
+    export_dir: str,
+    *,
+    image_shape: Sequence[int],
+    class_names: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    top_k: int = 5,
+) -> None:
+    """Writes `model` to `export_dir` as a SavedModel with the signatures named above.
+
+    The class names are also written as `assets/class_names.txt`, one a line, and one request a
+    signature as `assets.extra/tf_serving_warmup_requests`, which TF Serving replays before it calls
+    the model ready.
+
+    Args:
+        model: A built classifier; takes normalised float32 images (batch, *image_shape) and returns
+            logits (batch, classes).
+        export_dir: The directory to write; any path that tf.io.gfile takes.
+        image_shape: Height, width and channels (1 or 3) the model was trained on.
+        class_names: The classes' names in the order of the logits.
+        mean: The mean of each channel in the training images, on the scale 0 to 1.
+        std: The standard deviation of each channel, on the same scale.
+        top_k: How many classes the best-first outputs hold; all of them where there are fewer.
+
+    Raises:
+        ValueError: The names, the shape or the normalisation do not fit each other or the model.
+    """
+    image_shape = tuple(int(size) for size in image_shape)
+    class_names = [str(name) for name in class_names]
+    _check(model, image_shape, class_names, mean, std, top_k)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        names_file = os.path.join(scratch, CLASS_NAMES_FILE)
+        with open(names_file, "w", encoding="utf-8") as stream:
+            stream.write("".join(f"{name}\n" for name in class_names))
+        # The names in the answers are read from the asset: there is no second copy to disagree.
+        names = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                names_file,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+            ),
+            default_value="",
+        )
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.track(names)
+        signatures = _signatures(
+            model, names, image_shape, mean, std, top_k=min(top_k, len(class_names))
+        )
+        for name, (function, spec) in signatures.items():
+            archive.add_endpoint(name, function, input_signature=[spec])
+        archive.write_out(export_dir, verbose=False)
+    _write_warmup_requests(export_dir, image_shape)
+
+
+def _check(model, image_shape, class_names, mean, std, top_k):
+    if len(image_shape) != 3 or min(image_shape) < 1 or image_shape[2] not in (1, 3):
+        raise ValueError(
+            f"image_shape is (height, width, channels) with 1 or 3 channels, not {image_shape}."
+        )
+    if len(mean) != image_shape[2] or len(std) != image_shape[2]:
+        raise ValueError(
+            f"mean and std need one number for each of {image_shape[2]} channels; "
+            f"found mean={list(mean)}, std={list(std)}."
+        )
+    outputs = model.compute_output_shape((1, *image_shape))[-1]
+    if outputs != len(class_names):
+        raise ValueError(
+            f"The model has {outputs} outputs, but there are {len(class_names)} class_names."
+        )
+    unfit = [name for name in class_names if not name or "\n" in name or "\r" in name]
+    if unfit or len(set(class_names)) != len(class_names):
+        raise ValueError(
+            "class_names must be distinct, non-empty and without line breaks; "
+            f"found {unfit or 'duplicates'}."
+        )
+    if top_k < 1:
+        raise ValueError(f"top_k must be 1 or more, not {top_k}.")
+
+
+def _signatures(model, names, image_shape, mean, std, top_k):
+    """Returns the signatures' functions and input specs by name."""
+
+    # One function, traced once, which every signature calls: four copies of a deep network would
+    # make the SavedModel, and the time to load it, four times as big.
+    @tf.function(input_signature=[tf.TensorSpec((None, *image_shape), tf.float32)], autograph=False)
+    def probabilities(images):
+        # Half-precision networks return half-precision logits.
+        return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
+
+    def answer(images):
+        scores = probabilities(preprocessing.normalise(images, mean, std))
+        best = tf.math.top_k(scores, k=top_k)
+        ids = tf.cast(best.indices, tf.int64)
+        return {
+            "class_ids": ids,
+            "class_names": names.lookup(ids),
+            "top_k_probabilities": best.values,
+            "probabilities": scores,
+        }
+
+    def decode(encoded):
+        return preprocessing.decode_image(encoded, image_shape)
+
+    def serve_bytes(image_bytes):
+        images, valid = _decode_each(image_bytes, decode, image_shape)
+        answers = answer(images)
+        blank = {"class_ids": tf.constant(-1, tf.int64), "class_names": tf.constant("")}
+        for name, value in answers.items():
+            answers[name] = tf.where(valid[:, None], value, blank.get(name, tf.constant(0.0)))
+        answers["errors"] = tf.where(valid, "", DECODE_ERROR)
+        return answers
+
+    def serve_examples(examples):
+        features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature((), tf.string)})
+        images = tf.map_fn(
+            decode, features["image"], fn_output_signature=tf.TensorSpec(image_shape, tf.uint8)
+        )
+        return answer(images)
+
+    return {
+        "serving_default": (answer, tf.TensorSpec((None, *image_shape), tf.float32, "images")),
+        "serve_uint8": (answer, tf.TensorSpec((None, *image_shape), tf.uint8, "images")),
+        "serve_bytes": (serve_bytes, tf.TensorSpec((None,), tf.string, "image_bytes")),
+        "serve_examples": (serve_examples, tf.TensorSpec((None,), tf.string, "examples")),
+    }
+
+
+def _decode_each(encoded, decode, image_shape):
+    """Decodes each file on its own.
+
+    Args:
+        encoded: (batch,) strings.
+        decode: A function from a scalar string to a uint8 image.
+        image_shape: The shape of that image.
+
+    Returns:
+        The uint8 images (batch, *image_shape), zeros where a file is broken, and the bools (batch,)
+        that say which are not. A graph cannot catch the error of an operation; a tf.data pipeline
+        can leave out the elements that fail, and it decodes in parallel.
+    """
+    count = tf.shape(encoded, out_type=tf.int64)[0]
+    decoded = (
+        tf.data.Dataset.from_tensor_slices(encoded)
+        .enumerate()
+        .map(lambda index, item: (index, decode(item)), num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+    )
+    # The one element of the batch is missing where every file is broken, or none was sent: so one
+    # more image goes in, past the end of the batch, and is cut off again.
+    sentinel = tf.data.Dataset.from_tensors((count, tf.zeros(image_shape, tf.uint8)))
+    indices, images = decoded.concatenate(sentinel).batch(count + 1).get_single_element()
+    shape = tf.concat([[count + 1], tf.constant(image_shape, tf.int64)], axis=0)
+    images = tf.scatter_nd(indices[:, None], images, shape)[:-1]
+    valid = tf.scatter_nd(indices[:, None], tf.ones_like(indices), [count + 1])[:-1] > 0
+    return tf.ensure_shape(images, (None, *image_shape)), valid
+
+
+def _write_warmup_requests(export_dir, image_shape):
+    """Writes one request for each signature to where TF Serving looks for them."""
+    image = np.full((1, *image_shape), 127, np.uint8)
+    encoded = tf.io.encode_png(image[0]).numpy()
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    example = tf.train.Example(features=tf.train.Features(feature={"image": feature}))
+    requests = {
+        "serving_default": ("images", image.astype(np.float32)),
+        "serve_uint8": ("images", image),
+        "serve_bytes": ("image_bytes", np.array([encoded], object)),
+        "serve_examples": ("examples", np.array([example.SerializeToString()], object)),
+    }
+    directory = os.path.join(export_dir, "assets.extra")
+    tf.io.gfile.makedirs(directory)
+    with tf.io.TFRecordWriter(os.path.join(directory, WARMUP_FILE)) as writer:
+        for signature, (name, value) in requests.items():
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(signature_name=signature),
+                inputs={name: tf.make_tensor_proto(value)},
+            )
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
