@@ -1,0 +1,98 @@
+"""Every setting of the pipeline with its default and, where the paper gives a figure, its source.
+
+The other configs of this folder start from this one and change what differs. Paper: "Multinomial
+Distribution Learning for Effective Neural Architecture Search", arXiv 1905.07529; "later code" is
+what its authors published afterwards.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the settings shared by all configs, with the paper's figures where it gives any."""
+    config = ml_collections.ConfigDict()
+    config.name = "mdenas"  # pipeline name; part of the lineage in ML Metadata
+    config.seed = 0  # of everything random: split, weights, data order, augmentation, sampling
+    config.deterministic = True  # TensorFlow's op determinism: same config, same bits
+    # "" searches; a preset's name (models/presets.py) or a genotype's JSON file skips the search.
+    config.architecture = ""
+    config.tuned_kernels = True  # False: plain Keras operations everywhere (models/kernels.py)
+
+    config.data = data = ml_collections.ConfigDict()
+    data.name = "digits"  # a TFDS data set; "digits" comes with this project
+    data.version = ""  # "" takes the newest
+    data.data_dir = ""  # TFDS's directory; "" is TFDS's default
+    data.download = False  # whether TFDS may download the data set
+    data.image_folder = ""  # DIR with train/<class>/*.png|jpg and test/<class>/*; replaces data.name
+    data.val_fraction = 0.5  # of the training split, to judge sampled networks (later code: half)
+    data.image_size = 0  # images are resized to this many pixels square; 0: all have one size already
+    data.cache_mb = 2048  # decoded images are kept in memory up to this size, else decoded every epoch
+    data.max_corrupt_share = 0.0  # share of undecodable images that is skipped instead of refused
+
+    config.space = space = ml_collections.ConfigDict()
+    space.name = "cell"  # a module of models/search_spaces, or a dotted path to one of your own
+    # Operations an edge chooses from; () takes the space's own (cell: the paper's eight).
+    space.operations = ()
+
+    config.search = search = ml_collections.ConfigDict()
+    search.epochs = 100  # paper; one sampled architecture is trained per epoch
+    search.batch_size = 512  # paper
+    search.cells = 6  # paper (later code: 8)
+    search.channels = 16  # paper
+    search.learning_rate = 0.025  # paper; annealed by a cosine
+    search.min_learning_rate = 0.0  # paper (later code: 0.001)
+    search.momentum = 0.9  # paper
+    search.weight_decay = 3e-4  # paper
+    search.gradient_clip = 5.0  # global norm; later code
+    search.pad = 4  # random crop after padding by so many pixels
+    search.flip = True  # random horizontal flip
+    search.cutout = 0  # side of the square erased at random; 0: none
+    search.mixed_precision = ""  # "" | "bfloat16" | "float16"; of use on a GPU
+    search.xla = False  # compiles the steps; on a GPU only
+    search.traced_architectures = 8  # compiled steps kept for architectures seen before
+    search.checkpoint_every = 1  # epochs
+    search.max_invalid = 5  # trials in a row with a loss that is not finite before the search stops
+
+    config.oracle = oracle = ml_collections.ConfigDict()
+    oracle.rule = "paper"  # see docs/oracle.md
+    oracle.warmup_rounds = 0  # rounds that sample every operation equally often, first
+    # Options of the rule; the paper's are alpha (0.01, paper), projection ("clip") and accuracy ("latest").
+    oracle.options = ml_collections.ConfigDict()
+
+    config.derive = derive = ml_collections.ConfigDict()
+    derive.source = "argmax"  # argmax (paper) | best (best evaluated) | verify (re-evaluate both)
+    derive.samples = 4  # verify: so many samples of the final distribution stand for election too
+
+    config.train = train = ml_collections.ConfigDict()
+    train.network = "cifar"  # cifar | imagenet | mobile: stem, auxiliary head, batch norm's epsilon
+    train.epochs = 600  # released run script
+    train.batch_size = 96  # released run script
+    train.cells = 20  # released run script
+    train.channels = 36  # released run script
+    train.optimizer_momentum = 0.9  # released run script
+    train.learning_rate = 0.025  # released run script
+    train.schedule = "cosine"  # cosine to 0 (CIFAR-10) | exponential (ImageNet)
+    train.decay_rate = 0.97  # exponential: learning rate's factor per epoch
+    train.warmup_epochs = 0  # linear warm-up of the learning rate
+    train.weight_decay = 3e-4  # released run script
+    train.decay_batch_norm = False  # True decays batch norm's scale and offset too, as DARTS does
+    train.gradient_clip = 5.0  # global norm; released run script; 0: none
+    train.label_smoothing = 0.0  # ImageNet: 0.1
+    train.pad = 4
+    train.flip = True
+    train.cutout = 16  # released run script
+    train.drop_path = 0.3  # probability at the last epoch, raised linearly from 0; released run script
+    train.auxiliary_weight = 0.4  # weight of the auxiliary head's loss; released run script; 0: no head
+    train.dropout = 0.2  # before the classifier; released run script
+    train.ema = 0.0  # momentum of the weights' moving average; 0: off
+    train.mixed_precision = ""  # "" | "bfloat16" | "float16"; of use on a GPU
+    train.xla = False  # compiles the steps; on a GPU only
+    train.checkpoint_seconds = 60.0  # at least so long between checkpoints, within an epoch too
+
+    config.evaluate = evaluate = ml_collections.ConfigDict()
+    evaluate.accuracy_threshold = 0.0  # test accuracy below which the model is not blessed
+    evaluate.max_accuracy_drop = 0.0  # how far below the latest blessed model it may be
+
+    config.serving = serving = ml_collections.ConfigDict()
+    serving.top_k = 5  # classes in a served answer
+    return config
