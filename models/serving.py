@@ -7,15 +7,16 @@ Preprocessing is inside the model, so that a client sends pictures and gets name
 | `serving_default` | `images` | (batch, height, width, channels), float32, values 0 to 255 |
 | `serve_uint8` | `images` | the same as uint8: a quarter of the bytes on the wire |
 | `serve_bytes` | `image_bytes` | (batch,) strings: PNG, JPEG, BMP or GIF files of any size |
-| `serve_examples` | `examples` | (batch,) serialized tf.Examples with the image file as feature `image` |
+| `serve_examples` | `examples` | (batch,) serialized tf.Examples, the image file as feature `image` |
 
-All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) string, the best first,
+All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) string, best first,
 `top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
 
 A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
-output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are -1,
-its names empty and its probabilities 0. `serve_examples` raises InvalidArgumentError instead: it reads
-what the pipeline itself wrote, and an evaluation must not count a broken file as a wrong answer.
+output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are
+-1, its names empty and its probabilities 0. `serve_examples` raises InvalidArgumentError instead:
+it reads what the pipeline itself wrote, and an evaluation must not count a broken file as a wrong
+answer.
 """
 
 import os
@@ -65,7 +66,9 @@ def export(
     """
     image_shape = tuple(int(size) for size in image_shape)
     class_names = [str(name) for name in class_names]
-    _check(model, image_shape, class_names, mean, std, top_k)
+    _check(image_shape, class_names, mean, std, top_k)
+
+    probabilities = _probabilities(model, image_shape, len(class_names))
 
     with tempfile.TemporaryDirectory() as scratch:
         names_file = os.path.join(scratch, CLASS_NAMES_FILE)
@@ -85,49 +88,51 @@ def export(
         archive = keras.export.ExportArchive()
         archive.track(model)
         archive.track(names)
-        signatures = _signatures(
-            model, names, image_shape, mean, std, top_k=min(top_k, len(class_names))
-        )
+        top_k = min(top_k, len(class_names))
+        signatures = _signatures(probabilities, names, image_shape, mean, std, top_k)
         for name, (function, spec) in signatures.items():
             archive.add_endpoint(name, function, input_signature=[spec])
         archive.write_out(export_dir, verbose=False)
     _write_warmup_requests(export_dir, image_shape)
 
 
-def _check(model, image_shape, class_names, mean, std, top_k):
+def _check(image_shape, class_names, mean, std, top_k):
     if len(image_shape) != 3 or min(image_shape) < 1 or image_shape[2] not in (1, 3):
-        raise ValueError(
-            f"image_shape is (height, width, channels) with 1 or 3 channels, not {image_shape}."
-        )
+        raise ValueError(f"image_shape is (height, width, channels) with 1 or 3 channels, not {image_shape}.")
     if len(mean) != image_shape[2] or len(std) != image_shape[2]:
         raise ValueError(
             f"mean and std need one number for each of {image_shape[2]} channels; "
             f"found mean={list(mean)}, std={list(std)}."
         )
-    outputs = model.compute_output_shape((1, *image_shape))[-1]
-    if outputs != len(class_names):
-        raise ValueError(
-            f"The model has {outputs} outputs, but there are {len(class_names)} class_names."
-        )
     unfit = [name for name in class_names if not name or "\n" in name or "\r" in name]
     if unfit or len(set(class_names)) != len(class_names):
         raise ValueError(
-            "class_names must be distinct, non-empty and without line breaks; "
-            f"found {unfit or 'duplicates'}."
+            f"class_names must be distinct, non-empty and without line breaks; found {unfit or 'duplicates'}."
         )
     if top_k < 1:
         raise ValueError(f"top_k must be 1 or more, not {top_k}.")
 
 
-def _signatures(model, names, image_shape, mean, std, top_k):
-    """Returns the signatures' functions and input specs by name."""
+def _probabilities(model, image_shape, classes):
+    """Returns the model's class probabilities as a function of normalised images.
 
-    # One function, traced once, which every signature calls: four copies of a deep network would
-    # make the SavedModel, and the time to load it, four times as big.
+    It is traced once, and every signature calls it: four copies of a deep network would make the
+    SavedModel, and the time to load it, four times as big.
+    """
+
     @tf.function(input_signature=[tf.TensorSpec((None, *image_shape), tf.float32)], autograph=False)
     def probabilities(images):
         # Half-precision networks return half-precision logits.
         return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
+
+    outputs = probabilities.get_concrete_function().structured_outputs.shape[-1]
+    if outputs != classes:
+        raise ValueError(f"The model has {outputs} outputs, but there are {classes} class_names.")
+    return probabilities
+
+
+def _signatures(probabilities, names, image_shape, mean, std, top_k):
+    """Returns the signatures' functions and input specs by name."""
 
     def answer(images):
         scores = probabilities(preprocessing.normalise(images, mean, std))
@@ -154,9 +159,7 @@ def _signatures(model, names, image_shape, mean, std, top_k):
 
     def serve_examples(examples):
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature((), tf.string)})
-        images = tf.map_fn(
-            decode, features["image"], fn_output_signature=tf.TensorSpec(image_shape, tf.uint8)
-        )
+        images = tf.map_fn(decode, features["image"], fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
         return answer(images)
 
     return {
@@ -217,7 +220,5 @@ def _write_warmup_requests(export_dir, image_shape):
                 model_spec=model_pb2.ModelSpec(signature_name=signature),
                 inputs={name: tf.make_tensor_proto(value)},
             )
-            log = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=request)
-            )
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
