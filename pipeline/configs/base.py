@@ -6,6 +6,9 @@ what its authors published afterwards.
 """
 
 import ml_collections
+from ml_collections import config_dict
+
+from models import update_rules
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -55,9 +58,11 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.oracle = oracle = ml_collections.ConfigDict()
     oracle.rule = "paper"  # see docs/oracle.md
-    oracle.warmup_rounds = 0  # rounds that sample every operation equally often, first
-    # Options of the rule; the paper's are alpha (0.01, paper), projection ("clip") and accuracy ("latest").
-    oracle.options = ml_collections.ConfigDict()
+    # Rounds that sample every operation equally often, first; None: as many as the rule asks for (paper: 0).
+    oracle.warmup_rounds = config_dict.placeholder(int)
+    # Each rule's options under its name; the paper's: alpha 0.01 (paper), projection and accuracy (docs/oracle.md).
+    for name, rule in update_rules.RULES.items():
+        oracle[name] = config_dict.ConfigDict(rule().options())
 
     config.derive = derive = ml_collections.ConfigDict()
     derive.source = "argmax"  # argmax (paper) | best (best evaluated) | verify (re-evaluate both)
@@ -69,7 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.batch_size = 96  # released run script
     train.cells = 20  # released run script
     train.channels = 36  # released run script
-    train.optimizer_momentum = 0.9  # released run script
+    train.momentum = 0.9  # released run script
     train.learning_rate = 0.025  # released run script
     train.schedule = "cosine"  # cosine to 0 (CIFAR-10) | exponential (ImageNet)
     train.decay_rate = 0.97  # exponential: learning rate's factor per epoch

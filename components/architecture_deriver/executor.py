@@ -1,0 +1,67 @@
+"""The ArchitectureDeriver component: what it does."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact, artifact_utils
+
+from components.genotype_io import write_genotype
+from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
+from models import derivation, input, runtime, search_spaces, tuner
+
+
+class Executor(base_executor.BaseExecutor):
+    """Derives the architecture and writes it."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Called by TFX; see the component for inputs, outputs and parameters."""
+        derive = json.loads(exec_properties["derive"])
+        space = search_spaces.create(json.loads(exec_properties["space"]))
+        uri = artifact_utils.get_single_uri(input_dict["distribution"])
+        with tf.io.gfile.GFile(os.path.join(uri, DISTRIBUTION_FILE)) as file:
+            distribution = json.load(file)
+        elected, candidates = derivation.derive(
+            space,
+            distribution,
+            derive["source"],
+            samples=derive["samples"],
+            seed=exec_properties["seed"],
+            evaluate=_evaluation(space, input_dict, exec_properties) if derive["source"] == "verify" else None,
+        )
+        write_genotype(
+            output_dict,
+            elected.genotype,
+            f"search, {elected.origin}",
+            source=derive["source"],
+            candidates=[
+                {"origin": candidate.origin, "accuracy": candidate.accuracy, "genotype": candidate.genotype.to_dict()}
+                for candidate in candidates
+            ],
+        )
+
+
+def _evaluation(
+    space: search_spaces.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], exec_properties: dict[str, Any]
+) -> Callable[[Mapping[str, str]], float]:
+    """Returns a function from a path to its validation accuracy on the searched supernet."""
+    search, data = (json.loads(exec_properties[name]) for name in ("search", "data"))
+    runtime.set_up(
+        seed=exec_properties["seed"],
+        deterministic=bool(exec_properties["deterministic"]),
+        tuned_kernels=bool(exec_properties["tuned_kernels"]),
+        mixed_precision=search["mixed_precision"],
+    )
+    val = load_split(input_dict["examples"], "val", data)
+    trainer = tuner.path_trainer(space, search, val.image_shape, len(val.class_names))
+    trainer.restore(read_supernet(artifact_utils.get_single_uri(input_dict["supernet"])))
+    batches = input.batches(val, search["batch_size"])
+    return lambda path: trainer.evaluate(path, batches)["accuracy"]

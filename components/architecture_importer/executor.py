@@ -1,0 +1,25 @@
+"""The ArchitectureImporter component: what it does."""
+
+import json
+from typing import Any
+
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact
+
+from components.genotype_io import write_genotype
+from models import genotype
+
+
+class Executor(base_executor.BaseExecutor):
+    """Writes the architecture it is given as artifacts."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Called by TFX; see the component for inputs, outputs and parameters."""
+        del input_dict  # the image report only says that the data may be used
+        architecture = genotype.from_dict(json.loads(exec_properties["architecture"]))
+        write_genotype(output_dict, architecture, exec_properties["origin"])

@@ -1,0 +1,103 @@
+"""The SupernetSearch component: its interface."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components import artifacts
+from components.supernet_search import executor
+
+
+class SupernetSearchSpec(component_spec.ComponentSpec):
+    """Inputs, parameters and outputs of SupernetSearch."""
+
+    PARAMETERS = {
+        "space": component_spec.ExecutionParameter(type=str),
+        "search": component_spec.ExecutionParameter(type=str),
+        "oracle": component_spec.ExecutionParameter(type=str),
+        "data": component_spec.ExecutionParameter(type=str),
+        "epochs": component_spec.ExecutionParameter(type=int),
+        "seed": component_spec.ExecutionParameter(type=int),
+        "deterministic": component_spec.ExecutionParameter(type=int),
+        "tuned_kernels": component_spec.ExecutionParameter(type=int),
+        "checkpoint_dir": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
+    }
+    OUTPUTS = {
+        "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
+        "supernet": component_spec.ChannelParameter(type=artifacts.SupernetWeights),
+        "results": component_spec.ChannelParameter(type=artifacts.TunerResults),
+        "logs": component_spec.ChannelParameter(type=artifacts.SearchLogs),
+    }
+
+
+class SupernetSearch(base_component.BaseComponent):
+    """Trains a supernet and learns, with a KerasTuner oracle, a multinomial distribution over its operations.
+
+    Each search epoch samples one operation per choice, trains that sub-network for one epoch on the shared weights,
+    measures its accuracy on the validation split and updates the distribution (arXiv 1905.07529).
+    """
+
+    SPEC_CLASS = SupernetSearchSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        image_report: channel.BaseChannel,
+        *,
+        space: Mapping[str, Any],
+        search: Mapping[str, Any],
+        oracle: Mapping[str, Any],
+        data: Mapping[str, Any],
+        epochs,
+        seed,
+        deterministic: bool,
+        tuned_kernels: bool,
+        checkpoint_dir: str,
+    ):
+        """Takes the sections of the config of the same names.
+
+        Args:
+            examples: Examples with splits `train` and `val`.
+            image_report: What the ImageValidator found; the search does not start on data it refused.
+            space: `config.space`.
+            search: `config.search`.
+            oracle: `config.oracle`.
+            data: `config.data`.
+            epochs: Search epochs, at least 1; an int or, on Kubeflow, a RuntimeParameter of int.
+            seed: Of weights, data order, augmentation and sampling; an int or a RuntimeParameter of int.
+            deterministic: Whether TensorFlow's op determinism is on.
+            tuned_kernels: Whether the tuned TensorFlow paths are used (models/kernels.py).
+            checkpoint_dir: Where the search keeps its checkpoints; an interrupted search goes on from there.
+
+        Raises:
+            ValueError: `epochs` is less than 1.
+        """
+        if isinstance(epochs, int) and epochs < 1:
+            raise ValueError(f"config.search.epochs is {epochs}; a search needs at least 1.")
+        super().__init__(
+            spec=SupernetSearchSpec(
+                examples=examples,
+                image_report=image_report,
+                space=json.dumps(space, sort_keys=True),
+                search=json.dumps(search, sort_keys=True),
+                oracle=json.dumps(oracle, sort_keys=True),
+                data=json.dumps(data, sort_keys=True),
+                epochs=epochs,
+                seed=seed,
+                deterministic=int(deterministic),
+                tuned_kernels=int(tuned_kernels),
+                checkpoint_dir=checkpoint_dir,
+                distribution=channel.Channel(type=artifacts.Distribution),
+                supernet=channel.Channel(type=artifacts.SupernetWeights),
+                results=channel.Channel(type=artifacts.TunerResults),
+                logs=channel.Channel(type=artifacts.SearchLogs),
+            )
+        )

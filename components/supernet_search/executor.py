@@ -1,0 +1,107 @@
+"""The SupernetSearch component: what it does."""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact, artifact_utils
+
+from models import checkpoint, input, runtime, search_spaces, tuner
+
+DISTRIBUTION_FILE = "distribution.json"
+SUPERNET_FILE = "supernet.npz"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Searches, and writes what was learned."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Called by TFX; see the component for inputs, outputs and parameters.
+
+        Raises:
+            RuntimeError: Too many trials in a row had a loss that is not finite.
+            ValueError: The data or the settings do not fit the search space.
+        """
+        settings = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
+        search, seed, epochs = settings["search"], exec_properties["seed"], exec_properties["epochs"]
+        runtime.set_up(
+            seed=seed,
+            deterministic=bool(exec_properties["deterministic"]),
+            tuned_kernels=bool(exec_properties["tuned_kernels"]),
+            mixed_precision=search["mixed_precision"],
+        )
+        space = search_spaces.create(settings["space"])
+        train, val = (load_split(input_dict["examples"], split, settings["data"]) for split in ("train", "val"))
+        with runtime.strategy().scope():
+            trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
+        oracle = tuner.search_oracle(
+            space, settings["oracle"], epochs=epochs, seed=seed, max_invalid=search["max_invalid"]
+        )
+        results_dir = artifact_utils.get_single_uri(output_dict["results"])
+        supernet_tuner = tuner.SupernetTuner(
+            oracle,
+            trainer,
+            train,
+            val,
+            search,
+            seed=seed,
+            checkpoint_dir=os.path.join(
+                exec_properties["checkpoint_dir"],
+                checkpoint.fingerprint(settings, epochs, seed, train.fingerprint),
+            ),
+            results_dir=results_dir,
+            log_dir=artifact_utils.get_single_uri(output_dict["logs"]),
+        )
+        logging.info("Searching %d choices with %s.", len(space.choices), settings["oracle"]["rule"])
+        try:
+            supernet_tuner.search(verbose=0)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"The search stopped after {search['max_invalid']} failed trials in a row. Lower "
+                "config.search.learning_rate, set config.search.gradient_clip or config.search.mixed_precision=''; what "
+                f"was reached is kept and the search goes on from there. {error}"
+            ) from error
+
+        (distribution,) = output_dict["distribution"]
+        _write(distribution.uri, DISTRIBUTION_FILE, json.dumps(oracle.distribution_document(), indent=1).encode())
+        distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
+        write_supernet(artifact_utils.get_single_uri(output_dict["supernet"]), trainer.state())
+
+
+def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> input.ImageDataset:
+    """Returns a split of the examples, decoded as `config.data` says."""
+    patterns = [os.path.join(uri, "*") for uri in artifact_utils.get_split_uris(examples, split)]
+    return input.load_examples(
+        patterns,
+        image_size=data["image_size"],
+        cache_mb=data["cache_mb"],
+        max_corrupt_share=data["max_corrupt_share"],
+    )
+
+
+def write_supernet(uri: str, arrays: dict[str, np.ndarray]) -> None:
+    """Writes the shared weights and their momentum as a NumPy archive."""
+    tf.io.gfile.makedirs(uri)
+    with tf.io.gfile.GFile(os.path.join(uri, SUPERNET_FILE), "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_supernet(uri: str) -> dict[str, np.ndarray]:
+    """Returns what `write_supernet` wrote."""
+    with tf.io.gfile.GFile(os.path.join(uri, SUPERNET_FILE), "rb") as file:
+        return dict(np.load(file, allow_pickle=False))
+
+
+def _write(uri: str, name: str, content: bytes) -> None:
+    tf.io.gfile.makedirs(uri)
+    with tf.io.gfile.GFile(os.path.join(uri, name), "wb") as file:
+        file.write(content)

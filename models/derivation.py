@@ -1,0 +1,104 @@
+"""From a learned distribution to the architecture to train (section 3.3 of the paper), with its rivals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.genotype import Genotype
+from models.search_spaces import SearchSpace
+
+SOURCES = ("argmax", "best", "verify")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture that stands for election.
+
+    Attributes:
+        origin: "argmax", "best" or "sample <n>".
+        genotype: The derived genotype.
+        accuracy: Validation accuracy on the supernet, 0 to 1; None when it was not re-evaluated.
+    """
+
+    origin: str
+    genotype: Genotype
+    accuracy: float | None = None
+
+
+def derive(
+    space: SearchSpace,
+    distribution: Mapping[str, Any],
+    source: str,
+    *,
+    samples: int,
+    seed: int,
+    evaluate: Callable[[Mapping[str, str]], float] | None = None,
+) -> tuple[Candidate, list[Candidate]]:
+    """Returns the architecture elected and all that stood for election.
+
+    Args:
+        space: The space that was searched.
+        distribution: The document of a search (models/multinomial.py).
+        source: "argmax" takes the most probable operations, as the paper does; "best" the architecture that was
+            evaluated best during the search; "verify" evaluates both and `samples` architectures drawn from the final
+            distribution on the supernet and takes the most accurate (the first of equals).
+        samples: How many draws "verify" adds.
+        seed: Of these draws.
+        evaluate: Validation accuracy of a path on the supernet; called by "verify" alone.
+
+    Raises:
+        ValueError: Unknown source, or the distribution is of another space.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"config.derive.source is {source!r}; allowed are {', '.join(SOURCES)}.")
+    probabilities = _probabilities(space, distribution)
+    paths: dict[str, Mapping[str, str] | None] = {}
+    if source in ("argmax", "verify"):
+        paths["argmax"] = None
+    if source in ("best", "verify"):
+        if distribution["best"] is None:
+            raise ValueError("The search completed no trial, so there is no best evaluated architecture.")
+        paths["best"] = distribution["best"]["architecture"]
+    if source == "verify":
+        rng = np.random.default_rng(seed)
+        for number in range(samples):
+            paths[f"sample {number + 1}"] = {
+                choice.name: choice.operations[rng.choice(len(choice.operations), p=probabilities[choice.name])]
+                for choice in space.choices
+            }
+
+    candidates = []
+    for origin, path in paths.items():
+        genotype = space.derive(probabilities if path is None else _leaning(space, probabilities, path))
+        accuracy = evaluate(space.path(genotype)) if source == "verify" else None
+        candidates.append(Candidate(origin, genotype, accuracy))
+    return max(candidates, key=lambda candidate: candidate.accuracy or 0.0), candidates
+
+
+def _probabilities(space: SearchSpace, distribution: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    learned = {choice["name"]: choice for choice in distribution["choices"]}
+    for choice in space.choices:
+        found = tuple(learned.get(choice.name, {}).get("operations", ()))
+        if found != tuple(choice.operations):
+            raise ValueError(
+                f"The distribution has {list(found)} for choice {choice.name!r}, the {space.name} space has "
+                f"{list(choice.operations)}: it was learned in another space or with other config.space.operations."
+            )
+    return {choice.name: np.asarray(learned[choice.name]["probabilities"]) for choice in space.choices}
+
+
+def _leaning(
+    space: SearchSpace, probabilities: Mapping[str, np.ndarray], path: Mapping[str, str]
+) -> dict[str, Sequence[float]]:
+    """Returns probabilities whose most probable operations are the path's.
+
+    A path has an operation on every edge, a genotype the two likeliest edges of a node: which ones is told by what was
+    learned, so the path's operations keep their probabilities (plus 1, to lead) and all others count for nothing but ties.
+    """
+    leaning = {}
+    for choice in space.choices:
+        chosen = np.array([operation == path[choice.name] for operation in choice.operations])
+        leaning[choice.name] = (probabilities[choice.name] + chosen) / 2
+    return leaning

@@ -1,0 +1,278 @@
+"""The final training: `run_fn` of TFX's stock Trainer.
+
+It builds the derived network, trains it from fresh weights on every split it is given (train + val) by the recipe of the
+config, and exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from models import checkpoint, genotype, input, profiling, runtime, search_spaces, serving
+from models.optimizer import SGD
+from models.progress import Progress
+
+
+def run_fn(fn_args) -> None:
+    """Trains and exports; called by the Trainer's executor.
+
+    Args:
+        fn_args: TFX's FnArgs. `hyperparameters` is {"genotype": ...} as the ArchitectureDeriver writes it;
+            `custom_config` holds the config's sections `train`, `data`, `space` and `serving`, and `seed`,
+            `deterministic`, `tuned_kernels` and `checkpoint_dir`.
+
+    Raises:
+        GenotypeError: The genotype is not valid.
+        ValueError: The data or the settings do not fit the network.
+    """
+    config = ml_collections.ConfigDict(fn_args.custom_config)
+    recipe = config.train
+    runtime.set_up(
+        seed=config.seed,
+        deterministic=config.deterministic,
+        tuned_kernels=config.tuned_kernels,
+        mixed_precision=recipe.mixed_precision,
+    )
+    architecture = genotype.from_dict(fn_args.hyperparameters["genotype"])
+    data = input.load_examples(
+        fn_args.train_files,
+        image_size=config.data.image_size,
+        cache_mb=config.data.cache_mb,
+        max_corrupt_share=config.data.max_corrupt_share,
+    )
+    strategy = runtime.strategy()
+    with strategy.scope():
+        network = build_network(config, architecture, data.image_shape, len(data.class_names))
+        classifier = Classifier(network, recipe.auxiliary_weight)
+        classifier.compile(
+            optimizer=SGD(
+                learning_rate=recipe.learning_rate,
+                momentum=recipe.momentum,
+                weight_decay=recipe.weight_decay,
+                exclude=() if recipe.decay_batch_norm else ("gamma", "beta"),
+                global_clipnorm=recipe.gradient_clip or None,
+                use_ema=recipe.ema > 0,
+                ema_momentum=recipe.ema or 0.99,
+            ),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=runtime.use_xla(recipe.xla),
+        )
+    directory = os.path.join(
+        config.checkpoint_dir,
+        checkpoint.fingerprint(architecture.to_dict(), config.to_dict(), data.fingerprint),
+    )
+    seconds = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
+
+    serving.export(
+        network,
+        fn_args.serving_model_dir,
+        image_shape=data.image_shape,
+        class_names=data.class_names,
+        mean=data.mean,
+        std=data.std,
+        top_k=config.serving.top_k,
+    )
+    profile = profiling.profile(network, data.image_shape)
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
+        json.dump(
+            {
+                "genotype": architecture.to_dict(),
+                "params": profile.params,
+                "macs": profile.macs,
+                "epochs": recipe.epochs,
+                "seconds": seconds,
+            },
+            file,
+            indent=2,
+        )
+
+
+def build_network(
+    config: ml_collections.ConfigDict,
+    architecture: genotype.Genotype,
+    image_shape: tuple[int, int, int],
+    classes: int,
+) -> keras.Model:
+    """Returns the network of a genotype as `config.train` describes it, with fresh weights."""
+    recipe = config.train
+    space = search_spaces.create(config.space.to_dict())
+    return space.network(
+        architecture,
+        image_shape,
+        classes,
+        kind=recipe.network,
+        channels=recipe.channels,
+        cells=recipe.cells,
+        auxiliary=recipe.auxiliary_weight > 0,
+        dropout=recipe.dropout,
+    )
+
+
+class Classifier(keras.Model):
+    """A network with its training loss: that of the logits plus a weighted one of the auxiliary head's.
+
+    Args:
+        network: Called on float32 images (batch, height, width, channels), it returns logits (batch, classes), or the
+            pair (logits, auxiliary logits) in training when it has an auxiliary head.
+        auxiliary_weight: Weight of the auxiliary loss (0.4 in the released run script).
+    """
+
+    def __init__(self, network: keras.Model, auxiliary_weight: float):
+        super().__init__()
+        self.network = network
+        self.auxiliary_weight = auxiliary_weight
+
+    def call(self, images, training=False):
+        return self.network(images, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        logits, *auxiliary = y_pred if isinstance(y_pred, tuple) else (y_pred,)
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        for logits in auxiliary:
+            loss += self.auxiliary_weight * super().compute_loss(x, y, logits, sample_weight, training)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
+
+
+def learning_rate(recipe: Mapping[str, Any]) -> Callable[[int], float]:
+    """Returns the learning rate of each epoch (0-based), constant within it as in the released code.
+
+    `cosine`: learning_rate * (1 + cos(pi * epoch / epochs)) / 2, down to 0. `exponential`: learning_rate *
+    decay_rate ** epoch. The first `warmup_epochs` rise linearly to it.
+
+    Raises:
+        ValueError: Unknown schedule.
+    """
+    schedules = {
+        "cosine": lambda epoch: (1 + math.cos(math.pi * epoch / recipe["epochs"])) / 2,
+        "exponential": lambda epoch: recipe["decay_rate"] ** epoch,
+    }
+    if recipe["schedule"] not in schedules:
+        raise ValueError(f"config.train.schedule is {recipe['schedule']!r}; allowed are {sorted(schedules)}.")
+
+    def at(epoch: int) -> float:
+        warmup = min(1.0, (epoch + 1) / (recipe["warmup_epochs"] + 1))
+        return recipe["learning_rate"] * schedules[recipe["schedule"]](epoch) * warmup
+
+    return at
+
+
+@dataclasses.dataclass
+class _Position:
+    """Where a training is: epoch and step, both the next to come, and seconds spent so far."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    classifier: Classifier,
+    data: input.ImageDataset,
+    recipe: ml_collections.ConfigDict,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    checkpoint_dir: str,
+    log_dir: str,
+) -> float:
+    """Trains a compiled classifier by the recipe, from its newest checkpoint on.
+
+    Args:
+        classifier: Compiled; its weights are as they will be used or are replaced by the checkpoint's.
+        data: Decoded or decodable training images.
+        recipe: `config.train`.
+        seed: Of data order and augmentation, which depend on it, the epoch and the step alone.
+        strategy: What the classifier was built under.
+        checkpoint_dir: This training's own checkpoints; a finished training's are removed.
+        log_dir: TensorBoard scalars per epoch.
+
+    Returns:
+        Seconds of training, earlier runs of an interrupted one included.
+
+    Raises:
+        ValueError: The loss is not finite.
+    """
+    classifier.build((None, *data.image_shape))
+    classifier.optimizer.build(classifier.trainable_variables)
+    position = _restore(classifier, checkpoint_dir)
+    writer = tf.summary.create_file_writer(log_dir)
+    progress = Progress("train", recipe.epochs, position.epoch)
+    rates = learning_rate(recipe)
+    step_function = classifier.make_train_function()
+    steps = math.ceil(len(data) / recipe.batch_size)
+    began = saved = time.monotonic()
+    spent = position.seconds
+
+    def save_position(epoch, step):
+        elapsed = spent + time.monotonic() - began
+        _save(classifier, checkpoint_dir, _Position(epoch, step, elapsed), epoch * steps + step)
+
+    for epoch in range(position.epoch, recipe.epochs):
+        first = position.step if epoch == position.epoch else 0
+        if first == 0:
+            classifier.reset_metrics()
+        classifier.optimizer.learning_rate = rates(epoch)
+        classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
+        batches = input.batches(
+            data,
+            recipe.batch_size,
+            seed=seed,
+            epoch=epoch,
+            start_step=first,
+            augment=input.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
+            one_hot=True,
+        )
+        iterator = iter(strategy.experimental_distribute_dataset(batches))
+        for step in range(first, steps):
+            figures = step_function(iterator)
+            progress.step(step + 1, steps, figures["loss"])
+            if step + 1 < steps and time.monotonic() - saved > recipe.checkpoint_seconds:
+                save_position(epoch, step + 1)
+                saved = time.monotonic()
+        figures = {name: float(value) for name, value in figures.items()}
+        if not math.isfinite(figures["loss"]):
+            raise ValueError(
+                f"The training loss is {figures['loss']} in epoch {epoch + 1}. Lower config.train.learning_rate, set "
+                "config.train.gradient_clip, or train in float32 (config.train.mixed_precision='')."
+            )
+        with writer.as_default(step=epoch):
+            for name, value in {**figures, "learning_rate": rates(epoch)}.items():
+                tf.summary.scalar(f"train/{name}", value)
+        progress.epoch(epoch, **figures, learning_rate=rates(epoch))
+        if time.monotonic() - saved > recipe.checkpoint_seconds:
+            save_position(epoch + 1, 0)
+            saved = time.monotonic()
+    writer.close()
+    classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
+    return spent + time.monotonic() - began
+
+
+def _variables(classifier: Classifier) -> list[keras.Variable]:
+    # Seeds of dropout and drop path are among the model's variables; the epoch's running metrics are not.
+    return [*classifier.variables, *classifier.metrics_variables, *classifier.optimizer.variables]
+
+
+def _save(classifier: Classifier, directory: str, position: _Position, step: int) -> None:
+    arrays = {str(index): np.asarray(variable) for index, variable in enumerate(_variables(classifier))}
+    checkpoint.save(directory, step, arrays, dataclasses.asdict(position))
+
+
+def _restore(classifier: Classifier, directory: str) -> _Position:
+    found = checkpoint.latest(directory)
+    if found is None:
+        return _Position()
+    for index, variable in enumerate(_variables(classifier)):
+        variable.assign(found.arrays[str(index)])
+    return _Position(**found.state)

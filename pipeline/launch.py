@@ -1,0 +1,198 @@
+"""What every local runner does around the pipeline: flags, lock, logs, errors, summary.
+
+Imports of TensorFlow and TFX are made inside functions, so that `--help` and a mistyped flag are answered at once.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_collections
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Python file with get_config(); --config.KEY=VALUE overrides.", lock_config=True
+)
+ROOT = flags.DEFINE_string(
+    "root", None, "Folder of the run: artifacts, ML Metadata, checkpoints, the pushed model and summary.json."
+)
+BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
+    "beam_pipeline_args",
+    ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    "Beam option of ExampleGen, StatisticsGen, ImageValidator and Evaluator; may be given several times.",
+)
+
+
+class UsageError(Exception):
+    """A mistake of the person who started the run; its message is all they need."""
+
+
+def main(create_runner: Callable[[], Any]) -> None:
+    """Runs the pipeline under a TFX runner and exits.
+
+    Exit status 0 when the pipeline ran to its end, also when the model was not blessed; else 1 and one line that says
+    what went wrong.
+
+    Args:
+        create_runner: Makes the runner; called after the flags were found right.
+    """
+    flags.mark_flags_as_required(["config", "root"])
+    app.run(lambda _: _guarded(create_runner), flags_parser=_parse_flags)
+
+
+def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline_args: list[str]) -> dict[str, Any]:
+    """Runs the pipeline that a config describes in a folder.
+
+    Args:
+        config: As pipeline/configs/base.py lays it out.
+        root: Folder of the run; made when missing. A second run in it takes unchanged components from the first.
+        runner: A TFX runner.
+        beam_pipeline_args: Beam options.
+
+    Returns:
+        The summary, which is also in `root/summary.json`.
+    """
+    began = time.monotonic()
+    from ml_metadata import MetadataStore
+    from tfx.orchestration import metadata
+
+    from pipeline import summary as summaries
+    from pipeline.pipeline import create_pipeline
+
+    connection = metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite"))
+    runner.run(
+        create_pipeline(
+            config,
+            pipeline_root=os.path.join(root, "artifacts"),
+            serving_dir=os.path.join(root, "serving_model"),
+            checkpoint_dir=os.path.join(root, "checkpoints"),
+            metadata_connection_config=connection,
+            beam_pipeline_args=beam_pipeline_args,
+        )
+    )
+    summary = summaries.summarise(summaries.Run(MetadataStore(connection), config.name))
+    summary["seconds"]["total"] = round(time.monotonic() - began, 1)
+    _write_json(os.path.join(root, "summary.json"), summary)
+    return summary
+
+
+def _guarded(create_runner: Callable[[], Any]) -> int:
+    root = os.path.abspath(ROOT.value)
+    try:
+        with _locked(root):
+            _log_to(os.path.join(root, "pipeline.log"))
+            summary = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command goes on where this one stopped.")
+        return 130
+    except Exception as error:
+        # The whole story is for the log; the terminal gets the line that matters.
+        logging.getLogger("absl").info("%s", traceback.format_exc())
+        _say(f"ERROR: {_one_line(error)}")
+        return 1
+    from pipeline import summary as summaries
+
+    print(summaries.text(summary, root))
+    return 0
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
+        _say(f"ERROR: {_one_line(error)}")
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _locked(root: str) -> Iterator[None]:
+    """Holds the run's folder; the lock goes with the process, whatever ends it."""
+    try:
+        os.makedirs(root, exist_ok=True)
+        file = open(os.path.join(root, ".lock"), "a+")  # noqa: SIM115 - it is open as long as the lock is held
+    except OSError as error:
+        raise UsageError(f"--root={root} cannot be written: {error.strerror}. Choose a folder that is yours.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UsageError(
+                f"--root={root} is in use by {file.read().strip() or 'another run'}. Wait for it, or choose another root."
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+
+
+class _Terminal(logging.Handler):
+    """Shows which component runs, and warnings of this project; the rest is in the log file."""
+
+    _NODE = re.compile(r"(?:Component|node) (\S+) is (running|finished)\.")
+
+    def __init__(self):
+        super().__init__()
+        self._began: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = self._NODE.fullmatch(record.getMessage())
+        if event and event.group(2) == "running":
+            self._began[event.group(1)] = time.monotonic()
+            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} ...")
+        elif event:
+            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {time.monotonic() - self._began[event.group(1)]:.1f} s")
+        elif record.levelno >= logging.WARNING and _ours(record.pathname):
+            _say(f"{record.levelname}: {record.getMessage()}")
+
+
+def _ours(path: str) -> bool:
+    return os.path.relpath(path, os.path.dirname(os.path.dirname(__file__))).split(os.sep)[0] in (
+        "components",
+        "models",
+        "pipeline",
+    )
+
+
+def _log_to(path: str) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers = [file, _Terminal()]
+    root.setLevel(logging.INFO)
+    absl_logging.get_absl_logger().handlers = []
+    absl_logging.get_absl_logger().propagate = True
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.captureWarnings(True)
+    import tensorflow as tf
+
+    tf.get_logger().handlers = []
+    tf.get_logger().propagate = True
+
+
+def _one_line(error: BaseException) -> str:
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    # Beam appends where it was when the error came.
+    message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
+    return " ".join(message.split())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _write_json(path: str, content: Any) -> None:
+    with open(path + ".part", "w") as file:
+        json.dump(content, file, indent=2)
+    os.replace(path + ".part", path)

@@ -1,0 +1,185 @@
+"""What a run came to, asked of ML Metadata: for the terminal and for `summary.json`."""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+
+_PRODUCED = metadata_store_pb2.Event.OUTPUT
+_CONSUMED = metadata_store_pb2.Event.INPUT
+_SUCCEEDED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+
+
+class Run:
+    """One run of a pipeline, as ML Metadata recorded it.
+
+    Args:
+        store: The store.
+        pipeline_name: `config.name`; its newest run is taken.
+
+    Raises:
+        LookupError: The store knows no run of this pipeline.
+    """
+
+    def __init__(self, store: MetadataStore, pipeline_name: str):
+        self._store = store
+        context = store.get_context_by_type_and_name("pipeline", pipeline_name)
+        executions = store.get_executions_by_context(context.id) if context else []
+        if not executions:
+            raise LookupError(f"ML Metadata has no run of the pipeline {pipeline_name!r}.")
+        newest = _context(store, max(executions, key=lambda execution: execution.id), "pipeline_run")
+        self.executions: dict[str, metadata_store_pb2.Execution] = {}
+        for execution in sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id):
+            if execution.last_known_state in _SUCCEEDED:
+                self.executions[_context(store, execution, "node").name.split(".", 1)[1]] = execution
+
+    def outputs(self, node: str) -> dict[str, metadata_store_pb2.Artifact]:
+        """Returns the outputs of a component by name; none where it did not run to its end."""
+        execution = self.executions.get(node)
+        if execution is None:
+            return {}
+        events = [event for event in self._store.get_events_by_execution_ids([execution.id]) if event.type == _PRODUCED]
+        artifacts = {artifact.id: artifact for artifact in self._artifacts(event.artifact_id for event in events)}
+        return {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
+
+    def seconds(self) -> dict[str, float]:
+        """Returns how long each component took; a cached one takes next to nothing."""
+        return {
+            node: round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
+            for node, execution in self.executions.items()
+        }
+
+    def cached(self) -> list[str]:
+        """Returns the components whose outputs were taken from an earlier run."""
+        state = metadata_store_pb2.Execution.CACHED
+        return [node for node, execution in self.executions.items() if execution.last_known_state == state]
+
+    def ancestors(self, artifact: metadata_store_pb2.Artifact) -> dict[str, list[metadata_store_pb2.Artifact]]:
+        """Returns all that an artifact came from, by artifact type: the lineage."""
+        found = {artifact.id}
+        frontier = {artifact.id}
+        while frontier:
+            producers = {
+                event.execution_id
+                for event in self._store.get_events_by_artifact_ids(list(frontier))
+                if event.type == _PRODUCED
+            }
+            events = self._store.get_events_by_execution_ids(list(producers)) if producers else []
+            # A deriver's two outputs are one architecture: what was produced together belongs together.
+            frontier = {event.artifact_id for event in events if event.type in (_CONSUMED, _PRODUCED)} - found
+            found |= frontier
+        by_type: dict[str, list[metadata_store_pb2.Artifact]] = {}
+        for ancestor in self._artifacts(found - {artifact.id}):
+            by_type.setdefault(ancestor.type, []).append(ancestor)
+        return by_type
+
+    def _artifacts(self, ids: Iterable[int]) -> list[metadata_store_pb2.Artifact]:
+        return self._store.get_artifacts_by_id(list(ids))
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """Returns the run in figures; JSON-able.
+
+    Returns:
+        `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
+        `class_accuracy` (by class name), `blessed`, `serving_model` (the pushed version's folder, or None),
+        `search_epochs` (0 without a search), `seconds` by component, `cached` components, and `lineage`: where the
+        examples, the distribution and the genotype lie that the model came from.
+    """
+    source = "ArchitectureDeriver" if "ArchitectureDeriver" in run.executions else "ArchitectureImporter"
+    genotype = run.outputs(source)["genotype"]
+    training = _read_json(run.outputs("Trainer")["model_run"].uri, "training.json")
+    evaluator = run.outputs("Evaluator")
+    names = _read_json(run.outputs("TfdsExampleGen")["examples"].uri, "dataset_info.json")["class_names"]
+    overall, by_class = _accuracies(evaluator["evaluation"].uri, names)
+    pushed = run.outputs("Pusher").get("pushed_model")
+    history = []
+    if "SupernetSearch" in run.executions:
+        history = _read_json(run.outputs("SupernetSearch")["distribution"].uri, "distribution.json")["history"]
+    ancestors = run.ancestors(run.outputs("Trainer")["model"])
+    return {
+        "genotype": _read_json(genotype.uri, "genotype.json"),
+        "genotype_text": _value(genotype, "genotype"),
+        "genotype_origin": _value(genotype, "origin"),
+        "params": training["params"],
+        "macs": training["macs"],
+        "test_accuracy": overall,
+        "class_accuracy": by_class,
+        "blessed": bool(_value(evaluator["blessing"], "blessed")),
+        "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
+        "search_epochs": len(history),
+        "seconds": run.seconds(),
+        "cached": run.cached(),
+        "lineage": {
+            name: [artifact.uri for artifact in ancestors.get(type_name, ())]
+            for name, type_name in (
+                ("examples", "Examples"),
+                ("distribution", "components.Distribution"),
+                ("genotype", "components.Genotype"),
+            )
+        },
+    }
+
+
+def text(summary: dict[str, Any], root: str) -> str:
+    """Returns the end of a run as the terminal shows it."""
+    served = summary["serving_model"]
+    lines = [
+        f"genotype        {summary['genotype_text']}",
+        f"                from {summary['genotype_origin']}",
+        f"parameters      {summary['params']:,}",
+        f"multiply-adds   {summary['macs']:,}",
+        f"test accuracy   {summary['test_accuracy']:.4f}",
+        f"blessed         {'yes' if summary['blessed'] else 'no: below the threshold or the latest blessed model'}",
+        f"SavedModel      {served or 'not pushed'}",
+        f"search epochs   {summary['search_epochs']}",
+        f"seconds         {summary['seconds']['total']}",
+        f"summary         {os.path.join(root, 'summary.json')}",
+    ]
+    if served:
+        base = os.path.abspath(os.path.dirname(served))
+        lines += [
+            "",
+            "Serve it with TF Serving:",
+            f"  docker run --rm -p 8500:8500 -p 8501:8501 -e MODEL_NAME=mdenas \\\n"
+            f"    -v {base}:/models/mdenas:ro tensorflow/serving:2.16.1",
+        ]
+    return "\n".join(lines)
+
+
+def _accuracies(uri: str, class_names: list[str]) -> tuple[float, dict[str, float]]:
+    import tensorflow_model_analysis as tfma
+
+    overall, by_class = 0.0, {}
+    for slice_key, outputs in tfma.load_eval_result(uri).slicing_metrics:
+        accuracy = outputs[""][""]["sparse_categorical_accuracy"]["doubleValue"]
+        if not slice_key:
+            overall = accuracy
+        else:
+            ((_, label),) = slice_key
+            by_class[class_names[int(label)]] = accuracy
+    return overall, dict(sorted(by_class.items()))
+
+
+def _read_json(uri: str, name: str) -> Any:
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(os.path.join(uri, name)) as file:
+        return json.load(file)
+
+
+def _context(
+    store: MetadataStore, execution: metadata_store_pb2.Execution, type_name: str
+) -> metadata_store_pb2.Context:
+    (context,) = (c for c in store.get_contexts_by_execution(execution.id) if c.type == type_name)
+    return context
+
+
+def _value(node: Any, name: str) -> Any:
+    if name not in node.custom_properties:
+        return None
+    value = node.custom_properties[name]
+    return getattr(value, value.WhichOneof("value"))
