@@ -1,0 +1,84 @@
+"""models/derivation.py: which architecture is taken from what a search learned."""
+
+import numpy as np
+import pytest
+
+from models import derivation, search_spaces
+
+
+def _distribution(space, best_path=None, seed=0):
+    rng = np.random.default_rng(seed)
+    choices = [
+        {
+            "name": choice.name,
+            "operations": list(choice.operations),
+            "probabilities": rng.dirichlet(np.ones(len(choice.operations))).tolist(),
+        }
+        for choice in space.choices
+    ]
+    best = best_path and {"architecture": best_path, "score": 0.9, "trial": "0"}
+    return {"choices": choices, "best": best}
+
+
+@pytest.fixture
+def space():
+    return search_spaces.create({"name": "cell"})
+
+
+def _path(space, seed):
+    rng = np.random.default_rng(seed)
+    return {choice.name: str(rng.choice(choice.operations)) for choice in space.choices}
+
+
+def test_argmax_takes_the_most_probable_operations_without_evaluating(space):
+    distribution = _distribution(space)
+    elected, candidates = derivation.derive(space, distribution, "argmax", samples=0, seed=0)
+    expected = space.derive({choice["name"]: choice["probabilities"] for choice in distribution["choices"]})
+    assert elected.origin == "argmax" and elected.genotype == expected
+    assert candidates == [elected]
+
+
+def test_best_keeps_to_the_operations_of_the_best_evaluated_path(space):
+    path = _path(space, seed=3)
+    elected, _ = derivation.derive(space, _distribution(space, path), "best", samples=0, seed=0)
+    derived = space.path(elected.genotype)
+    kept = {name: operation for name, operation in derived.items() if operation != "none"}
+    assert len(kept) == 16  # two edges for each of the four nodes of both cells
+    # An edge whose operation is "none" in the path is taken only where a node has fewer than two others.
+    for cell in ("normal", "reduce"):
+        for node in range(2, 6):
+            edges = [f"{cell}_{node}_{source}" for source in range(node)]
+            usable = [edge for edge in edges if path[edge] != "none"]
+            taken = [edge for edge in edges if edge in kept]
+            assert set(taken) <= set(usable) or len(usable) < 2
+            assert all(kept[edge] == path[edge] for edge in taken if edge in usable)
+
+
+def test_verify_evaluates_both_and_the_samples_and_takes_the_most_accurate(space):
+    distribution = _distribution(space, _path(space, seed=3))
+    seen = []
+
+    def evaluate(path):
+        seen.append(path)
+        return {4: 0.8}.get(len(seen), 0.5)  # the fourth wins: the second sample
+
+    elected, candidates = derivation.derive(space, distribution, "verify", samples=3, seed=0, evaluate=evaluate)
+    assert [candidate.origin for candidate in candidates] == ["argmax", "best", "sample 1", "sample 2", "sample 3"]
+    assert elected.origin == "sample 2" and elected.accuracy == 0.8
+    assert seen[0] == space.path(candidates[0].genotype)
+
+
+def test_a_distribution_of_another_space_is_refused(space):
+    fewer = search_spaces.create({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
+    with pytest.raises(ValueError, match=r"choice 'normal_2_0'.*config\.space\.operations"):
+        derivation.derive(space, _distribution(fewer), "argmax", samples=0, seed=0)
+
+
+def test_an_unknown_source_is_refused(space):
+    with pytest.raises(ValueError, match=r"config\.derive\.source is 'worst'; allowed are argmax, best, verify"):
+        derivation.derive(space, _distribution(space), "worst", samples=0, seed=0)
+
+
+def test_best_of_a_search_without_a_completed_trial_is_refused(space):
+    with pytest.raises(ValueError, match="completed no trial"):
+        derivation.derive(space, _distribution(space), "best", samples=0, seed=0)

@@ -1,0 +1,38 @@
+"""Runs the real pipeline as a person would, in a process of its own, small enough for a test."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+SMALL = (
+    "--config.search.epochs=3",
+    "--config.search.channels=4",
+    "--config.train.epochs=4",
+    "--config.train.channels=8",
+    "--config.train.learning_rate=0.1",
+    "--config.evaluate.accuracy_threshold=0.3",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run that ended: exit status, what the terminal showed, and its summary when it wrote one."""
+
+    root: str
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def summary(self) -> dict:
+        with open(os.path.join(self.root, "summary.json")) as file:
+            return json.load(file)
+
+
+def run(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner", small=True) -> Finished:
+    """Runs a runner module in `root`; later flags override the small settings."""
+    command = [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *(SMALL if small else ()), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, stdin=subprocess.DEVNULL)
+    return Finished(str(root), done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,118 @@
+"""The whole pipeline, run for real on the embedded digits."""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+from models import genotype
+from tests import pipeline_runs
+
+
+def _store(root) -> MetadataStore:
+    return MetadataStore(metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite")))
+
+
+def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
+    summary = digits_run.summary
+    assert summary["blessed"] is True
+    assert summary["search_epochs"] == 3
+    assert 0.3 <= summary["test_accuracy"] <= 1.0
+    assert len(summary["class_accuracy"]) == 10
+    assert summary["params"] > 1000
+    assert summary["seconds"]["total"] > summary["seconds"]["SupernetSearch"] > 0
+    assert genotype.from_dict(summary["genotype"]).text() == summary["genotype_text"]
+    assert os.path.isfile(os.path.join(summary["serving_model"], "saved_model.pb"))
+    for shown in ("genotype", "test accuracy", "blessed", "docker run", summary["serving_model"]):
+        assert shown in digits_run.stdout
+
+
+def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
+    model = tf.saved_model.load(digits_run.summary["serving_model"])
+    (pattern,) = (os.path.join(uri, "Split-test", "*") for uri in digits_run.summary["lineage"]["examples"])
+    records = list(
+        tf.data.TFRecordDataset(tf.io.gfile.glob(pattern), compression_type="GZIP").as_numpy_iterator()
+    )
+    labels = [tf.train.Example.FromString(record).features.feature["label"].int64_list.value[0] for record in records]
+    answers = model.signatures["serve_examples"](tf.constant(records))["probabilities"].numpy()
+    assert np.mean(answers.argmax(axis=1) == labels) == np.float32(digits_run.summary["test_accuracy"])
+
+
+def test_the_search_shows_its_progress_and_learns(digits_run):
+    lines = [line for line in digits_run.stderr.splitlines() if line.startswith("search ")]
+    assert len(lines) == 3
+    for shown in ("loss", "val accuracy", "best", "entropy", "left"):
+        assert shown in lines[-1]
+
+
+def test_metadata_tells_which_examples_distribution_and_genotype_a_pushed_model_came_from(digits_run):
+    """Walks the events of ML Metadata from the pushed model upwards, with its own API alone."""
+    store = _store(digits_run.root)
+    (pushed,) = store.get_artifacts_by_type("PushedModel")
+    frontier, ancestors = [pushed.id], {}
+    while frontier:
+        produced = [
+            event.execution_id
+            for event in store.get_events_by_artifact_ids(frontier)
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        ]
+        consumed = {
+            event.artifact_id
+            for event in (store.get_events_by_execution_ids(produced) if produced else [])
+            if event.type == metadata_store_pb2.Event.INPUT
+        }
+        frontier = [artifact for artifact in consumed if artifact not in ancestors]
+        ancestors.update({artifact.id: artifact for artifact in store.get_artifacts_by_id(frontier)} if frontier else {})
+    by_type = {artifact.type: artifact for artifact in ancestors.values()}
+    assert {"Examples", "components.Distribution", "HyperParameters", "Model", "ModelBlessing"} <= set(by_type)
+    with open(os.path.join(by_type["components.Distribution"].uri, "distribution.json")) as file:
+        distribution = json.load(file)
+    assert len(distribution["choices"]) == 28
+    # The genotype is what the deriver wrote beside the hyperparameters that the model was trained with.
+    (event,) = (
+        event
+        for event in store.get_events_by_artifact_ids([by_type["HyperParameters"].id])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    )
+    outputs = {
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([event.execution_id])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
+    (architecture,) = (
+        artifact for artifact in store.get_artifacts_by_id(list(outputs)) if artifact.type == "components.Genotype"
+    )
+    assert genotype.load(os.path.join(architecture.uri, "genotype.json")).to_dict() == digits_run.summary["genotype"]
+    lineage = digits_run.summary["lineage"]
+    assert lineage["genotype"] == [architecture.uri]
+    assert lineage["distribution"] == [by_type["components.Distribution"].uri]
+    assert lineage["examples"] == [by_type["Examples"].uri]
+
+
+def test_a_second_run_takes_the_search_and_the_training_from_the_first(digits_run):
+    again = pipeline_runs.run(digits_run.root)
+    assert again.returncode == 0, again.stderr
+    assert {"TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "Trainer"} <= set(again.summary["cached"])
+    assert again.summary["genotype"] == digits_run.summary["genotype"]
+    assert again.summary["blessed"] is True
+
+
+def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(tmp_path):
+    finished = pipeline_runs.run(
+        tmp_path,
+        "--config.architecture=darts_v2",
+        "--config.train.epochs=1",
+        "--config.train.channels=4",
+        "--config.evaluate.accuracy_threshold=0.999",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.summary["blessed"] is False
+    assert finished.summary["serving_model"] is None
+    assert finished.summary["search_epochs"] == 0
+    assert "preset darts_v2" in finished.summary["genotype_origin"]
+    assert "not pushed" in finished.stdout
+    assert not os.path.exists(tmp_path / "serving_model")
