@@ -46,8 +46,8 @@ def run_fn(fn_args) -> None:
     data = input.load_examples(
         fn_args.train_files,
         image_size=config.data.image_size,
+        channels=config.data.channels,
         cache_mb=config.data.cache_mb,
-        max_corrupt_share=config.data.max_corrupt_share,
     )
     strategy = runtime.strategy()
     with strategy.scope():
@@ -110,7 +110,7 @@ def build_network(
         architecture,
         image_shape,
         classes,
-        kind=recipe.network,
+        network=recipe.network,
         channels=recipe.channels,
         cells=recipe.cells,
         auxiliary=recipe.auxiliary_weight > 0,

@@ -20,6 +20,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from pipeline import validation
+
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); --config.KEY=VALUE overrides.", lock_config=True
 )
@@ -89,6 +91,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
 def _guarded(create_runner: Callable[[], Any]) -> int:
     root = os.path.abspath(ROOT.value)
     try:
+        validation.validate(CONFIG.value)
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
             summary = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)

@@ -77,7 +77,7 @@ def create_pipeline(
 
     if config.architecture:
         source = ArchitectureImporter(
-            image_report=images.outputs["image_report"], architecture=config.architecture, space=settings["space"]
+            image_report=images.outputs["image_report"], architecture=config.architecture
         )
         components.append(source)
     else:

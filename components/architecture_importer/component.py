@@ -1,8 +1,6 @@
 """The ArchitectureImporter component: its interface."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -32,29 +30,22 @@ class ArchitectureImporter(base_component.BaseComponent):
     SPEC_CLASS = ArchitectureImporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, image_report: channel.BaseChannel, *, architecture: str, space: Mapping[str, Any]):
+    def __init__(self, image_report: channel.BaseChannel, *, architecture: str):
         """Reads and checks the architecture at once, so that a mistake shows before anything runs.
 
         Args:
             image_report: What the ImageValidator found; training does not start on data it refused.
             architecture: The name of a preset (models/presets.py) or the path of a genotype's JSON file.
-            space: `config.space`; its name must be the genotype's.
 
         Raises:
-            ValueError: Unknown preset, unreadable file, malformed genotype, or one of another space.
+            GenotypeError: Unknown preset, unreadable file or malformed genotype.
         """
         genotype, origin = presets.resolve_architecture(architecture)
-        content = genotype.to_dict()
-        if content["space"] != space["name"]:
-            raise ValueError(
-                f"config.architecture={architecture} is a genotype of the {content['space']!r} space, but "
-                f"config.space.name is {space['name']!r}: set --config.space.name={content['space']}."
-            )
         super().__init__(
             spec=ArchitectureImporterSpec(
                 image_report=image_report,
                 # The content, not the path: a changed file is another execution, and Kubeflow has no such file.
-                architecture=json.dumps(content, sort_keys=True),
+                architecture=json.dumps(genotype.to_dict(), sort_keys=True),
                 origin=origin,
                 genotype=channel.Channel(type=artifacts.Genotype),
                 hyperparameters=channel.Channel(type=standard_artifacts.HyperParameters),

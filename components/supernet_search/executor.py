@@ -83,8 +83,8 @@ def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, An
     return input.load_examples(
         patterns,
         image_size=data["image_size"],
+        channels=data["channels"],
         cache_mb=data["cache_mb"],
-        max_corrupt_share=data["max_corrupt_share"],
     )
 
 

@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_folder = ""  # DIR with train/<class>/*.png|jpg and test/<class>/*; replaces data.name
     data.val_fraction = 0.5  # of the training split, to judge sampled networks (later code: half)
     data.image_size = 0  # images are resized to this many pixels square; 0: all have one size already
+    data.channels = 0  # 1 or 3 converts all images to grey or colours; 0: as they are
     data.cache_mb = 2048  # decoded images are kept in memory up to this size, else decoded every epoch
     data.max_corrupt_share = 0.0  # share of undecodable images that is skipped instead of refused
 

@@ -1,0 +1,179 @@
+"""Checks a config before anything starts: every setting by itself, then the combinations that cannot be.
+
+Unknown keys cannot get here, since the config is locked. Imports neither TensorFlow nor TFX.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from models import presets, search_spaces, update_rules
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be; the message has a line for each, with its key, its value and what is allowed."""
+
+
+def _number(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> Check:
+    def holds(value):
+        return (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
+
+    if high == math.inf:
+        return holds, f"more than {low:g}" if open_low else f"{low:g} or more"
+    return holds, f"from {low:g}{' (excluded)' if open_low else ''} to {high:g}{' (excluded)' if open_high else ''}"
+
+
+def _one_of(*values: str) -> Check:
+    return lambda value: value in values, "one of " + ", ".join(repr(value) for value in values)
+
+
+_COUNT, _SHARE, _POSITIVE, _NOT_NEGATIVE = _number(1), _number(0, 1), _number(0, open_low=True), _number(0)
+_FRACTION = _number(0, 1, open_low=True, open_high=True)
+_BELOW_ONE = _number(0, 1, open_high=True)
+_PRECISION = _one_of("", "bfloat16", "float16")
+
+_CHECKS: Mapping[str, Check] = {
+    "name": (
+        lambda value: bool(value) and value == os.path.basename(value) and value not in (".", ".."),
+        "a name without slashes: it becomes part of paths",
+    ),
+    "seed": _number(0, 2**31 - 1),
+    "data.val_fraction": _FRACTION,
+    "data.image_size": (lambda value: value == 0 or value >= 4, "0 (as the images are) or 4 or more pixels"),
+    "data.channels": (lambda value: value in (0, 1, 3), "0 (as the images are), 1 or 3"),
+    "data.cache_mb": _NOT_NEGATIVE,
+    "data.max_corrupt_share": _BELOW_ONE,
+    "search.epochs": _COUNT,
+    "search.batch_size": _number(2),  # batch norm needs a batch
+    "search.cells": _COUNT,
+    "search.channels": _COUNT,
+    "search.learning_rate": _POSITIVE,
+    "search.min_learning_rate": _NOT_NEGATIVE,
+    "search.momentum": _BELOW_ONE,
+    "search.weight_decay": _NOT_NEGATIVE,
+    "search.gradient_clip": _NOT_NEGATIVE,
+    "search.pad": _NOT_NEGATIVE,
+    "search.cutout": _NOT_NEGATIVE,
+    "search.mixed_precision": _PRECISION,
+    "search.traced_architectures": _COUNT,
+    "search.checkpoint_every": _COUNT,
+    "search.max_invalid": _COUNT,
+    "oracle.rule": _one_of(*update_rules.RULES),
+    "oracle.warmup_rounds": (lambda value: value is None or value >= 0, "None or 0 or more"),
+    "derive.source": _one_of("argmax", "best", "verify"),
+    "derive.samples": _NOT_NEGATIVE,
+    "train.network": _one_of("cifar", "imagenet", "mobile"),
+    "train.epochs": _COUNT,
+    "train.batch_size": _number(2),
+    "train.cells": _COUNT,
+    "train.channels": _COUNT,
+    "train.momentum": _BELOW_ONE,
+    "train.learning_rate": _POSITIVE,
+    "train.schedule": _one_of("cosine", "exponential"),
+    "train.decay_rate": _number(0, 1, open_low=True),
+    "train.warmup_epochs": _NOT_NEGATIVE,
+    "train.weight_decay": _NOT_NEGATIVE,
+    "train.gradient_clip": _NOT_NEGATIVE,
+    "train.label_smoothing": _BELOW_ONE,
+    "train.pad": _NOT_NEGATIVE,
+    "train.cutout": _NOT_NEGATIVE,
+    "train.drop_path": _BELOW_ONE,
+    "train.auxiliary_weight": _NOT_NEGATIVE,
+    "train.dropout": _BELOW_ONE,
+    "train.ema": _BELOW_ONE,
+    "train.mixed_precision": _PRECISION,
+    "train.checkpoint_seconds": _NOT_NEGATIVE,
+    "evaluate.accuracy_threshold": _SHARE,
+    "evaluate.max_accuracy_drop": _SHARE,
+    "serving.top_k": _COUNT,
+}
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Checks every setting.
+
+    Args:
+        config: As pipeline/configs/base.py lays it out.
+
+    Raises:
+        ConfigError: Something cannot be; every problem is named, not the first alone.
+    """
+    problems = []
+    for key, (holds, allowed) in _CHECKS.items():
+        value = _get(config, key)
+        if isinstance(value, float) and not math.isfinite(value) or not holds(value):
+            problems.append(f"config.{key} is {value!r}; allowed is {allowed}.")
+    if not problems:  # combinations make sense only where the parts do
+        problems = [problem for check in _COMBINATIONS for problem in check(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _get(config: ml_collections.ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def _data(config):
+    if not config.data.image_folder and not config.data.name:
+        yield "No data: give config.data.image_folder=DIR or config.data.name, a TFDS data set."
+    if config.data.image_folder and not os.path.isdir(config.data.image_folder):
+        yield f"config.data.image_folder={config.data.image_folder} is not a folder."
+
+
+def _learning_rates(config):
+    if config.search.min_learning_rate > config.search.learning_rate:
+        yield (
+            f"config.search.min_learning_rate is {config.search.min_learning_rate}, more than "
+            f"config.search.learning_rate, {config.search.learning_rate}."
+        )
+    if config.train.warmup_epochs >= config.train.epochs:
+        yield (
+            f"config.train.warmup_epochs is {config.train.warmup_epochs}, so the warm-up would not end within "
+            f"config.train.epochs, {config.train.epochs}."
+        )
+
+
+def _rule(config):
+    try:
+        update_rules.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+    except ValueError as error:
+        yield f"config.oracle.{config.oracle.rule}: {error}"
+
+
+def _space(config):
+    try:
+        search_spaces.create(config.space.to_dict())
+    except (ValueError, ImportError) as error:
+        yield f"config.space: {error}"
+    if (config.space.name == "mobile") != (config.train.network == "mobile") and config.space.name in ("cell", "mobile"):
+        allowed = "mobile" if config.space.name == "mobile" else "cifar or imagenet"
+        yield (
+            f"config.train.network is {config.train.network!r}, but the {config.space.name} space builds {allowed}: set "
+            f"--config.train.network={allowed.split()[0]}."
+        )
+
+
+def _architecture(config):
+    if not config.architecture:
+        return
+    try:
+        genotype, _ = presets.resolve_architecture(config.architecture)
+    except ValueError as error:
+        yield f"config.architecture: {error}"
+        return
+    space = genotype.to_dict()["space"]
+    if space != config.space.name:
+        yield (
+            f"config.architecture={config.architecture} is a genotype of the {space!r} space, but config.space.name is "
+            f"{config.space.name!r}: set --config.space.name={space}."
+        )
+
+
+_COMBINATIONS = (_data, _learning_rates, _rule, _space, _architecture)
