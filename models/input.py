@@ -1,0 +1,259 @@
+"""Images from examples, and batches of them.
+
+Images are decoded once and kept as uint8 where they fit the memory allowed; else their encoded bytes wait in a
+temporary file and are decoded in parallel each time. Order and augmentation are the same either way: a pure function
+of seed, epoch and step, so that a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from models import dataset_info, preprocessing
+from models.augment import Augmentation, crop_and_flip, cutout
+from models.dataset_info import DataError
+
+__all__ = ["Augmentation", "DataError", "EncodedImages", "ImageDataset", "batches", "load_examples", "read_examples"]
+
+# How a tf.Example looks that TfdsExampleGen wrote.
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "id": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+class EncodedImages:
+    """Encoded images in a temporary file, decoded whenever they are asked for."""
+
+    def __init__(self, encoded: Sequence[bytes], image_shape: tuple[int, int, int]):
+        """Writes the file.
+
+        Args:
+            encoded: PNG or JPEG bytes of each image.
+            image_shape: Height, width and channels to decode to.
+        """
+        self.shape = (len(encoded), *image_shape)
+        self._ends = np.cumsum([len(image) for image in encoded])
+        with tempfile.TemporaryFile() as file:
+            file.writelines(encoded)
+            file.flush()
+            # The operating system keeps as much of it in memory as there is room for.
+            self._bytes = np.memmap(file, np.uint8, mode="r")
+
+    def take(self, indices: tf.Tensor) -> tf.Tensor:
+        """Returns the images at the indices: uint8 (batch, height, width, channels)."""
+        encoded = tf.numpy_function(self._encoded, [indices], tf.string, stateful=False)
+        return preprocessing.decode_images(tf.ensure_shape(encoded, indices.shape), self.shape[1:])
+
+    def _encoded(self, indices):
+        starts = [self._ends[index - 1] if index else 0 for index in indices]
+        return np.array(
+            [self._bytes[start : self._ends[index]].tobytes() for start, index in zip(starts, indices, strict=True)],
+            dtype=object,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Labelled images, in the order of their ids.
+
+    Attributes:
+        images: uint8 (count, height, width, channels), or EncodedImages of that shape.
+        labels: int32 (count,), each below the number of classes.
+        ids: What names each image: bytes (count,).
+        class_names: In the order of the labels.
+        mean: Mean of each channel in the training images, on the scale 0 to 1.
+        std: Standard deviation of each channel, on the same scale.
+        fingerprint: A hash of everything that training sees of it.
+    """
+
+    images: np.ndarray | EncodedImages
+    labels: np.ndarray
+    ids: np.ndarray
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str = ""
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return tuple(self.images.shape[1:])
+
+    def take(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns images and labels at the indices: uint8 (batch, height, width, channels), int32 (batch,)."""
+        images, labels = self._tensors
+        images = images.take(indices) if isinstance(images, EncodedImages) else tf.gather(images, indices)
+        return images, tf.gather(labels, indices)
+
+    @functools.cached_property
+    def _tensors(self):
+        # An accelerator's memory is not for the whole data set.
+        with tf.device("CPU:0"), tf.init_scope():
+            labels = tf.constant(self.labels, tf.int32)
+            if isinstance(self.images, EncodedImages):
+                return self.images, labels
+            return tf.convert_to_tensor(self.images), labels
+
+
+def load_examples(
+    patterns: str | Sequence[str], *, image_size: int = 0, channels: int = 0, cache_mb: int = 2048
+) -> ImageDataset:
+    """Reads the examples of one or several splits of an examples artifact.
+
+    Args:
+        patterns: File patterns such as `.../Split-train/*`, as TFX hands them to a Trainer.
+        image_size: Height and width that images are resized to, in pixels; 0: they have one size already.
+        channels: 1 or 3 converts images to grey or colours; 0: they are all the same already.
+        cache_mb: Images are kept decoded if that takes no more than so many MiB.
+
+    Returns:
+        The images, sorted by id.
+
+    Raises:
+        DataError: There are no examples, an image cannot be decoded, or the images differ in size or channels and
+            are to be kept as they are.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    # .../Split-train/* lies beside .../dataset_info.json.
+    info = dataset_info.load(os.path.dirname(os.path.dirname(patterns[0])))
+    image_shape = info.image_shape(image_size, channels)
+    normalization = info.normalization[image_shape[2]]
+    ids, labels, encoded = _read_sorted(patterns)
+    images = EncodedImages(encoded, image_shape)
+    if np.prod(images.shape, dtype=np.int64) <= cache_mb * 2**20:
+        images = _decode_all(images, ids)
+    return ImageDataset(
+        images,
+        labels,
+        ids,
+        info.class_names,
+        normalization.mean,
+        normalization.std,
+        _fingerprint(ids, labels, encoded, image_shape, normalization),
+    )
+
+
+def read_examples(patterns: str | Sequence[str]) -> tf.data.Dataset:
+    """Returns the parsed examples of the files that match, 1,024 at a time: `id`, `label` and the encoded `image`.
+
+    Raises:
+        DataError: No file matches.
+    """
+    files = sorted(file for pattern in np.atleast_1d(patterns) for file in tf.io.gfile.glob(str(pattern)))
+    if not files:
+        raise DataError(f"There are no examples in {', '.join(np.atleast_1d(patterns))}.")
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return records.batch(1024).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).prefetch(2)
+
+
+def batches(
+    dataset: ImageDataset,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int | None = None,
+    start_step: int = 0,
+    augment: Augmentation | None = None,
+    one_hot: bool = False,
+) -> tf.data.Dataset:
+    """Returns the batches of one training epoch, or of an evaluation.
+
+    An epoch has ceil(count / batch_size) batches in an order of its own. All are of one size, so that a training step
+    is traced once: the last is filled up with the images that came first. An evaluation takes every image once, in
+    the order of the ids; as many batches, whose sizes differ by 1 at most.
+
+    Args:
+        dataset: The images.
+        batch_size: Images a batch, at least 1; a smaller data set is one batch.
+        seed: Of order and augmentation, at least 0.
+        epoch: Number of the training epoch, at least 0; None for an evaluation.
+        start_step: Batches to leave out at the beginning, which costs nothing.
+        augment: Changes to the images; None for none. Not for an evaluation.
+        one_hot: Whether labels are float32 (batch, classes) instead of int32 (batch,).
+
+    Returns:
+        Pairs of float32 normalised images (batch, height, width, channels) and labels. The same arguments give the
+        same batches, bit for bit.
+    """
+    count = len(dataset)
+    steps = -(-count // batch_size)
+    if epoch is None:
+        order = np.arange(count)
+        ends = np.cumsum([len(part) for part in np.array_split(order, steps)])
+        key = np.zeros(2, np.int64)
+    else:
+        random = np.random.SeedSequence([seed, epoch])
+        size = min(batch_size, count)
+        order = np.resize(np.random.default_rng(random).permutation(count), steps * size)
+        ends = np.arange(1, steps + 1) * size
+        key = random.spawn(1)[0].generate_state(2).astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]])
+    sizes = set(ends - starts)
+    batch = sizes.pop() if len(sizes) == 1 else None
+    augment = augment or Augmentation()
+    with tf.device("CPU:0"):
+        starts, ends, order, key = (tf.constant(array, tf.int64) for array in (starts, ends, order, key))
+
+    def make(step):
+        indices = tf.ensure_shape(order[starts[step] : ends[step]], (batch,))
+        images, labels = dataset.take(indices)
+        step_key = tf.random.experimental.stateless_fold_in(key, step, alg="philox")
+        images = crop_and_flip(images, step_key, augment.pad, augment.flip)
+        images = preprocessing.normalise(images, dataset.mean, dataset.std)
+        images = cutout(images, step_key, augment.cutout)
+        return images, tf.one_hot(labels, len(dataset.class_names)) if one_hot else labels
+
+    numbers = tf.data.Dataset.range(start_step, steps)
+    return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _read_sorted(patterns):
+    """Returns ids, int32 labels and encoded images of all examples, in the order of the ids."""
+    parts = list(read_examples(patterns).as_numpy_iterator())
+    if not parts:
+        raise DataError(f"The files {', '.join(patterns)} hold no examples.")
+    ids, labels, encoded = (np.concatenate([part[name] for part in parts]) for name in ("id", "label", "image"))
+    order = np.argsort(ids)
+    return ids[order], labels[order].astype(np.int32), encoded[order]
+
+
+def _decode_all(images: EncodedImages, ids: np.ndarray) -> np.ndarray:
+    chunk, decoded = 128, np.empty(images.shape, np.uint8)
+    starts = tf.data.Dataset.range(0, len(ids), chunk)
+    parts = starts.map(
+        lambda start: images.take(tf.range(start, tf.minimum(start + chunk, len(ids)))),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    try:
+        for number, part in enumerate(parts.as_numpy_iterator()):
+            decoded[number * chunk : number * chunk + len(part)] = part
+    except tf.errors.InvalidArgumentError as error:
+        raise DataError(_undecodable(images, ids, error)) from error
+    return decoded
+
+
+def _undecodable(images, ids, error):
+    for index, name in enumerate(ids):
+        try:
+            images.take(tf.constant([index]))
+        except tf.errors.InvalidArgumentError as reason:
+            return f"The image {name.decode()} cannot be decoded: {reason.message}"
+    return f"The images cannot be decoded: {error.message}"
+
+
+def _fingerprint(ids, labels, encoded, image_shape, normalization):
+    digest = hashlib.sha256(repr((image_shape, normalization, labels.tolist())).encode())
+    for part in (*ids, *encoded):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
