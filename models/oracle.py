@@ -96,7 +96,8 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._new_multinomial([("any", (0,))])
         self._choices: list[_Choice] = []
         self._multinomial: Multinomial | None = None
-        self._records: dict[str, dict[str, Any]] = {}
+        # The texts of trials that have ended: saving is then quick however many there are.
+        self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._follow_space()
 
@@ -196,7 +197,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             return
         # After the oracle was reloaded, the trial may wait for somebody else as well.
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial.trial_id]
-        self._records[trial.trial_id] = _record(self.trials[trial.trial_id])
+        self._ended[trial.trial_id] = json.dumps(_record(self.trials[trial.trial_id]))
         if self._multinomial is not None:
             self._observe(trial.trial_id)
 
@@ -220,17 +221,26 @@ class MultinomialOracle(keras_tuner.Oracle):
     # State. #
 
     def get_state(self) -> dict[str, Any]:
-        """Everything as JSON values: the trials, in the order of their start. Not to be modified."""
-        return {
+        """Everything as JSON values: the trials in the order of their start, and what they do not say."""
+        return json.loads(self._state_text())
+
+    def _state_text(self) -> str:
+        state = {
             "hyperparameters": self.hyperparameters.get_config(),
             "seed": self.seed,
-            "trials": [self._records.get(id_) or _record(trial) for id_, trial in self.trials.items()],
-            "end_order": list(self.end_order),
-            "ongoing_trials": {tuner_id: trial.trial_id for tuner_id, trial in self.ongoing_trials.items()},
-            "retry_queue": list(self._retry_queue),
-            "run_times": dict(self._run_times),
+            "end_order": self.end_order,
+            # A save happens before the base class takes a trial that has ended out of the running ones.
+            "ongoing_trials": {
+                tuner_id: trial.trial_id
+                for tuner_id, trial in self.ongoing_trials.items()
+                if trial.trial_id not in {*self.end_order, *self._retry_queue}
+            },
+            "retry_queue": self._retry_queue,
+            "run_times": self._run_times,
             "display": self._display.get_state(),
         }
+        trials = (self._ended.get(id_) or json.dumps(_record(trial)) for id_, trial in self.trials.items())
+        return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Takes over a state of `get_state`; trials that are not in it are forgotten."""
@@ -239,7 +249,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         self.trials = {record["trial_id"]: self._trial(record) for record in state["trials"]}
         self.start_order = list(self.trials)
         self.end_order = list(state["end_order"])
-        self._records = {r["trial_id"]: r for r in state["trials"] if r["trial_id"] in set(self.end_order)}
+        self._ended = {id_: json.dumps(_record(self.trials[id_])) for id_ in self.end_order}
         self.ongoing_trials = {tuner_id: self.trials[id_] for tuner_id, id_ in state["ongoing_trials"].items()}
         self._started = {trial.trial_id: time.monotonic() for trial in self.ongoing_trials.values()}
         self._retry_queue = list(state["retry_queue"])
@@ -251,7 +261,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def save(self) -> None:
         path = self._get_oracle_fname()
-        text = json.dumps(self.get_state())
+        text = self._state_text()
         if "://" in path:
             # An object store replaces a file as a whole or not at all.
             with io.File(path, "w") as file:
