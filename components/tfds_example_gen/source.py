@@ -171,10 +171,12 @@ def read(builder: tfds.core.DatasetBuilder, split: str) -> beam.PTransform:
     image, label = _features(builder)
     decoders = {image: tfds.decode.SkipDecoding()}
     if isinstance(builder, tfds.folder_dataset.ImageFolder):
+        folder = str(builder.data_dir)  # an ImageFolder itself cannot be pickled
 
         def load_folder(split):
-            for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)):
-                path = os.path.relpath(example["image/filename"].decode(), builder.data_dir)
+            dataset = tfds.folder_dataset.ImageFolder(folder).as_dataset(split=split, decoders=decoders)
+            for example in dataset.as_numpy_iterator():
+                path = os.path.relpath(example["image/filename"].decode(), folder)
                 yield path, int(example[label]), example[image]
 
         return beam.Create([split]) | "ReadImageFolder" >> beam.FlatMap(load_folder)
