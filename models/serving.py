@@ -159,7 +159,7 @@ def _signatures(probabilities, names, image_shape, mean, std, top_k):
 
     def serve_examples(examples):
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature((), tf.string)})
-        images = tf.map_fn(decode, features["image"], fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
+        images = preprocessing.decode_images(features["image"], image_shape)
         return answer(images)
 
     return {

@@ -1,0 +1,1 @@
+"""What serves a pushed model: TF Serving's settings, Kubernetes manifests and a client."""
