@@ -6,11 +6,10 @@ of seed, epoch and step, so that a resumed run sees what an uninterrupted one wo
 """
 
 import dataclasses
-import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -81,6 +80,7 @@ class ImageDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str = ""
+    _functions: dict = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __len__(self):
         return len(self.labels)
@@ -90,20 +90,39 @@ class ImageDataset:
         """Height, width, channels."""
         return tuple(self.images.shape[1:])
 
-    def take(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns images and labels at the indices: uint8 (batch, height, width, channels), int32 (batch,)."""
-        images, labels = self._tensors
-        images = images.take(indices) if isinstance(images, EncodedImages) else tf.gather(images, indices)
-        return images, tf.gather(labels, indices)
+    def batch_function(self, augment: Augmentation, one_hot: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """Returns what makes a batch of indices (batch,), a key (2,) and a step: normalised images and labels.
 
-    @functools.cached_property
-    def _tensors(self):
-        # An accelerator's memory is not for the whole data set.
-        with tf.device("CPU:0"), tf.init_scope():
-            labels = tf.constant(self.labels, tf.int32)
-            if isinstance(self.images, EncodedImages):
-                return self.images, labels
-            return tf.convert_to_tensor(self.images), labels
+        It is traced once for all epochs.
+        """
+        if (augment, one_hot) not in self._functions:
+            self._functions[augment, one_hot] = self._trace(augment, one_hot)
+        return self._functions[augment, one_hot]
+
+    def _trace(self, augment, one_hot):
+        with tf.device("CPU:0"):  # an accelerator's memory is not for the whole data set
+            all_images = self.images if isinstance(self.images, EncodedImages) else tf.convert_to_tensor(self.images)
+            all_labels = tf.convert_to_tensor(self.labels)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None,), tf.int64),
+                tf.TensorSpec((2,), tf.int64),
+                tf.TensorSpec((), tf.int64),
+            ],
+            autograph=False,
+        )
+        def make(indices, key, step):
+            key = tf.random.experimental.stateless_fold_in(key, step, alg="philox")
+            encoded = isinstance(all_images, EncodedImages)
+            images = all_images.take(indices) if encoded else tf.gather(all_images, indices)
+            labels = tf.gather(all_labels, indices)
+            images = crop_and_flip(images, key, augment.pad, augment.flip)
+            images = preprocessing.normalise(images, self.mean, self.std)
+            images = cutout(images, key, augment.cutout)
+            return images, tf.one_hot(labels, len(self.class_names)) if one_hot else labels
+
+        return make
 
 
 def load_examples(
@@ -201,21 +220,18 @@ def batches(
     starts = np.concatenate([[0], ends[:-1]])
     sizes = set(ends - starts)
     batch = sizes.pop() if len(sizes) == 1 else None
-    augment = augment or Augmentation()
+    make = dataset.batch_function(augment or Augmentation(), one_hot)
     with tf.device("CPU:0"):
         starts, ends, order, key = (tf.constant(array, tf.int64) for array in (starts, ends, order, key))
 
-    def make(step):
-        indices = tf.ensure_shape(order[starts[step] : ends[step]], (batch,))
-        images, labels = dataset.take(indices)
-        step_key = tf.random.experimental.stateless_fold_in(key, step, alg="philox")
-        images = crop_and_flip(images, step_key, augment.pad, augment.flip)
-        images = preprocessing.normalise(images, dataset.mean, dataset.std)
-        images = cutout(images, step_key, augment.cutout)
-        return images, tf.one_hot(labels, len(dataset.class_names)) if one_hot else labels
+    def batch_of(step):
+        images, labels = make(order[starts[step] : ends[step]], key, step)
+        return tf.ensure_shape(images, (batch, *dataset.image_shape)), tf.ensure_shape(
+            labels, (batch, *labels.shape[1:])
+        )
 
     numbers = tf.data.Dataset.range(start_step, steps)
-    return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return numbers.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _read_sorted(patterns):

@@ -101,8 +101,14 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             "seed": seed,
             "val_fraction": fraction,
         }
+        summaries = [
+            part
+            | f"Label[{name}]" >> beam.Map(_summary, name)
+            | f"Summarise[{name}]" >> beam.CombineGlobally(_Summarise())
+            for name, part in splits.items()
+        ]
         _ = (
-            [part | f"Label[{name}]" >> beam.Map(_summary, name) for name, part in splits.items()]
+            summaries
             | beam.Flatten()
             | "Summarise" >> beam.CombineGlobally(_Summarise())
             | "WriteInfo" >> beam.Map(lambda totals: _info(totals, about).save(info_dir))
@@ -159,11 +165,13 @@ def _look(image_id, label, encoded):
 
 
 def _moments(pixels):
-    colours = pixels.reshape(-1, 3) / 255.0
-    values = np.column_stack([colours, colours @ _REC_601])
-    moments = np.concatenate([values.mean(axis=0), np.square(values).mean(axis=0)])
+    values = pixels.reshape(-1, 3).astype(np.int64)
+    mean = values.sum(axis=0) / len(values) / 255
+    products = values.T @ values / len(values) / 255**2
+    square = np.diagonal(products)
+    moments = [*mean, _REC_601 @ mean, *square, _REC_601 @ products @ _REC_601]
     # Sums of integers do not depend on the order in which Beam adds them up.
-    return tuple(int(moment) for moment in np.round(moments * _FIXED_POINT))
+    return tuple(round(moment * _FIXED_POINT) for moment in moments)
 
 
 def _example(image):
