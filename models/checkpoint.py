@@ -43,9 +43,20 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def save(
-    directory: str, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], keep: int = 2
-) -> None:
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns named arrays as the content of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file's content; nothing in it is ever executed."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def save(directory: str, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], keep: int = 2) -> None:
     """Writes a checkpoint, then removes all but the newest `keep`.
 
     Args:
@@ -59,9 +70,7 @@ def save(
         OSError: It cannot be written (disk full, no permission). Earlier checkpoints are as they were.
     """
     folder = os.path.join(directory, f"checkpoint-{step:08d}")
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    contents = {_ARRAYS: buffer.getvalue(), _STATE: json.dumps(state).encode()}
+    contents = {_ARRAYS: pack(arrays), _STATE: json.dumps(state).encode()}
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     try:
         if tf.io.gfile.exists(folder):  # the remains of a write that was interrupted
@@ -93,8 +102,7 @@ def latest(directory: str) -> Checkpoint | None:
             reason = getattr(error, "message", error)
             logging.warning("Checkpoint %s is not whole and is passed over: %s", folder, reason)
             continue
-        with np.load(io.BytesIO(contents[_ARRAYS]), allow_pickle=False) as arrays:
-            return Checkpoint(step, dict(arrays), json.loads(contents[_STATE]))
+        return Checkpoint(step, unpack(contents[_ARRAYS]), json.loads(contents[_STATE]))
     return None
 
 

@@ -114,6 +114,7 @@ def build_network(
         channels=recipe.channels,
         cells=recipe.cells,
         auxiliary=recipe.auxiliary_weight > 0,
+        drop_path=recipe.drop_path,
         dropout=recipe.dropout,
     )
 
@@ -210,7 +211,7 @@ def train(
     writer = tf.summary.create_file_writer(log_dir)
     progress = Progress("train", recipe.epochs, position.epoch)
     rates = learning_rate(recipe)
-    step_function = classifier.make_train_function()
+    classifier.make_train_function()
     steps = math.ceil(len(data) / recipe.batch_size)
     began = saved = time.monotonic()
     spent = position.seconds
@@ -224,7 +225,8 @@ def train(
         if first == 0:
             classifier.reset_metrics()
         classifier.optimizer.learning_rate = rates(epoch)
-        classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
+        if recipe.drop_path:
+            classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
         batches = input.batches(
             data,
             recipe.batch_size,
@@ -236,7 +238,7 @@ def train(
         )
         iterator = iter(strategy.experimental_distribute_dataset(batches))
         for step in range(first, steps):
-            figures = step_function(iterator)
+            figures = classifier.train_function(iterator)
             progress.step(step + 1, steps, figures["loss"])
             if step + 1 < steps and time.monotonic() - saved > recipe.checkpoint_seconds:
                 save_position(epoch, step + 1)

@@ -72,6 +72,8 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     from pipeline.pipeline import create_pipeline
 
     connection = metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite"))
+    store = MetadataStore(connection)
+    _close_abandoned_executions(store)
     runner.run(
         create_pipeline(
             config,
@@ -82,25 +84,45 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             beam_pipeline_args=beam_pipeline_args,
         )
     )
-    summary = summaries.summarise(summaries.Run(MetadataStore(connection), config.name))
+    summary = summaries.summarise(summaries.Run(store, config.name))
     summary["seconds"]["total"] = round(time.monotonic() - began, 1)
     _write_json(os.path.join(root, "summary.json"), summary)
     return summary
 
 
+def _close_abandoned_executions(store: Any) -> None:
+    """Marks what a killed run left RUNNING as FAILED: the root is ours alone, so nobody is at work on it."""
+    from ml_metadata.proto import metadata_store_pb2
+
+    abandoned = [
+        execution
+        for execution in store.get_executions()
+        if execution.last_known_state == metadata_store_pb2.Execution.RUNNING
+    ]
+    for execution in abandoned:
+        execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    if abandoned:
+        store.put_executions(abandoned)
+
+
 def _guarded(create_runner: Callable[[], Any]) -> int:
     root = os.path.abspath(ROOT.value)
+    # TFX parses sys.argv again for every Beam component, which ml_collections does not take twice.
+    del sys.argv[1:]
     try:
         validation.validate(CONFIG.value)
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
-            summary = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
+            try:
+                summary = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
+            except Exception:
+                # The whole story is for the log; the terminal gets the line that matters.
+                logging.getLogger().info("%s", traceback.format_exc())
+                raise
     except KeyboardInterrupt:
         _say("Interrupted. The same command goes on where this one stopped.")
         return 130
     except Exception as error:
-        # The whole story is for the log; the terminal gets the line that matters.
-        logging.getLogger("absl").info("%s", traceback.format_exc())
         _say(f"ERROR: {_one_line(error)}")
         return 1
     from pipeline import summary as summaries

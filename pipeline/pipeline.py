@@ -63,6 +63,7 @@ def create_pipeline(
         image_folder=config.data.image_folder,
         val_fraction=config.data.val_fraction,
         seed=config.seed,
+        max_corrupt_share=config.data.max_corrupt_share,
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     schema = SchemaGen(statistics=statistics.outputs["statistics"])

@@ -74,7 +74,8 @@ class Executor(base_executor.BaseExecutor):
         (distribution,) = output_dict["distribution"]
         _write(distribution.uri, DISTRIBUTION_FILE, json.dumps(oracle.distribution_document(), indent=1).encode())
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
-        write_supernet(artifact_utils.get_single_uri(output_dict["supernet"]), trainer.state())
+        supernet_uri = artifact_utils.get_single_uri(output_dict["supernet"])
+        _write(supernet_uri, SUPERNET_FILE, checkpoint.pack(trainer.state()))
 
 
 def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> input.ImageDataset:
@@ -88,17 +89,10 @@ def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, An
     )
 
 
-def write_supernet(uri: str, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the shared weights and their momentum as a NumPy archive."""
-    tf.io.gfile.makedirs(uri)
-    with tf.io.gfile.GFile(os.path.join(uri, SUPERNET_FILE), "wb") as file:
-        np.savez(file, **arrays)
-
-
 def read_supernet(uri: str) -> dict[str, np.ndarray]:
-    """Returns what `write_supernet` wrote."""
+    """Returns the shared weights and their momentum that a search left in its output `supernet`."""
     with tf.io.gfile.GFile(os.path.join(uri, SUPERNET_FILE), "rb") as file:
-        return dict(np.load(file, allow_pickle=False))
+        return checkpoint.unpack(file.read())
 
 
 def _write(uri: str, name: str, content: bytes) -> None:
