@@ -132,6 +132,11 @@ def val_bound(ids: list[str], fraction: float, seed: int) -> int:
     return [*keys, 2**64][round(fraction * len(keys))]
 
 
+def channels_of(image: Image.Image) -> int:
+    """Returns 1 for a grey image and 3 for a coloured one; transparency is not counted."""
+    return 1 if image.mode in _GREY_MODES else 3
+
+
 @dataclasses.dataclass
 class _Image:
     """An image of the source and what was seen when it was decoded."""
@@ -152,7 +157,7 @@ def _ReadImages(pipeline, builder, split):
 def _look(image_id, label, encoded):
     try:
         with Image.open(io.BytesIO(encoded)) as header:
-            grey = header.mode in _GREY_MODES
+            channels = channels_of(header)
         # With the decoder that training will use: what passes here passes there.
         pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
     except UnidentifiedImageError:
@@ -160,7 +165,7 @@ def _look(image_id, label, encoded):
     except (tf.errors.InvalidArgumentError, OSError, Image.DecompressionBombError) as error:
         reason = str(getattr(error, "message", error)).splitlines()[0]
         return _Image(image_id, label, encoded, reason)
-    shape = (*pixels.shape[:2], 1 if grey else 3)
+    shape = (*pixels.shape[:2], channels)
     return _Image(image_id, label, encoded, "", shape, _moments(pixels))
 
 

@@ -1,0 +1,75 @@
+"""The ImageValidator component: its interface."""
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components import artifacts
+from components.image_validator import executor
+
+
+class ImageValidatorSpec(component_spec.ComponentSpec):
+    """Inputs, parameters and output of ImageValidator."""
+
+    PARAMETERS = {  # noqa: RUF012
+        "image_size": component_spec.ExecutionParameter(type=int),
+        "channels": component_spec.ExecutionParameter(type=int),
+        "max_imbalance": component_spec.ExecutionParameter(type=float),
+    }
+    INPUTS = {  # noqa: RUF012
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+    }
+    OUTPUTS = {"image_report": component_spec.ChannelParameter(type=artifacts.ImageReport)}  # noqa: RUF012
+
+
+class ImageValidator(base_component.BaseComponent):
+    """Looks at every image before time is spent on training, and fails if the data cannot be used.
+
+    Refused are anomalies that ExampleValidator found, labels outside the classes, classes without images to train on,
+    fewer than two classes, and images that differ in size or channels without a setting to make them alike. Warned of
+    are the same image in two splits, classes without test images, and very unequal classes. All of it is in the output
+    `image_report`.
+
+    Images that cannot be decoded do not get here: TfdsExampleGen names them, and refuses or leaves them out.
+    """
+
+    SPEC_CLASS = ImageValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        anomalies: channel.BaseChannel | None = None,
+        *,
+        image_size: int = 0,
+        channels: int = 0,
+        max_imbalance: float = 10.0,
+    ):
+        """Checks the arguments.
+
+        Args:
+            examples: Examples of TfdsExampleGen.
+            anomalies: What ExampleValidator found in them.
+            image_size: `config.data.image_size`: what images are resized to in training; 0 for not at all.
+            channels: `config.data.channels`: 1 or 3, what images are converted to in training; 0 for not at all.
+            max_imbalance: Images of the largest class per image of the smallest, above which a warning is given.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        if image_size < 0:
+            raise ValueError(
+                f"config.data.image_size is {image_size}; allowed are 0 (as the images are) or more pixels."
+            )
+        if channels not in (0, 1, 3):
+            raise ValueError(f"config.data.channels is {channels}; allowed are 0 (as the images are), 1 and 3.")
+        super().__init__(
+            spec=ImageValidatorSpec(
+                examples=examples,
+                anomalies=anomalies,
+                image_size=image_size,
+                channels=channels,
+                max_imbalance=float(max_imbalance),
+                image_report=channel.Channel(type=artifacts.ImageReport),
+            )
+        )

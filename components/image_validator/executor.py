@@ -1,0 +1,195 @@
+"""The ImageValidator component: its executor."""
+
+import collections
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from PIL import Image
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components.tfds_example_gen.executor import SPLITS, channels_of
+from models import dataset_info, input
+from models.dataset_info import DataError
+
+REPORT_FILE = "image_report.json"
+_NAMED = 5  # examples of a problem that a message names
+
+
+class Executor(base_executor.BaseExecutor):
+    """Writes a report on all images, and fails if they cannot be trained on."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the component.
+
+        Args:
+            input_dict: `examples` and, if there are any, `anomalies`.
+            output_dict: `image_report`.
+            exec_properties: As the component's specification says.
+
+        Raises:
+            DataError: The images cannot be used; every problem is listed, each with some of the images' ids.
+        """
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        info = dataset_info.load(examples.uri)
+        images = {split: list(_look(artifact_utils.get_split_uri([examples], split))) for split in SPLITS}
+        problems = [
+            *(problem for artifact in input_dict.get("anomalies") or [] for problem in _anomalies(artifact)),
+            *_label_problems(images, info.class_names),
+            *_shape_problems(images, exec_properties["image_size"], exec_properties["channels"]),
+        ]
+        warnings = [
+            *_duplicates(images),
+            *_count_warnings(images, info.class_names, exec_properties["max_imbalance"]),
+        ]
+        for warning in warnings:
+            logging.warning("%s", warning)
+        report = artifact_utils.get_single_instance(output_dict["image_report"])
+        _write(report.uri, _report(images, info, problems, warnings))
+        report.set_int_custom_property("warnings", len(warnings))
+        if problems:
+            raise DataError("The images cannot be trained on:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    """What is looked at of an image."""
+
+    id: str
+    label: int
+    digest: bytes
+    size: str
+    channels: int
+
+
+def _look(split_uri):
+    for batch in input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
+        for image_id, label, encoded in zip(batch["id"], batch["label"], batch["image"], strict=True):
+            with Image.open(io.BytesIO(encoded)) as header:
+                size, channels = "{}x{}".format(*header.size), channels_of(header)
+            yield _Image(image_id.decode(), int(label), hashlib.sha256(encoded).digest(), size, channels)
+
+
+def _anomalies(artifact):
+    """Returns what TFDV found, in its own words."""
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        anomalies = anomalies_pb2.Anomalies()
+        path = os.path.join(artifact_utils.get_split_uri([artifact], split), "SchemaDiff.pb")
+        with tf.io.gfile.GFile(path, "rb") as file:
+            anomalies.ParseFromString(file.read())
+        if anomalies.dataset_anomaly_info.reason:
+            yield f"{split}: {anomalies.dataset_anomaly_info.description}"
+        for feature, anomaly in sorted(anomalies.anomaly_info.items()):
+            if anomaly.severity == anomalies_pb2.AnomalyInfo.ERROR:
+                yield f"{split}: feature {feature}: {anomaly.short_description}: {anomaly.description}"
+
+
+def _label_problems(images, class_names):
+    everything = list(itertools.chain(*images.values()))
+    unknown = [image for image in everything if not 0 <= image.label < len(class_names)]
+    if unknown:
+        yield (
+            f"{len(unknown)} labels lie outside the {len(class_names)} classes (0 to {len(class_names) - 1}): "
+            f"{_some(f'{image.id} has {image.label}' for image in unknown)}."
+        )
+    for split in ("train", "val"):
+        found = {image.label for image in images[split]}
+        missing = [name for label, name in enumerate(class_names) if label not in found]
+        if len(found) < 2:
+            yield f"{split} has {len(found)} classes; needed are 2 or more."
+        elif missing:
+            yield f"{split} has no image of {len(missing)} classes: {_some(missing)}. Add images or remove the class."
+
+
+def _shape_problems(images, image_size, channels):
+    everything = list(itertools.chain(*images.values()))
+    for what, attribute, setting, example in (
+        ("size", "size", image_size, "config.data.image_size to the size in pixels that all are to be resized to"),
+        ("channels", "channels", channels, "config.data.channels to 1 (grey) or 3 (colours), to convert them all"),
+    ):
+        counts = collections.Counter(getattr(image, attribute) for image in everything)
+        if len(counts) > 1 and not setting:
+            (usual, number), *_ = counts.most_common()
+            others = [image for image in everything if getattr(image, attribute) != usual]
+            yield (
+                f"The images differ in {what}: {number} have {usual}, {len(others)} do not: "
+                f"{_some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
+            )
+
+
+def _duplicates(images):
+    first = {split: {} for split in SPLITS}
+    for split, there in first.items():
+        for image in images[split]:
+            there.setdefault(image.digest, image)
+    for one, other in (("train", "test"), ("val", "test"), ("train", "val")):
+        twice = [(first[one][image.digest], image) for image in images[other] if image.digest in first[one]]
+        if twice:
+            yield (
+                f"{len(twice)} images of {other} are in {one} too, so the accuracy on {other} flatters: "
+                f"{_some(f'{b.id} is {a.id}' for a, b in twice)}."
+            )
+        contradicting = [(a, b) for a, b in twice if a.label != b.label]
+        if contradicting:
+            yield (
+                f"{len(contradicting)} of them have another label there: "
+                f"{_some(f'{b.id} is {a.id}' for a, b in contradicting)}."
+            )
+
+
+def _count_warnings(images, class_names, max_imbalance):
+    tested = {image.label for image in images["test"]}
+    missing = [name for label, name in enumerate(class_names) if label not in tested]
+    if missing:
+        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Nothing will be known of them."
+    counts = collections.Counter(image.label for split in ("train", "val") for image in images[split])
+    known = {name: counts[label] for label, name in enumerate(class_names) if counts[label]}
+    if known and max(known.values()) > max_imbalance * min(known.values()):
+        most, least = max(known, key=known.get), min(known, key=known.get)
+        yield (
+            f"The classes are very unequal: {known[most]} training images of {most}, {known[least]} of {least}. "
+            "Accuracy will say little of the small ones; look at the metrics per class."
+        )
+
+
+def _report(images, info, problems: Sequence[str], warnings: Sequence[str]):
+    everything = list(itertools.chain(*images.values()))
+    labels = {split: collections.Counter(image.label for image in found) for split, found in images.items()}
+    return {
+        "problems": problems,
+        "warnings": warnings,
+        "images": {split: len(found) for split, found in images.items()},
+        "classes": {
+            name: {split: labels[split][label] for split in SPLITS} for label, name in enumerate(info.class_names)
+        },
+        "sizes": dict(collections.Counter(image.size for image in everything).most_common(20)),
+        "channels": dict(collections.Counter(image.channels for image in everything)),
+        "undecodable": dict(info.undecodable),
+    }
+
+
+def _some(texts: Iterable[str]) -> str:
+    texts = list(texts)
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
+
+
+def _write(uri, report):
+    tf.io.gfile.makedirs(uri)
+    with tf.io.gfile.GFile(os.path.join(uri, REPORT_FILE), "w") as file:
+        json.dump(report, file, indent=1)
