@@ -9,6 +9,7 @@ import pytest
 from models import update_rules
 from models.multinomial import Distribution
 from models.oracle import MultinomialOracle
+from tests.oracle_processes import cell, make_oracle, run
 
 RULES = list(update_rules.RULES)
 
@@ -41,33 +42,6 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
 
 def score(hp):
     return hp.get("units") / 30 - hp.get("rate") + (0.2 if hp.get("model") == "cnn" else 0.0)
-
-
-def cell(choices=4, operations=5):
-    hp = keras_tuner.HyperParameters()
-    for choice in range(choices):
-        hp.Choice(f"edge_{choice}", [f"op_{operation}" for operation in range(operations)])
-    return hp
-
-
-def make_oracle(directory, hp=None, objective="val_accuracy", max_trials=200, seed=3, **options):
-    oracle = MultinomialOracle(objective, max_trials, seed=seed, hyperparameters=hp or cell(), **options)
-    oracle.verbose = 0
-    oracle._set_project_dir(str(directory), "project")
-    return oracle
-
-
-def run(oracle, trials, worker="worker", name="val_accuracy"):
-    """Runs trials through the oracle's own interface and returns the values that were sampled."""
-    sampled = []
-    for _ in range(trials):
-        trial = oracle.create_trial(worker)
-        sampled.append(dict(trial.hyperparameters.values))
-        value = sum(int(operation[-1]) for operation in trial.hyperparameters.values.values()) / 20
-        oracle.update_trial(trial.trial_id, {name: value})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
-    return sampled
 
 
 @pytest.mark.parametrize("rule", RULES)

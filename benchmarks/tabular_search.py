@@ -1,0 +1,224 @@
+"""Compares the oracle's update rules with other searches on a table of evaluated architectures.
+
+    python -m benchmarks.tabular_search --table=nasbench_macro.csv --choices='layer_*' \\
+        --objective=test_acc_seed0 --report=test_acc_seed1,test_acc_seed2 --evaluations=100 --seeds=100
+
+Prints per method, over the seeds: the reported metric (mean and standard deviation) of the architecture that the
+method recommends (argmax) and of the best one it evaluated, the regret (what is lacking to the best of the table), its
+ratio to random search's regret at the same number of evaluations, and the seconds of one search. Every method is a
+KerasTuner oracle and is driven through the same calls; nothing is written to disk meanwhile.
+
+random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
+is scikit-learn's Gaussian process with a Hamming kernel (benchmarks/baselines.py); all others are rules of
+models/oracle.py. The slow ones (bayesian, gp) run on --slow_seeds seeds at most.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import importlib
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+from absl import app, flags
+
+from benchmarks import tables
+from models import update_rules
+
+# Oracles that are not rules, and where they are: KerasTuner is slow to import, so only the worker processes do.
+_ORACLES = {
+    "random": ("keras_tuner.oracles", "RandomSearchOracle"),
+    "bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
+    "evolution": ("benchmarks.baselines", "RegularizedEvolution"),
+    "gp": ("benchmarks.baselines", "GaussianProcess"),
+}
+_SLOW = ("bayesian", "gp")
+METHODS = (*update_rules.RULES, *_ORACLES)
+
+
+def search(table: tables.Table, method: str, evaluations: int, noise: float, seed: int) -> dict[str, float | None]:
+    """One search.
+
+    Args:
+        table: what is searched.
+        method: one of `METHODS`.
+        evaluations: how many architectures are evaluated.
+        noise: standard deviation of normal noise that is added to every evaluation's objective.
+        seed: of the method and the noise.
+
+    Returns:
+        The reported metric of the method's "argmax" (None where it has none) and of the "best" it evaluated, "seconds".
+    """
+    oracle = _oracle(method, table, evaluations, seed)
+    noises = np.random.default_rng([seed, 1]).normal(0, noise, evaluations)
+    best, best_key = -np.inf, None
+    start = time.perf_counter()
+    for number in range(evaluations):
+        trial = oracle.create_trial("benchmark")
+        if trial.status == "STOPPED":
+            break
+        key = _key(table, trial.hyperparameters)
+        if key in table.objective:
+            value = table.objective[key] + noises[number]
+            oracle.update_trial(trial.trial_id, {"metric": value})
+            trial.status = "COMPLETED"
+            if value > best:
+                best, best_key = value, key
+        else:
+            # As a network that cannot be built.
+            trial.status = "FAILED"
+        oracle.end_trial(trial)
+    argmax = None
+    if hasattr(oracle, "argmax_hyperparameters"):
+        argmax = table.report.get(_key(table, oracle.argmax_hyperparameters()), table.worst)
+    seconds = time.perf_counter() - start
+    return {"argmax": argmax, "best": table.report.get(best_key, table.worst), "seconds": seconds}
+
+
+def summarize(results: dict[str, list[dict[str, float | None]]], best: float) -> dict[str, Any]:
+    """Means over the seeds.
+
+    Args:
+        results: method -> what `search` returned per seed; "random" among them.
+        best: the best reported metric of the table.
+
+    Returns:
+        Method -> {"argmax": {"mean", "sd", "regret", "ratio"} or None, "best": the same, "seconds", "seeds"}.
+    """
+    reference = best - statistics.fmean(result["best"] for result in results["random"])
+
+    def summary(values: list[float | None]) -> dict[str, float | None] | None:
+        if None in values:
+            return None
+        regret = best - statistics.fmean(values)
+        return {
+            "mean": statistics.fmean(values),
+            "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "regret": regret,
+            # None where random search finds the best with every seed.
+            "ratio": regret / reference if reference > 0 else None,
+        }
+
+    return {
+        method: {
+            "argmax": summary([run["argmax"] for run in runs]),
+            "best": summary([run["best"] for run in runs]),
+            "seconds": statistics.fmean(run["seconds"] for run in runs),
+            "seeds": len(runs),
+        }
+        for method, runs in results.items()
+    }
+
+
+def render(summary: dict[str, Any]) -> str:
+    """The summary as a table of text."""
+    lines = [
+        f"{'':14}|{'argmax':^36}|{'best evaluated':^36}|",
+        f"{'method':14}|" + f"{'mean':>9}{'sd':>8}{'regret':>10}{'ratio':>8} |" * 2 + f"{'seconds':>9}{'seeds':>7}",
+    ]
+    for method, row in summary.items():
+        cells = ""
+        for answer in (row["argmax"], row["best"]):
+            if answer is None:
+                cells += f"{'-':>35} |"
+            else:
+                ratio = "-" if answer["ratio"] is None else f"{answer['ratio']:.2f}"
+                cells += f"{answer['mean']:9.3f}{answer['sd']:8.3f}{answer['regret']:10.4f}{ratio:>8} |"
+        lines.append(f"{method:14}|{cells}{row['seconds']:9.2f}{row['seeds']:7d}")
+    return "\n".join(lines)
+
+
+def _oracle(method: str, table: tables.Table, evaluations: int, seed: int):
+    import keras_tuner
+
+    hyperparameters = keras_tuner.HyperParameters()
+    for name, operations in table.choices.items():
+        hyperparameters.Choice(name, operations)
+    module, name = _ORACLES.get(method, ("models.oracle", "MultinomialOracle"))
+    options = {"rule": method} if method in update_rules.RULES else {}
+    oracle = getattr(importlib.import_module(module), name)(
+        objective=keras_tuner.Objective("metric", "max"),
+        max_trials=evaluations,
+        # KerasTuner takes a seed of 0 for none.
+        seed=seed + 1,
+        hyperparameters=hyperparameters,
+        **options,
+    )
+    oracle.verbose = 0
+    oracle.max_consecutive_failed_trials = evaluations + 1
+    # The methods are compared, not the disk.
+    oracle.save = lambda: None
+    oracle._save_trial = lambda trial: None
+    return oracle
+
+
+def _key(table: tables.Table, hyperparameters) -> tables.Key:
+    return tuple(hyperparameters.values[name] for name in table.choices)
+
+
+_worker_table: tables.Table
+
+
+def _start_worker(load) -> None:
+    global _worker_table
+    _worker_table = load()
+
+
+def _work(method: str, evaluations: int, noise: float, seed: int) -> tuple[str, int, dict[str, float | None]]:
+    return method, seed, search(_worker_table, method, evaluations, noise, seed)
+
+
+def main(_: Sequence[str]) -> None:
+    methods = ["random", *(method for method in _METHODS.value if method != "random")]
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise app.UsageError(f"--methods: found {unknown[0]!r}, allowed are {', '.join(METHODS)}")
+    load = functools.partial(tables.load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
+    table = load()
+    # One thread a process; set before the processes import NumPy.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
+    tasks = [
+        (method, _EVALUATIONS.value, _NOISE.value, seed)
+        for method in methods
+        for seed in range(min(_SEEDS.value, _SLOW_SEEDS.value) if method in _SLOW else _SEEDS.value)
+    ]
+    runs: dict[str, dict[int, dict[str, float | None]]] = {method: {} for method in methods}
+    with concurrent.futures.ProcessPoolExecutor(
+        min(_PROCESSES.value, len(tasks)), multiprocessing.get_context("spawn"), _start_worker, (load,)
+    ) as pool:
+        futures = [pool.submit(_work, *task) for task in tasks]
+        for future in tqdm.tqdm(concurrent.futures.as_completed(futures), total=len(tasks), unit="search"):
+            method, seed, result = future.result()
+            runs[method][seed] = result
+    summary = summarize(
+        {method: [by_seed[seed] for seed in sorted(by_seed)] for method, by_seed in runs.items()}, table.best
+    )
+    print(f"{_TABLE.value}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
+    print(f"{_EVALUATIONS.value} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
+    print(render(summary))
+    if _JSON.value:
+        with open(_JSON.value, "w", encoding="utf-8") as file:
+            json.dump({"methods": summary}, file, indent=2)
+
+
+if __name__ == "__main__":
+    _TABLE = flags.DEFINE_string("table", None, "CSV file with a row per architecture.", required=True)
+    _CHOICES = flags.DEFINE_string("choices", None, "Pattern of the choices' columns: 'layer_*'.", required=True)
+    _OBJECTIVE = flags.DEFINE_string("objective", None, "Column that the search sees; more is better.", required=True)
+    _REPORT = flags.DEFINE_list("report", None, "Columns whose mean the result is judged by.", required=True)
+    _EVALUATIONS = flags.DEFINE_integer("evaluations", 100, "Architectures evaluated in a search.", lower_bound=1)
+    _SEEDS = flags.DEFINE_integer("seeds", 100, "Searches per method.", lower_bound=1)
+    _SLOW_SEEDS = flags.DEFINE_integer("slow_seeds", 20, "Searches at most of bayesian and gp.", lower_bound=1)
+    _NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation of noise on every evaluation.", lower_bound=0.0)
+    _METHODS = flags.DEFINE_list("methods", list(METHODS), "What is compared; random is always there.")
+    _JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
+    _PROCESSES = flags.DEFINE_integer("processes", os.cpu_count(), "Parallel processes.", lower_bound=1)
+    app.run(main)
