@@ -111,6 +111,8 @@ class GaussianProcess(_Categorical):
             candidates = self._whole
         seen = {tuple(architecture) for architecture in self._architectures}
         candidates = np.array([candidate for candidate in candidates if tuple(candidate) not in seen])
+        if not len(candidates):
+            return self.random(1)[0]
         mu, sigma = process.predict(self._one_hot(candidates), return_std=True)
         gain = (mu - mean.max()) / np.maximum(sigma, 1e-9)
         return candidates[(sigma * (gain * norm.cdf(gain) + norm.pdf(gain))).argmax()]

@@ -328,7 +328,10 @@ class MainEffects(Rule):
         return (1 - self.floor) * frequency + self.floor * multinomial.uniform()
 
     def recommend(self, multinomial: Multinomial) -> np.ndarray:
-        return super().recommend(multinomial) if self._mean is None else self._mean.argmax(axis=1)
+        if self._mean is None:
+            return super().recommend(multinomial)
+        # Of an operation that was never evaluated (all its trials failed, say) the mean is only the prior's.
+        return np.where(multinomial.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, multinomial: Multinomial) -> None:
         """Adds the newest architecture to what is counted once: the pairs of operations and how trained they were."""
