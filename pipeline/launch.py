@@ -49,7 +49,7 @@ def main(create_runner: Callable[[], Any]) -> None:
         create_runner: Makes the runner; called after the flags were found right.
     """
     flags.mark_flags_as_required(["config", "root"])
-    app.run(lambda _: _guarded(create_runner), flags_parser=_parse_flags)
+    app.run(lambda _: _guarded(create_runner), flags_parser=parse_flags)
 
 
 def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline_args: list[str]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _guarded(create_runner: Callable[[], Any]) -> int:
         _say("Interrupted. The same command goes on where this one stopped.")
         return 130
     except Exception as error:
-        _say(f"ERROR: {_one_line(error)}")
+        _say(f"ERROR: {one_line(error)}")
         return 1
     from pipeline import summary as summaries
 
@@ -131,11 +131,12 @@ def _guarded(create_runner: Callable[[], Any]) -> int:
     return 0
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line for `app.run`; a mistake ends the process with one line."""
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
-        _say(f"ERROR: {_one_line(error)}")
+        _say(f"ERROR: {one_line(error)}")
         sys.exit(1)
 
 
@@ -146,7 +147,9 @@ def _locked(root: str) -> Iterator[None]:
         os.makedirs(root, exist_ok=True)
         file = open(os.path.join(root, ".lock"), "a+")  # noqa: SIM115 - it is open as long as the lock is held
     except OSError as error:
-        raise UsageError(f"--root={root} cannot be written: {error.strerror}. Choose a folder that is yours.") from error
+        raise UsageError(
+            f"--root={root} cannot be written: {error.strerror}. Choose a folder that is yours."
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,7 +179,9 @@ class _Terminal(logging.Handler):
             self._began[event.group(1)] = time.monotonic()
             _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} ...")
         elif event:
-            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {time.monotonic() - self._began[event.group(1)]:.1f} s")
+            _say(
+                f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {time.monotonic() - self._began[event.group(1)]:.1f} s"
+            )
         elif record.levelno >= logging.WARNING and _ours(record.pathname):
             _say(f"{record.levelname}: {record.getMessage()}")
 
@@ -206,7 +211,8 @@ def _log_to(path: str) -> None:
     tf.get_logger().propagate = True
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Returns what a person needs to know of an error."""
     message = getattr(error, "message", None) or str(error) or type(error).__name__
     # Beam appends where it was when the error came.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)

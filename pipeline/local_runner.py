@@ -1,6 +1,6 @@
 """Runs the pipeline on this machine, one component after the other.
 
-    python -m pipeline.local_runner --config=pipeline/configs/digits.py --root=runs/digits --config.search.epochs=5
+python -m pipeline.local_runner --config=pipeline/configs/digits.py --root=runs/digits --config.search.epochs=5
 """
 
 from absl import flags

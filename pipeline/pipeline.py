@@ -3,6 +3,8 @@
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
       -> Trainer -> Evaluator -> Pusher
+
+`config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
 import os
@@ -11,11 +13,21 @@ from typing import Any
 import ml_collections
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer
-from tfx.dsl.components.common import resolver
+from tfx.components import (
+    BulkInferrer,
+    Evaluator,
+    ExampleValidator,
+    InfraValidator,
+    Pusher,
+    SchemaGen,
+    StatisticsGen,
+    Trainer,
+)
+from tfx.dsl.components.base import base_node
+from tfx.dsl.components.common import importer, resolver
 from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.orchestration import pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2, trainer_pb2
 from tfx.types import channel, standard_artifacts
 
 from components.architecture_deriver.component import ArchitectureDeriver
@@ -23,6 +35,8 @@ from components.architecture_importer.component import ArchitectureImporter
 from components.image_validator.component import ImageValidator
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
+
+LATEST_BLESSED = "latest blessed"
 
 
 def create_pipeline(
@@ -34,6 +48,7 @@ def create_pipeline(
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: list[str] | None = None,
     enable_cache: bool = True,
+    baseline: str = LATEST_BLESSED,
 ) -> pipeline.Pipeline:
     """Returns the pipeline that a config describes.
 
@@ -45,6 +60,8 @@ def create_pipeline(
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
         beam_pipeline_args: Beam options of ExampleGen, StatisticsGen, ImageValidator and Evaluator.
         enable_cache: Whether a component whose inputs and settings are unchanged is taken from an earlier run.
+        baseline: The model that a new one must not fall behind: LATEST_BLESSED, which ML Metadata knows; the URI of a
+            Model artifact of an earlier run; or "" for none, only the accuracy threshold.
 
     Returns:
         The pipeline.
@@ -72,14 +89,11 @@ def create_pipeline(
         examples=examples.outputs["examples"],
         anomalies=anomalies.outputs["anomalies"],
         image_size=config.data.image_size,
-        max_corrupt_share=config.data.max_corrupt_share,
     )
     components = [examples, statistics, schema, anomalies, images]
 
     if config.architecture:
-        source = ArchitectureImporter(
-            image_report=images.outputs["image_report"], architecture=config.architecture
-        )
+        source = ArchitectureImporter(image_report=images.outputs["image_report"], architecture=config.architecture)
         components.append(source)
     else:
         search = SupernetSearch(
@@ -117,33 +131,85 @@ def create_pipeline(
             "checkpoint_dir": os.path.join(checkpoint_dir, "train"),
         },
     )
-    baseline = resolver.Resolver(
-        strategy_class=latest_blessed_model_strategy.LatestBlessedModelStrategy,
-        model=channel.Channel(type=standard_artifacts.Model),
-        model_blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
+    components.append(trainer)
+    baseline_node = _baseline(baseline)
+    if baseline_node:
+        components.append(baseline_node)
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        baseline_model=baseline_node.outputs["model"] if baseline_node else None,
         example_splits=["test"],
         eval_config=evaluation(settings["evaluate"]),
     )
+    components.append(evaluator)
+    infra_blessing = None
+    if config.deploy.infra_validation:
+        infra_validator = InfraValidator(
+            model=trainer.outputs["model"],
+            examples=examples.outputs["examples"],
+            serving_spec=_serving_spec(config.deploy),
+            request_spec=infra_validator_pb2.RequestSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+                split_name="test",
+                num_examples=10,
+            ),
+        )
+        infra_blessing = infra_validator.outputs["blessing"]
+        components.append(infra_validator)
+    if config.deploy.bulk_inference:
+        components.append(
+            BulkInferrer(
+                examples=examples.outputs["examples"],
+                model=trainer.outputs["model"],
+                model_blessing=evaluator.outputs["blessing"],
+                data_spec=bulk_inferrer_pb2.DataSpec(example_splits=[config.deploy.bulk_inference]),
+                model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=["serve_examples"]),
+            )
+        )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_blessing,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     )
+    components.append(pusher)
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
-        components=[*components, trainer, baseline, evaluator, pusher],
+        components=components,
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_pipeline_args,
     )
+
+
+def _baseline(baseline: str) -> base_node.BaseNode | None:
+    if not baseline:
+        return None
+    if baseline == LATEST_BLESSED:
+        return resolver.Resolver(
+            strategy_class=latest_blessed_model_strategy.LatestBlessedModelStrategy,
+            model=channel.Channel(type=standard_artifacts.Model),
+            model_blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("LatestBlessedModel")
+    return importer.Importer(source_uri=baseline, artifact_type=standard_artifacts.Model, output_key="model").with_id(
+        "BaselineModel"
+    )
+
+
+def _serving_spec(deploy: ml_collections.ConfigDict) -> infra_validator_pb2.ServingSpec:
+    """Returns which TF Serving the InfraValidator loads the model into, and where that runs."""
+    spec = infra_validator_pb2.ServingSpec(
+        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[deploy.tensorflow_serving_tag])
+    )
+    if deploy.infra_validation == "docker":
+        spec.local_docker.SetInParent()
+    else:
+        spec.kubernetes.SetInParent()
+    return spec
 
 
 def evaluation(evaluate: dict[str, Any]) -> tfma.EvalConfig:

@@ -91,6 +91,15 @@ _CHECKS: Mapping[str, Check] = {
     "evaluate.accuracy_threshold": _SHARE,
     "evaluate.max_accuracy_drop": _SHARE,
     "serving.top_k": _COUNT,
+    "deploy.infra_validation": _one_of("", "docker", "kubernetes"),
+    "deploy.bulk_inference": _one_of("", "train", "val", "test"),
+    "kubeflow.gpu_node_label": (lambda value: not value or value.count("=") == 1, "'' or 'KEY=VALUE'"),
+    "kubeflow.retries": _NOT_NEGATIVE,
+    **{
+        f"kubeflow.{node}.{name}": check
+        for node in ("search", "train", "other")
+        for name, check in (("cpu", _POSITIVE), ("memory_gb", _POSITIVE), ("gpus", _NOT_NEGATIVE))
+    },
 }
 
 
@@ -152,7 +161,10 @@ def _space(config):
         search_spaces.create(config.space.to_dict())
     except (ValueError, ImportError) as error:
         yield f"config.space: {error}"
-    if (config.space.name == "mobile") != (config.train.network == "mobile") and config.space.name in ("cell", "mobile"):
+    if (config.space.name == "mobile") != (config.train.network == "mobile") and config.space.name in (
+        "cell",
+        "mobile",
+    ):
         allowed = "mobile" if config.space.name == "mobile" else "cifar or imagenet"
         yield (
             f"config.train.network is {config.train.network!r}, but the {config.space.name} space builds {allowed}: set "

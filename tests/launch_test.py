@@ -59,5 +59,5 @@ def test_a_root_in_use_says_who_holds_it(tmp_path):
 
 def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
-    assert launch._one_line(error) == "bad image a.png"
-    assert launch._one_line(KeyError()) == "KeyError"
+    assert launch.one_line(error) == "bad image a.png"
+    assert launch.one_line(KeyError()) == "KeyError"

@@ -101,4 +101,19 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.serving = serving = ml_collections.ConfigDict()
     serving.top_k = 5  # classes in a served answer
+
+    config.deploy = deploy = ml_collections.ConfigDict()
+    # "docker" | "kubernetes": load the model into a real TF Serving before it is pushed. Off, since it needs a Docker
+    # engine here, or to run inside of Kubernetes; where there is neither, no model would ever be pushed.
+    deploy.infra_validation = ""
+    deploy.tensorflow_serving_tag = "2.16.1"  # of the image tensorflow/serving that infra_validation takes
+    deploy.bulk_inference = ""  # a split, such as "test", whose images the blessed model classifies; "": none
+
+    # What the pods ask of Kubernetes (pipeline/kubeflow_runner.py).
+    config.kubeflow = kubeflow = ml_collections.ConfigDict()
+    kubeflow.gpu_resource = "nvidia.com/gpu"  # the name that the cluster's device plugin gives to its GPUs
+    kubeflow.gpu_node_label = ""  # "KEY=VALUE" of the nodes with the kind of GPU that is wanted; "": any
+    kubeflow.retries = 3  # of the search and the training, which go on from their checkpoints
+    for node, cpu, memory_gb, gpus in (("search", 4.0, 16.0, 1), ("train", 4.0, 16.0, 1), ("other", 2.0, 8.0, 0)):
+        kubeflow[node] = ml_collections.ConfigDict({"cpu": cpu, "memory_gb": memory_gb, "gpus": gpus})
     return config
