@@ -95,10 +95,7 @@ class CellGenotype:
             edges = " | ".join(" ".join(f"{name}({source})" for name, source in n) for n in nodes)
             return f"{edges} -> {','.join(map(str, concat))}"
 
-        return (
-            f"normal: {cell(self.normal, self.normal_concat)}; "
-            f"reduce: {cell(self.reduce, self.reduce_concat)}"
-        )
+        return f"normal: {cell(self.normal, self.normal_concat)}; reduce: {cell(self.reduce, self.reduce_concat)}"
 
 
 @dataclass(frozen=True)
@@ -125,14 +122,10 @@ class Backbone:
         _require_count("backbone.head", self.head)
         _require_stride("backbone.stem_stride", self.stem_stride)
         if not _is_list(self.blocks) or not self.blocks:
-            raise GenotypeError(
-                f"backbone.blocks: found {self.blocks!r}; expected a list of [channels, stride]"
-            )
+            raise GenotypeError(f"backbone.blocks: found {self.blocks!r}; expected a list of [channels, stride]")
         for i, block in enumerate(self.blocks):
             if not _is_list(block) or len(block) != 2:
-                raise GenotypeError(
-                    f"backbone.blocks[{i}]: found {block!r}; expected [channels, stride]"
-                )
+                raise GenotypeError(f"backbone.blocks[{i}]: found {block!r}; expected [channels, stride]")
             _require_count(f"backbone.blocks[{i}], channels", block[0])
             _require_stride(f"backbone.blocks[{i}], stride", block[1])
         object.__setattr__(self, "blocks", tuple(tuple(block) for block in self.blocks))
@@ -203,9 +196,7 @@ class MobileGenotype:
             if kernel < 1 or kernel % 2 == 0:
                 raise GenotypeError(f"blocks[{i}], kernel: found {kernel}; expected an odd number")
             if expansion < 1:
-                raise GenotypeError(
-                    f"blocks[{i}], expansion: found {expansion}; expected 1 or more"
-                )
+                raise GenotypeError(f"blocks[{i}], expansion: found {expansion}; expected 1 or more")
         blocks = tuple(block and tuple(block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
 
@@ -240,9 +231,7 @@ def from_dict(data: Mapping) -> Genotype:
         raise GenotypeError(f"space: found {found!r}; expected 'cell' or 'mobile'")
     fields = {key: value for key, value in data.items() if key != "space"}
     if data["space"] == "cell":
-        _require_fields(
-            "genotype", fields, {"normal", "normal_concat", "reduce", "reduce_concat"}, set()
-        )
+        _require_fields("genotype", fields, {"normal", "normal_concat", "reduce", "reduce_concat"}, set())
         return CellGenotype(**fields)
     _require_fields("genotype", fields, {"backbone", "blocks"}, set())
     return MobileGenotype(**fields)
@@ -265,9 +254,7 @@ def load(path: str | os.PathLike) -> Genotype:
 def save(genotype: Genotype, path: str | os.PathLike) -> None:
     """Writes a genotype as JSON. The file appears whole or not at all."""
     directory = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=directory, prefix=".genotype-", delete=False
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, prefix=".genotype-", delete=False) as file:
         try:
             json.dump(genotype.to_dict(), file, indent=2)
             file.write("\n")
@@ -277,6 +264,20 @@ def save(genotype: Genotype, path: str | os.PathLike) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def reached(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> frozenset[int]:
+    """The nodes, inputs included, that a cell's output depends on; edges that are `none` do not count.
+
+    Args:
+        nodes: a cell's intermediate nodes.
+        concat: the nodes that its output concatenates.
+    """
+    live = set(concat)
+    for number in reversed(range(INPUTS, INPUTS + len(nodes))):
+        if number in live:
+            live.update(source for name, source in nodes[number - INPUTS] if name != NONE)
+    return frozenset(live)
 
 
 def _cell(field: str, nodes) -> tuple[Node, ...]:
@@ -289,9 +290,7 @@ def _cell(field: str, nodes) -> tuple[Node, ...]:
 def _node(cell: str, number: int, edges) -> Node:
     field = f"{cell}, node {number}"
     if not _is_list(edges) or not edges:
-        raise GenotypeError(
-            f"{field}: found {edges!r}; expected at least one edge [operation, source]"
-        )
+        raise GenotypeError(f"{field}: found {edges!r}; expected at least one edge [operation, source]")
     for i, edge in enumerate(edges):
         if not _is_list(edge) or len(edge) != 2:
             raise GenotypeError(f"{field}, edge {i}: found {edge!r}; expected [operation, source]")
@@ -303,14 +302,11 @@ def _node(cell: str, number: int, edges) -> Node:
             )
         if not _is_int(source) or not 0 <= source < number:
             raise GenotypeError(
-                f"{field}, edge {i}: source {source!r} is not an earlier node; "
-                f"expected 0 to {number - 1}"
+                f"{field}, edge {i}: source {source!r} is not an earlier node; expected 0 to {number - 1}"
             )
     sources = [source for _, source in edges]
     if len(set(sources)) != len(sources):
-        raise GenotypeError(
-            f"{field}: sources {sources} repeat; expected at most one edge from each earlier node"
-        )
+        raise GenotypeError(f"{field}: sources {sources} repeat; expected at most one edge from each earlier node")
     return tuple((operation, source) for operation, source in edges)
 
 
@@ -323,8 +319,7 @@ def _concat(field: str, nodes) -> tuple[int, ...]:
         or len(set(nodes)) != len(nodes)
     ):
         raise GenotypeError(
-            f"{field}: found {nodes!r}; expected different intermediate nodes, "
-            f"{allowed[0]} to {allowed[-1]}"
+            f"{field}: found {nodes!r}; expected different intermediate nodes, {allowed[0]} to {allowed[-1]}"
         )
     return tuple(nodes)
 

@@ -30,9 +30,7 @@ class _FanInUniform(keras.initializers.RandomUniform):
 def _pad(images, padding, value=0.0):
     if not padding:
         return images
-    return ops.pad(
-        images, [(0, 0), (padding, padding), (padding, padding), (0, 0)], constant_values=value
-    )
+    return ops.pad(images, [(0, 0), (padding, padding), (padding, padding), (0, 0)], constant_values=value)
 
 
 def _output_side(side, kernel_size, strides, padding, dilation=1):
@@ -53,10 +51,7 @@ class _Window(keras.layers.Layer):
 
     def _output_shape(self, input_shape, channels):
         batch, *sides, _ = input_shape
-        sides = [
-            _output_side(side, self.kernel_size, self.strides, self.padding, self.dilation)
-            for side in sides
-        ]
+        sides = [_output_side(side, self.kernel_size, self.strides, self.padding, self.dilation) for side in sides]
         return (batch, *sides, channels)
 
     def compute_output_shape(self, input_shape):
@@ -292,9 +287,7 @@ class AvgPool(_Window):
         return self._pool(_pad(images, self.padding)) / self._pool(_pad(inside, self.padding))
 
     def _pool(self, images):
-        return ops.average_pool(
-            images, self.kernel_size, self.strides, padding="valid", data_format="channels_last"
-        )
+        return ops.average_pool(images, self.kernel_size, self.strides, padding="valid", data_format="channels_last")
 
     def get_config(self):
         return {
@@ -329,9 +322,7 @@ class FactorizedReduction(keras.layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         first = self.filters // 2
-        self.kernel = self.add_weight(
-            shape=(1, 1, channels, first), initializer=_FanInUniform(channels), name="kernel"
-        )
+        self.kernel = self.add_weight(shape=(1, 1, channels, first), initializer=_FanInUniform(channels), name="kernel")
         self.shifted_kernel = self.add_weight(
             shape=(1, 1, channels, self.filters - first),
             initializer=_FanInUniform(channels),

@@ -188,7 +188,7 @@ class _Program:
 
     def _forward(self, images, labels, training):
         """The mean loss and the number of right answers."""
-        logits = self._trainer.supernet(images, self._path, training=training)
+        logits = self._trainer.supernet(images, path=self._path, training=training)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
         return tf.reduce_mean(losses), tf.math.count_nonzero(right, dtype=tf.int32)

@@ -1,0 +1,55 @@
+"""What the supernets of all search spaces share.
+
+A supernet holds the weights of every operation that its search space offers; a path names one
+operation for each choice, and a call computes the sub-network of that path alone. The path is plain
+Python data: inside a tf.function it is fixed when the function is traced, so each traced function
+holds one sub-network and nothing of the others.
+"""
+
+import functools
+from collections.abc import Mapping
+
+import keras
+
+from models import layers
+
+Path = Mapping[str, str]
+"""A sampled architecture: the operation of each choice."""
+
+
+class Supernet(keras.Model):
+    """Base class. A subclass creates and builds all layers in its constructor.
+
+    Batch norm has neither affine parameters (DARTS's rule in the search) nor moving statistics: no
+    one set of statistics fits all sub-networks, so the batch's own are always used and a path has
+    no state besides its trainable variables.
+    """
+
+    def call(self, images, path: Path, training: bool = False):
+        """Computes the sub-network of a path.
+
+        Args:
+            images: float32 (batch, height, width, channels), normalised.
+            path: the operation of each choice; fixed at trace time.
+            training: changes nothing here; spaces of your own may have layers that it does.
+
+        Returns:
+            float32 logits (batch, classes).
+
+        Raises:
+            ValueError: if the path lacks a choice or names an operation that is not there.
+        """
+        raise NotImplementedError
+
+    def path_layers(self, path: Path) -> list[keras.layers.Layer]:
+        """The layers that the sub-network of a path uses, in a fixed order."""
+        raise NotImplementedError
+
+    def path_variables(self, path: Path) -> list[keras.Variable]:
+        """The trainable variables that the sub-network's logits depend on, in a fixed order."""
+        return [v for layer in self.path_layers(path) for v in layer.trainable_variables]
+
+
+def search_norm(epsilon: float):
+    """A function that makes the batch norm layers of a supernet."""
+    return functools.partial(layers.BatchNorm, affine=False, moving=False, epsilon=epsilon)
