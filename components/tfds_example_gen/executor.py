@@ -104,7 +104,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         summaries = [
             part
             | f"Label[{name}]" >> beam.Map(_summary, name)
-            | f"Summarise[{name}]" >> beam.CombineGlobally(_Summarise())
+            | f"Summarise[{name}]" >> beam.CombineGlobally(_Summarise()).without_defaults()
             for name, part in splits.items()
         ]
         _ = (

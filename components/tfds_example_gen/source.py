@@ -282,6 +282,13 @@ def _differences(train, test):
 def _hash_listing(directory, files):
     digest = hashlib.sha256()
     for file in sorted(files):
-        stat = tf.io.gfile.stat(os.path.join(directory, file))
-        digest.update(f"{file}\0{stat.length}\0{stat.mtime_nsec}\n".encode())
+        digest.update(f"{file} {_size_and_time(os.path.join(directory, file))}\n".encode())
     return digest.hexdigest()
+
+
+def _size_and_time(path):
+    if "://" in path:
+        stat = tf.io.gfile.stat(path)
+        return stat.length, stat.mtime_nsec
+    stat = os.stat(path)  # TensorFlow knows whole seconds only
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,86 @@
+"""Tiny images for tests: folders of them, and examples artifacts."""
+
+import io
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.tfds_example_gen.component import TfdsExampleGen
+from components.tfds_example_gen.executor import Executor
+from models.dataset_info import DatasetInfo, Normalization
+
+BEAM_ARGS = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+
+
+def encode(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", file_format: str = "PNG") -> bytes:
+    """Returns a random image's file; width and height in `size`, Pillow's name of the pixel format in `mode`."""
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], bands), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(), mode).save(file, file_format)
+    return file.getvalue()
+
+
+def write_folder(root, train: int = 6, test: int = 2, classes: Iterable[str] = ("cat", "dog"), **image) -> str:
+    """Writes `root/train/<class>/N.png` and `root/test/<class>/N.png`, so many a class; returns `root`."""
+    seed = 0
+    for split, count in (("train", train), ("test", test)):
+        for name in classes:
+            directory = pathlib.Path(root, split, name)
+            directory.mkdir(parents=True)
+            for number in range(count):
+                seed += 1
+                (directory / f"{number}.png").write_bytes(encode(seed, **image))
+    return str(root)
+
+
+def run_example_gen(directory, **arguments) -> standard_artifacts.Examples:
+    """Runs TfdsExampleGen, built with the arguments; its examples lie in `directory/examples`."""
+    component = TfdsExampleGen(**arguments)
+    examples = standard_artifacts.Examples()
+    examples.uri = os.path.join(directory, "examples")
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=BEAM_ARGS, tmp_dir=os.path.join(directory, "tmp"), unique_id="1"
+    )
+    Executor(context).Do({}, {"examples": [examples]}, component.exec_properties)
+    return examples
+
+
+def write_examples(
+    uri, splits: Mapping[str, Iterable[tuple[str, int, bytes]]], class_names: tuple[str, ...] = ("cat", "dog")
+) -> standard_artifacts.Examples:
+    """Writes an examples artifact of (id, label, file) by hand, right or wrong."""
+    examples = standard_artifacts.Examples()
+    examples.uri = str(uri)
+    examples.split_names = artifact_utils.encode_split_names(list(splits))
+    for split, images in splits.items():
+        directory = artifact_utils.get_split_uri([examples], split)
+        os.makedirs(directory)
+        with tf.io.TFRecordWriter(os.path.join(directory, "data.gz"), "GZIP") as writer:
+            for image_id, label, encoded in images:
+                features = {
+                    "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    info = DatasetInfo(
+        name="by hand",
+        version="",
+        class_names=class_names,
+        counts={split: (0,) * len(class_names) for split in splits},
+        height=(8, 8),
+        width=(8, 8),
+        channels=(3, 3),
+        normalization={channels: Normalization((0.5,) * channels, (0.25,) * channels) for channels in (1, 3)},
+        seed=0,
+        val_fraction=0.5,
+    )
+    info.save(uri)
+    return examples
