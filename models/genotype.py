@@ -280,6 +280,15 @@ def reached(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> frozenset[int]:
     return frozenset(live)
 
 
+def require_genotype(genotype, kind: type) -> None:
+    """Raises a GenotypeError if a genotype is of another space than a network is made for."""
+    if not isinstance(genotype, kind):
+        raise GenotypeError(
+            f"genotype: found a {type(genotype).__name__}; expected a {kind.__name__}: choose the "
+            "network and the search space that the genotype was made for"
+        )
+
+
 def _cell(field: str, nodes) -> tuple[Node, ...]:
     if not _is_list(nodes) or len(nodes) != NODES:
         found = f"{len(nodes)} nodes" if _is_list(nodes) else repr(nodes)

@@ -16,7 +16,7 @@ from keras import ops
 
 from models import cell as cells_
 from models import layers, operations
-from models.genotype import INPUTS, NONE, CellGenotype, GenotypeError, MobileGenotype, reached
+from models.genotype import INPUTS, NONE, CellGenotype, MobileGenotype, reached, require_genotype
 
 CIFAR_EPSILON = 1e-5
 IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
@@ -56,15 +56,6 @@ def require_input(input_shape, classes: int, halvings: int) -> tuple[int, int, i
     if classes < 2:
         raise ValueError(f"classes: found {classes}; expected 2 or more")
     return height, width, channels
-
-
-def require_genotype(genotype, kind: type) -> None:
-    """Raises a GenotypeError if a genotype is of another space than a network is made for."""
-    if not isinstance(genotype, kind):
-        raise GenotypeError(
-            f"genotype: found a {type(genotype).__name__}; expected a {kind.__name__}: choose the "
-            "network and the search space that the genotype was made for"
-        )
 
 
 def cifar_stem(channels: int, norm: operations.Norm) -> operations.Chain:

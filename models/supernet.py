@@ -7,14 +7,11 @@ holds one sub-network and nothing of the others.
 """
 
 import functools
-from collections.abc import Mapping
 
 import keras
 
 from models import layers
-
-Path = Mapping[str, str]
-"""A sampled architecture: the operation of each choice."""
+from models.search_spaces import Path
 
 
 class Supernet(keras.Model):

@@ -15,7 +15,10 @@ from models.genotype import Genotype
 if TYPE_CHECKING:
     import keras
 
-    from models.supernet import Path, Supernet
+    from models.supernet import Supernet
+
+Path = Mapping[str, str]
+"""A sampled architecture: the operation of each choice."""
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-import keras
+from typing import TYPE_CHECKING
 
-from models import cell as cells_
-from models import genotype as genotypes
-from models import network as networks
-from models import operations as operations_
-from models.genotype import CELL_OPERATIONS, INPUTS, NODES, NONE, CellGenotype, GenotypeError
-from models.search_spaces import Choice, require_probabilities
-from models.supernet import Path, Supernet, search_norm
+from models.genotype import CELL_OPERATIONS, INPUTS, NODES, NONE, CellGenotype, GenotypeError, require_genotype
+from models.search_spaces import Choice, Path, require_probabilities
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.cell_supernet import CellSupernet
 
 KINDS = ("normal", "reduce")
 CONCAT = tuple(range(INPUTS, INPUTS + NODES))
@@ -35,8 +35,8 @@ class CellSpace:
 
     name = "cell"
 
-    def __init__(self, operations: Sequence[str]):
-        self.operations = tuple(operations)
+    def __init__(self, names: Sequence[str]):
+        self.operations = tuple(names)
         if len(set(self.operations)) != len(self.operations):
             raise ValueError(f"space.operations: {', '.join(self.operations)}: one repeats")
         real = [name for name in self.operations if name != NONE]
@@ -45,12 +45,15 @@ class CellSpace:
                 "space.operations: expected at least one operation besides none, such as "
                 f"{', '.join(CELL_OPERATIONS[:-1])}"
             )
-        for name in real:
-            operations_.resolve(name)
+        for name in set(real) - set(CELL_OPERATIONS):
+            from models import operations
+
+            operations.resolve(name)
         self.choices = tuple(
-            Choice(_choice(kind, node, source), self.operations)
+            Choice(choice_name(kind, node, source), self.operations)
             for kind in KINDS
-            for node, source in cells_.all_edges()
+            for node in CONCAT
+            for source in range(node)
         )
 
     def supernet(self, input_shape, classes: int, *, channels: int = 16, cells: int = 6) -> "CellSupernet":
@@ -65,9 +68,11 @@ class CellSpace:
         Raises:
             ValueError: if an argument is not as said above.
         """
+        from models.cell_supernet import CellSupernet
+
         return CellSupernet(self.operations, input_shape, classes, channels, cells)
 
-    def network(self, genotype: CellGenotype, input_shape, classes: int, *, network="cifar", **options) -> keras.Model:
+    def network(self, genotype: CellGenotype, input_shape, classes: int, *, network="cifar", **options) -> "keras.Model":
         """The network of a genotype.
 
         Args:
@@ -80,6 +85,8 @@ class CellSpace:
         Raises:
             ValueError: if an argument is not as said above; GenotypeError for the genotype.
         """
+        from models import network as networks
+
         makers = {"cifar": networks.cifar_network, "imagenet": networks.imagenet_network}
         if network not in makers:
             raise ValueError(f"network: found {network!r}; expected 'cifar' or 'imagenet' with the cell space")
@@ -102,7 +109,7 @@ class CellSpace:
             best[choice.name] = max((pair for pair in candidates if pair[0] != NONE), key=lambda pair: pair[1])
 
         def node(kind, number):
-            edges = [(*best[_choice(kind, number, source)], source) for source in range(number)]
+            edges = [(*best[choice_name(kind, number, source)], source) for source in range(number)]
             strongest = sorted(edges, key=lambda edge: -edge[1])[:EDGES_PER_NODE]
             return tuple((name, source) for name, _, source in sorted(strongest, key=lambda edge: edge[2]))
 
@@ -110,7 +117,7 @@ class CellSpace:
 
     def path(self, genotype: CellGenotype) -> dict[str, str]:
         """The operation of every edge, `none` where the genotype has no edge."""
-        networks.require_genotype(genotype, CellGenotype)
+        require_genotype(genotype, CellGenotype)
         path = {choice.name: NONE for choice in self.choices}
         for kind in KINDS:
             concat = getattr(genotype, f"{kind}_concat")
@@ -125,69 +132,8 @@ class CellSpace:
                             f"{kind}, node {number}: {name} is not in this space; expected one of "
                             f"{', '.join(self.operations)}"
                         )
-                    path[_choice(kind, number, source)] = name
+                    path[choice_name(kind, number, source)] = name
         return path
-
-
-class CellSupernet(Supernet):
-    """All operations on all edges of a stack of cells. Make one by `CellSpace.supernet`."""
-
-    def __init__(self, operations, input_shape, classes, channels, cells, **kwargs):
-        super().__init__(**kwargs)
-        input_shape = networks.require_input(input_shape, classes, halvings=2)
-        norm = search_norm(networks.CIFAR_EPSILON)
-        shape = (None, *input_shape)
-        self.stem = networks.cifar_stem(channels, norm)
-        self.stem.build(shape)
-        shape = self.stem.compute_output_shape(shape)
-        candidates = {edge: operations for edge in cells_.all_edges()}
-        self.cells = cells_.stack(
-            {kind: candidates for kind in KINDS},
-            {kind: CONCAT for kind in KINDS},
-            (shape, shape),
-            cells=cells,
-            channels=channels,
-            after_reduction=False,
-            norm=norm,
-        )
-        self.head = networks.Head(classes)
-        self.head.build((None, None, None, self.cells[-1].channels * len(CONCAT)))
-        self.built = True
-
-    def call(self, images, path: Path, training: bool = False):
-        genotype = self._genotype(path)
-        state = self.stem(images)
-        states = (state, state)
-        for cell in self.cells:
-            nodes = genotype.reduce if cell.reduction else genotype.normal
-            states = (states[1], cell(*states, nodes=nodes))
-        return self.head(states[1])
-
-    def path_layers(self, path: Path) -> list[keras.layers.Layer]:
-        genotype = self._genotype(path)
-        used = []
-        needed = {len(self.cells) - 1}  # cells whose output matters; the stem is -1 and -2
-        for index in reversed(range(len(self.cells))):
-            cell = self.cells[index]
-            nodes = genotype.reduce if cell.reduction else genotype.normal
-            if index in needed:
-                live = genotypes.reached(nodes, CONCAT)
-                needed |= {index - INPUTS + source for source in range(INPUTS) if source in live}
-                used = cell.path_layers(nodes) + used
-        stem = [self.stem] if min(needed) < 0 else []
-        return [*stem, *used, self.head]
-
-    def _genotype(self, path):
-        genotype = path_genotype(path)
-        for kind in KINDS:
-            cell = next(cell for cell in self.cells if cell.reduction == (kind == "reduce"))
-            for number, node in enumerate(getattr(genotype, kind), INPUTS):
-                for name, source in node:
-                    if name != NONE and not cell.has(number, source, name):
-                        raise ValueError(
-                            f"path: this supernet has no operation {name!r} for {_choice(kind, number, source)}"
-                        )
-        return genotype
 
 
 def path_genotype(path: Path) -> CellGenotype:
@@ -196,12 +142,12 @@ def path_genotype(path: Path) -> CellGenotype:
     Raises:
         ValueError: if the path lacks an edge or has one that is none.
     """
-    expected = {_choice(kind, node, source) for kind in KINDS for node, source in cells_.all_edges()}
+    expected = {choice_name(kind, node, source) for kind in KINDS for node, source in cells_.all_edges()}
     if set(path) != expected:
         raise ValueError(f"path: missing {sorted(expected - set(path))}, unknown {sorted(set(path) - expected)}")
     return _genotype(
         {
-            kind: tuple(tuple((path[_choice(kind, node, source)], source) for source in range(node)) for node in CONCAT)
+            kind: tuple(tuple((path[choice_name(kind, node, source)], source) for source in range(node)) for node in CONCAT)
             for kind in KINDS
         }
     )
@@ -211,5 +157,6 @@ def _genotype(cells):
     return CellGenotype(cells["normal"], CONCAT, cells["reduce"], CONCAT)
 
 
-def _choice(kind, node, source):
+def choice_name(kind: str, node: int, source: int) -> str:
+    """The name of an edge's choice, such as normal_2_0."""
     return f"{kind}_{node}_{source}"
