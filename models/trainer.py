@@ -106,17 +106,8 @@ def build_network(
     """Returns the network of a genotype as `config.train` describes it, with fresh weights."""
     recipe = config.train
     space = search_spaces.create(config.space.to_dict())
-    return space.network(
-        architecture,
-        image_shape,
-        classes,
-        network=recipe.network,
-        channels=recipe.channels,
-        cells=recipe.cells,
-        auxiliary=recipe.auxiliary_weight > 0,
-        drop_path=recipe.drop_path,
-        dropout=recipe.dropout,
-    )
+    settings = {**recipe.to_dict(), "auxiliary": recipe.auxiliary_weight > 0}
+    return space.network(architecture, image_shape, classes, **search_spaces.wanted(space.network, settings))
 
 
 class Classifier(keras.Model):
@@ -225,7 +216,7 @@ def train(
         if first == 0:
             classifier.reset_metrics()
         classifier.optimizer.learning_rate = rates(epoch)
-        if recipe.drop_path:
+        if getattr(classifier.network, "drop_path_probability", None) is not None:
             classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
         batches = input.batches(
             data,

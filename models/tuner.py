@@ -13,7 +13,7 @@ from models import checkpoint, input
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
 from models.progress import Progress
-from models.search_spaces import SearchSpace
+from models.search_spaces import SearchSpace, wanted
 
 OBJECTIVE = "val_accuracy"
 
@@ -37,7 +37,7 @@ def path_trainer(
         image_shape: Height, width, channels.
         classes: At least 2.
     """
-    supernet = space.supernet(image_shape, classes, cells=search["cells"], channels=search["channels"])
+    supernet = space.supernet(image_shape, classes, **wanted(space.supernet, search))
     return PathTrainer(
         supernet,
         momentum=search["momentum"],

@@ -6,9 +6,9 @@ that come with this package are named by their file (`cell`, `mobile`), your own
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from models.genotype import Genotype
 
@@ -46,10 +46,16 @@ class SearchSpace(Protocol):
     choices: tuple[Choice, ...]
 
     def supernet(self, input_shape: tuple[int, int, int], classes: int, **options) -> "Supernet":
-        """A supernet with all operations of all choices, for images (height, width, channels)."""
+        """A supernet with all operations of all choices, for images (height, width, channels).
+
+        Its keyword parameters are settings of `config.search`.
+        """
 
     def network(self, genotype: Genotype, input_shape: tuple[int, int, int], classes: int, **options) -> "keras.Model":
-        """The network of a genotype, to be trained from scratch."""
+        """The network of a genotype, to be trained from scratch.
+
+        Its keyword parameters are settings of `config.train`, `auxiliary` (whether it gets an auxiliary head) aside.
+        """
 
     def genotype(self, path: "Path") -> Genotype:
         """The genotype that a sampled path is, all of it."""
@@ -96,6 +102,14 @@ def create(config: Mapping) -> SearchSpace:
             f"space: {name!r} has no option {', '.join(map(repr, unknown))}; expected {', '.join(allowed)}"
         )
     return module.create(**options)
+
+
+def wanted(function: Callable, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a space's `supernet` or `network` has parameters for.
+
+    A chain of blocks has no number of cells; a space takes what it knows of `config.search` and `config.train`.
+    """
+    return {name: settings[name] for name in inspect.signature(function).parameters if name in settings}
 
 
 def require_probabilities(choice: Choice, probabilities: Mapping[str, Sequence[float]]) -> None:

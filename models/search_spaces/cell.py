@@ -72,7 +72,19 @@ class CellSpace:
 
         return CellSupernet(self.operations, input_shape, classes, channels, cells)
 
-    def network(self, genotype: CellGenotype, input_shape, classes: int, *, network="cifar", **options) -> "keras.Model":
+    def network(
+        self,
+        genotype: CellGenotype,
+        input_shape,
+        classes: int,
+        *,
+        network: str = "cifar",
+        channels: int = 36,
+        cells: int = 20,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> "keras.Model":
         """The network of a genotype.
 
         Args:
@@ -80,7 +92,7 @@ class CellSpace:
             input_shape: (height, width, channels) of an image.
             classes: number of classes, 2 or more.
             network: "cifar" or "imagenet". Default "cifar".
-            options: of `models.network.cifar_network` or `imagenet_network`.
+            channels, cells, auxiliary, drop_path, dropout: of `models.network.cifar_network` and `imagenet_network`.
 
         Raises:
             ValueError: if an argument is not as said above; GenotypeError for the genotype.
@@ -90,7 +102,16 @@ class CellSpace:
         makers = {"cifar": networks.cifar_network, "imagenet": networks.imagenet_network}
         if network not in makers:
             raise ValueError(f"network: found {network!r}; expected 'cifar' or 'imagenet' with the cell space")
-        return makers[network](genotype, input_shape, classes, **options)
+        return makers[network](
+            genotype,
+            input_shape,
+            classes,
+            channels=channels,
+            cells=cells,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+            dropout=dropout,
+        )
 
     def genotype(self, path: Path) -> CellGenotype:
         """The genotype with all 14 edges of each cell, `none` among them."""
