@@ -40,8 +40,8 @@ WORKDIR /app
 COPY components components
 COPY models models
 COPY pipeline pipeline
-# TF_USE_LEGACY_KERAS: TFX's own images set it to 1, with which KerasTuner and Keras 3 do not work; 0 also when one of
-# them is the base.
+# TF_USE_LEGACY_KERAS: TFX's own images set it to 1, and tensorflow-transform does so where it is not set; then KerasTuner
+# and Keras 3 do not work.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
