@@ -1,0 +1,335 @@
+"""The compiled Kubeflow pipeline: against its protos and kfp's loader, and executed node by node without a cluster."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp import components as kfp_components
+from kfp.pipeline_spec import pipeline_spec_pb2
+from ml_collections import config_flags  # noqa: F401 - defines how --config is read
+
+from pipeline import kubeflow_entrypoint, kubeflow_runner
+from pipeline.configs import digits
+from tests import image, pipeline_runs
+
+IMAGE = "registry.example/mdenas@sha256:" + "0" * 64
+Json = dict[str, Any]
+
+
+def compile_small(root, **changes) -> tuple[Json, Json]:
+    """Compiles what `pipeline_runs` runs, with changes to the config."""
+    config = digits.get_config()
+    flags = dict(flag.removeprefix("--config.").split("=") for flag in pipeline_runs.SMALL)
+    config.update_from_flattened_dict({**{key: yaml.safe_load(value) for key, value in flags.items()}, **changes})
+    return kubeflow_runner.compile_pipeline(
+        config,
+        root=str(root),
+        image=IMAGE,
+        volumes={"mdenas": "/mnt/mdenas"},
+        beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    )
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return compile_small("gs://bucket/mdenas", **{"kubeflow.gpu_node_label": "nvidia.com/gpu.product=NVIDIA-A100"})
+
+
+def containers(spec: Json) -> dict[str, Json]:
+    """Returns each task's container."""
+    executors = spec["deploymentSpec"]["executors"]
+    return {
+        task: executors[spec["components"][task]["executorLabel"]]["container"] for task in spec["root"]["dag"]["tasks"]
+    }
+
+
+def test_both_documents_are_valid_protos_and_kfp_loads_the_file(documents, tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    kubeflow_runner._write(str(path), documents)
+    spec, platform = yaml.safe_load_all(path.read_text())
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())  # an unknown field raises
+    json_format.ParseDict(spec["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
+    json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+    loaded = kfp_components.load_component_from_file(str(path))
+    assert loaded.name == "digits"
+    assert set(loaded.component_spec.inputs) == set(kubeflow_runner.RUNTIME_PARAMETERS)
+    assert spec["defaultPipelineRoot"] == "gs://bucket/mdenas/artifacts"
+
+
+def test_search_and_training_ask_for_gpus_memory_and_cpus_and_go_on_when_they_are_evicted():
+    spec, platform = compile_small(
+        "gs://bucket/mdenas",
+        **{
+            "kubeflow.search.gpus": 2,
+            "kubeflow.search.memory_gb": 24.0,
+            "kubeflow.train.cpu": 12.0,
+            "kubeflow.retries": 5,
+        },
+    )
+    resources = {task: container["resources"] for task, container in containers(spec).items()}
+    assert resources["SupernetSearch"] == {
+        "accelerator": {"type": "nvidia.com/gpu", "count": "2"},
+        "cpuRequest": 4.0,
+        "cpuLimit": 4.0,
+        "memoryRequest": 24.0,
+        "memoryLimit": 24.0,
+    }
+    assert resources["Trainer"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "1"}
+    assert resources["Trainer"]["cpuRequest"] == 12.0
+    with_gpu = {task for task, asked in resources.items() if "accelerator" in asked}
+    assert with_gpu == {"SupernetSearch", "ArchitectureDeriver", "Trainer"}
+    assert all(asked["memoryRequest"] > 0 and asked["cpuRequest"] > 0 for asked in resources.values())
+    tasks = spec["root"]["dag"]["tasks"]
+    assert {name for name, task in tasks.items() if "retryPolicy" in task} == {"SupernetSearch", "Trainer"}
+    assert tasks["SupernetSearch"]["retryPolicy"]["maxRetryCount"] == 5
+    assert all(task["cachingOptions"] == {"enableCache": True} for task in tasks.values())
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    tolerant = {name.removesuffix("_executor") for name, pod in pods.items() if "tolerations" in pod}
+    assert tolerant == with_gpu
+    assert "nodeSelector" not in pods["Trainer_executor"]
+
+
+def test_the_kind_of_gpu_and_the_volumes_are_in_the_platform_document(documents):
+    pods = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert pods["Trainer_executor"]["nodeSelector"] == {"labels": {"nvidia.com/gpu.product": "NVIDIA-A100"}}
+    assert "nodeSelector" not in pods["StatisticsGen_executor"]
+    assert len(pods) == len(containers(documents[0]))
+    for pod in pods.values():
+        (mount,) = pod["pvcMount"]
+        assert (mount["constant"], mount["mountPath"]) == ("mdenas", "/mnt/mdenas")
+
+
+def test_every_executor_is_a_class_that_runs_in_our_image(documents):
+    for task, container in containers(documents[0]).items():
+        assert container["image"] == IMAGE
+        assert container["command"] == ["python", "-m", "pipeline.kubeflow_entrypoint"]
+        path = container["args"][container["args"].index("--executor_class_path") + 1]
+        assert not path.startswith("__main__"), task
+
+
+def test_nothing_asks_for_a_resolver_which_kubeflow_does_not_have(documents):
+    assert all("container" in executor for executor in documents[0]["deploymentSpec"]["executors"].values())
+
+
+def test_a_baseline_is_imported_by_its_uri():
+    spec, _ = kubeflow_runner.compile_pipeline(
+        digits.get_config(), root="gs://bucket/mdenas", image=IMAGE, baseline="gs://bucket/mdenas/artifacts/model"
+    )
+    importer = spec["deploymentSpec"]["executors"][spec["components"]["BaselineModel"]["executorLabel"]]["importer"]
+    assert importer["artifactUri"] == {"constant": "gs://bucket/mdenas/artifacts/model"}
+    source = spec["root"]["dag"]["tasks"]["Evaluator"]["inputs"]["artifacts"]["baseline_model"]
+    assert source["taskOutputArtifact"]["producerTask"] == "BaselineModel"
+
+
+def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(documents):
+    spec, _ = documents
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["search_epochs"] == {"parameterType": "NUMBER_INTEGER", "defaultValue": 3}
+    assert parameters["seed"]["defaultValue"] == 0
+    assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
+    tasks = spec["root"]["dag"]["tasks"]
+    for name, targets in kubeflow_runner.RUNTIME_PARAMETERS.items():
+        for task, key in targets:
+            assert tasks[task]["inputs"]["parameters"][key] == {"componentInputParameter": name}
+
+
+def test_checkpoints_lie_below_the_root_at_a_place_that_every_attempt_shares(documents):
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    directory = tasks["SupernetSearch"]["inputs"]["parameters"]["checkpoint_dir"]["runtimeValue"]["constant"]
+    assert directory == "gs://bucket/mdenas/checkpoints/search"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"root": "s3://bucket/mdenas"}, "shared_dir"),
+        ({"root": "minio://bucket/mdenas"}, "shared_dir"),
+        ({"root": "gs://bucket", "shared_dir": "s3://bucket"}, "TensorFlow cannot write there"),
+    ],
+)
+def test_stores_that_tensorflow_cannot_write_to_are_refused_for_checkpoints(options, message):
+    with pytest.raises(ValueError, match=message):
+        kubeflow_runner.compile_pipeline(digits.get_config(), image=IMAGE, **options)
+
+
+def test_infra_validation_is_refused_with_the_reason():
+    config = digits.get_config()
+    config.deploy.infra_validation = "kubernetes"
+    with pytest.raises(ValueError, match="config.deploy.infra_validation"):
+        kubeflow_runner.compile_pipeline(config, root="gs://bucket/mdenas", image=IMAGE)
+
+
+def test_stores_that_tensorflow_cannot_read_are_shown_as_the_launchers_local_copies():
+    for uri, path in (("s3://b/a/x", "/s3/b/a/x"), ("minio://b/x", "/minio/b/x")):
+        assert kubeflow_entrypoint.to_local(uri) == path
+        assert kubeflow_entrypoint.to_uri(path) == uri
+    for unchanged in ("gs://b/x", "/mnt/x"):
+        assert kubeflow_entrypoint.to_local(unchanged) == unchanged
+        assert kubeflow_entrypoint.to_uri(unchanged) == unchanged
+
+
+def test_command_line_writes_the_file_and_answers_mistakes_in_one_line(tmp_path):
+    output = tmp_path / "pipeline.yaml"
+
+    def run(*flags):
+        command = [sys.executable, "-m", "pipeline.kubeflow_runner", "--config=pipeline/configs/digits.py", *flags]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    done = run("--root=gs://bucket/x", f"--image={IMAGE}", f"--output={output}", "--volume=claim:/mnt/x")
+    assert done.returncode == 0, done.stderr
+    assert len(list(yaml.safe_load_all(output.read_text()))) == 2
+    done = run("--root=gs://bucket/x", f"--image={IMAGE}", "--output=/nowhere/pipeline.yaml", "--volume=claim")
+    assert done.returncode == 1
+    assert "--volume=claim is not CLAIM:PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class Cluster:
+    """Runs a compiled pipeline's containers as processes, in the way of Kubeflow's driver and launcher.
+
+    Args:
+        spec: The PipelineSpec.
+        directory: Scratch; the image is laid out below it, with exactly the files that Dockerfile copies.
+    """
+
+    def __init__(self, spec: Json, directory: pathlib.Path):
+        self.spec, self.directory = spec, directory
+        self.workdir = directory / "app"
+        self.workdir.mkdir()
+        image.build(self.workdir)
+        self.tasks = spec["root"]["dag"]["tasks"]
+        self.outputs: dict[str, dict[str, Json]] = {}
+
+    def order(self) -> list[str]:
+        """Returns the tasks in an order in which each comes after those it depends on."""
+        done: list[str] = []
+        while len(done) < len(self.tasks):
+            ready = [
+                name
+                for name, task in sorted(self.tasks.items())
+                if name not in done and set(task.get("dependentTasks", ())) <= set(done)
+            ]
+            assert ready, "the graph has a cycle"
+            done += ready
+        return done
+
+    def executor_input(self, name: str) -> Json:
+        """Returns what Kubeflow's driver would put in place of {{$}}."""
+        component = self.spec["components"][name]
+        inputs = self.tasks[name].get("inputs", {})
+        defaults = self.spec["root"]["inputDefinitions"]["parameters"]
+        values = {
+            key: defaults[source["componentInputParameter"]]["defaultValue"]
+            if "componentInputParameter" in source
+            else source["runtimeValue"]["constant"]
+            for key, source in inputs.get("parameters", {}).items()
+        }
+        artifacts = {}
+        for key, source in inputs.get("artifacts", {}).items():
+            producer = source["taskOutputArtifact"]
+            artifacts[key] = {"artifacts": [self.outputs[producer["producerTask"]][producer["outputArtifactKey"]]]}
+        root = f"{self.spec['defaultPipelineRoot']}/digits/run/{name}"
+        outputs = {
+            key: {
+                "artifacts": [
+                    {"name": f"{name}/{key}", "uri": f"{root}/{key}", "type": output["artifactType"], "metadata": {}}
+                ]
+            }
+            for key, output in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        }
+        return {
+            "inputs": {"parameterValues": values, "artifacts": artifacts},
+            "outputs": {"artifacts": outputs, "outputFile": str(self.directory / name / "executor_output.json")},
+        }
+
+    def start(self, name: str) -> tuple[subprocess.Popen, Json]:
+        """Starts a task's container; returns the process and its ExecutorInput."""
+        executor_input = self.executor_input(name)
+        json_format.ParseDict(executor_input, pipeline_spec_pb2.ExecutorInput())
+        container = containers(self.spec)[name]
+        command = [*container["command"], *container["args"]]
+        command = [json.dumps(executor_input) if word == "{{$}}" else word for word in command]
+        home = self.directory / name
+        home.mkdir(exist_ok=True)
+        with open(home / "log", "a") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.workdir,
+                env=image.container_environment(home, sys.executable, self.workdir),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        return process, executor_input
+
+    def finish(self, name: str, process: subprocess.Popen, executor_input: Json) -> None:
+        """Waits for a task and takes its outputs over, as the launcher does."""
+        assert process.wait(timeout=600) == 0, self.log(name)[-4000:]
+        with open(executor_input["outputs"]["outputFile"]) as file:
+            executor_output = json.load(file)
+        json_format.ParseDict(executor_output, pipeline_spec_pb2.ExecutorOutput())
+        self.outputs[name] = {}
+        for key, planned in executor_input["outputs"]["artifacts"].items():
+            written = executor_output["artifacts"][key]["artifacts"][0]
+            self.outputs[name][key] = {**planned["artifacts"][0], **written}
+
+    def log(self, name: str) -> str:
+        """Returns what a task's processes printed."""
+        return (self.directory / name / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The small pipeline run to its end, its search killed once after its first epoch and started again."""
+    directory = tmp_path_factory.mktemp("cluster")
+    spec, _ = compile_small(directory / "root")
+    cluster = Cluster(spec, directory)
+    for name in cluster.order():
+        process, executor_input = cluster.start(name)
+        if name == "SupernetSearch":
+            checkpoints = directory / "root" / "checkpoints" / "search"
+            limit = time.monotonic() + 300
+            while process.poll() is None and not list(checkpoints.glob("*/*/manifest.json")):
+                assert time.monotonic() < limit, cluster.log(name)
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL, "the search was over before it could be killed"
+            process, executor_input = cluster.start(name)
+        cluster.finish(name, process, executor_input)
+    return cluster
+
+
+def read(cluster: Cluster, task: str, key: str, file: str) -> Json:
+    return json.loads(pathlib.Path(cluster.outputs[task][key]["uri"], file).read_text())
+
+
+def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
+    summary = digits_run.summary
+    assert read(executed, "ArchitectureDeriver", "genotype", "genotype.json") == summary["genotype"]
+    assert executed.outputs["Evaluator"]["blessing"]["metadata"]["blessed"] == 1
+    (pushed,) = (executed.directory / "root" / "serving_model").iterdir()
+    assert (pushed / "saved_model.pb").exists()
+    assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
+    assert executed.outputs["Pusher"]["pushed_model"]["metadata"]["pushed_destination"] == str(pushed)
+
+
+def test_a_killed_search_goes_on_and_ends_with_the_same_distribution(executed, digits_run):
+    resumed = [line for line in executed.log("SupernetSearch").splitlines() if "resumed after epoch" in line]
+    assert len(resumed) == 1
+    epochs = int(resumed[0].split("resumed after epoch ")[1].split()[0])
+    assert 1 <= epochs < 3
+    (uri,) = digits_run.summary["lineage"]["distribution"]
+    expected = json.loads(pathlib.Path(uri, "distribution.json").read_text())
+    assert read(executed, "SupernetSearch", "distribution", "distribution.json") == expected
+
+
+def test_a_container_needs_nothing_of_its_home_but_room(executed):
+    left = {path.name for name in executed.tasks for path in (executed.directory / name).iterdir()}
+    assert not left - {"log", "executor_output.json", ".temp", ".cache", ".keras", ".config"}
