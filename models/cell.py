@@ -110,11 +110,17 @@ class Cell(keras.layers.Layer):
             for source, state in enumerate((input0, input1))
             if source in reached(nodes, self.concat)
         }
+        activated = {}  # the ReLU that most operations start with, computed once for each source
         masks = iter(ops.unstack(masks, axis=1)) if masks is not None else None
         for number, edges in self._live_edges(nodes):
             total = None
             for layer, source in edges:
-                output = layer(states[source])
+                if getattr(layer, "starts_with_relu", False):
+                    if source not in activated:
+                        activated[source] = ops.relu(states[source])
+                    output = layer(states[source], activated=activated[source])
+                else:
+                    output = layer(states[source])
                 if masks is not None and not isinstance(layer, operations.Identity):
                     output = output * ops.reshape(next(masks), (-1, 1, 1, 1))
                 total = output if total is None else total + output

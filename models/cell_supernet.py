@@ -14,8 +14,8 @@ class CellSupernet(Supernet):
     """All operations on all edges of a stack of cells. Make one by `CellSpace.supernet`."""
 
     def __init__(self, operations, input_shape, classes, channels, cells, **kwargs):
-        super().__init__(**kwargs)
         input_shape = networks.require_input(input_shape, classes, halvings=2)
+        super().__init__(input_shape, **kwargs)
         norm = search_norm(networks.CIFAR_EPSILON)
         shape = (None, *input_shape)
         self.stem = networks.cifar_stem(channels, norm)
@@ -31,7 +31,6 @@ class CellSupernet(Supernet):
             after_reduction=False,
             norm=norm,
         )
-        self.image_shape = input_shape
         self.head = networks.Head(classes)
         self.head.build((None, None, None, self.cells[-1].channels * len(CONCAT)))
         self.built = True

@@ -85,6 +85,9 @@ class Head(keras.layers.Layer):
             features = self.dropout(features)
         return self.classifier(features)
 
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.classifier.units)
+
 
 class AuxiliaryHead(keras.layers.Layer):
     """The second classifier, which sees the features two thirds down and helps their training.
@@ -130,6 +133,9 @@ class AuxiliaryHead(keras.layers.Layer):
 
     def call(self, images):
         return self.head(self.features(images))
+
+    def compute_output_shape(self, input_shape):
+        return self.head.compute_output_shape(input_shape)
 
 
 class CellNetwork(keras.Model):

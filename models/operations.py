@@ -48,8 +48,22 @@ class Chain(keras.layers.Layer):
                 step.build(input_shape)
                 input_shape = step.compute_output_shape(input_shape)
 
-    def call(self, images):
-        for step in self.steps:
+    @property
+    def starts_with_relu(self) -> bool:
+        """Whether the first step is a ReLU, which operations on the same input can share."""
+        return self.steps[0] is ops.relu
+
+    def call(self, images, activated=None):
+        """Computes the steps.
+
+        Args:
+            images: float (batch, height, width, channels).
+            activated: None, or the ReLU of `images`, where the chain starts with one and the caller has it already.
+        """
+        steps = self.steps
+        if activated is not None:
+            images, steps = activated, steps[1:]
+        for step in steps:
             images = step(images)
         return images
 

@@ -20,7 +20,18 @@ class Supernet(keras.Model):
     Batch norm has neither affine parameters (DARTS's rule in the search) nor moving statistics: no
     one set of statistics fits all sub-networks, so the batch's own are always used and a path has
     no state besides its trainable variables.
+
+    Args:
+        image_shape: (height, width, channels) of an image.
     """
+
+    def __init__(self, image_shape: tuple[int, int, int], **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(image_shape)
+
+    def __call__(self, images, path: Path, training: bool = False):
+        # Keras takes nothing but tensors as positional arguments.
+        return super().__call__(images, path=path, training=training)
 
     def call(self, images, path: Path, training: bool = False):
         """Computes the sub-network of a path.

@@ -82,7 +82,7 @@ def run_fn(fn_args) -> None:
         std=data.std,
         top_k=config.serving.top_k,
     )
-    profile = profiling.profile(network, data.image_shape)
+    profile = profiling.profile(network)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
         json.dump(
             {

@@ -44,9 +44,7 @@ class TinySpace:
 
     def derive(self, probabilities):
         return TinyGenotype(
-            tuple(
-                max(zip(probabilities[choice.name], choice.operations, strict=True))[1] for choice in self.choices
-            )
+            tuple(max(zip(probabilities[choice.name], choice.operations, strict=True))[1] for choice in self.choices)
         )
 
     def path(self, genotype):
@@ -57,8 +55,7 @@ class TinySupernet(Supernet):
     """Stem, three blocks of choices, global pooling and a linear layer."""
 
     def __init__(self, input_shape, classes, channels, operations):
-        super().__init__()
-        self.image_shape = tuple(input_shape)
+        super().__init__(input_shape)
         norm = search_norm(1e-5)
         self.stem, self.stem_norm = layers.Conv2D(channels, 3), norm()
         self.stem.build((None, *input_shape))

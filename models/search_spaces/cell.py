@@ -163,12 +163,14 @@ def path_genotype(path: Path) -> CellGenotype:
     Raises:
         ValueError: if the path lacks an edge or has one that is none.
     """
-    expected = {choice_name(kind, node, source) for kind in KINDS for node, source in cells_.all_edges()}
+    expected = {choice_name(kind, node, source) for kind in KINDS for node in CONCAT for source in range(node)}
     if set(path) != expected:
         raise ValueError(f"path: missing {sorted(expected - set(path))}, unknown {sorted(set(path) - expected)}")
     return _genotype(
         {
-            kind: tuple(tuple((path[choice_name(kind, node, source)], source) for source in range(node)) for node in CONCAT)
+            kind: tuple(
+                tuple((path[choice_name(kind, node, source)], source) for source in range(node)) for node in CONCAT
+            )
             for kind in KINDS
         }
     )
