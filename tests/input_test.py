@@ -66,6 +66,13 @@ def test_an_epoch_shows_every_image_in_an_order_of_its_own():
     assert first[:50] != list(range(50))
 
 
+def test_each_step_has_random_numbers_of_its_own():
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3), np.uint8)
+    data = dataset(16, images=np.repeat(image, 16, axis=0))
+    (first, _), (second, _) = listed(input.batches(data, 8, epoch=0, augment=AUGMENT))
+    assert not np.array_equal(first, second)
+
+
 def test_training_batches_have_one_size_the_last_filled_up_with_the_first_images():
     batches = input.batches(numbered(50), 8, epoch=0)
     assert len(batches) == 7
