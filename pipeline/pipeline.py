@@ -19,10 +19,10 @@ from tfx.components import (
     ExampleValidator,
     InfraValidator,
     Pusher,
-    SchemaGen,
     StatisticsGen,
     Trainer,
 )
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import importer, resolver
 from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
@@ -32,7 +32,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
-from components.image_validator.component import ImageValidator
+from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
 
@@ -83,12 +83,13 @@ def create_pipeline(
         max_corrupt_share=config.data.max_corrupt_share,
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
-    schema = SchemaGen(statistics=statistics.outputs["statistics"])
+    schema = ImportSchemaGen(schema_file=SCHEMA_FILE).with_id("SchemaGen")
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     images = ImageValidator(
         examples=examples.outputs["examples"],
         anomalies=anomalies.outputs["anomalies"],
         image_size=config.data.image_size,
+        channels=config.data.channels,
     )
     components = [examples, statistics, schema, anomalies, images]
 

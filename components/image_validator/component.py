@@ -1,15 +1,14 @@
 """The ImageValidator component: its interface."""
 
-import os
-
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.image_validator import executor
 
-# What the examples of an image data set must be; for ImportSchemaGen, which hands it to ExampleValidator.
-SCHEMA_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schema.pbtxt")
+# What the examples of an image data set must be; for ImportSchemaGen, which hands it to ExampleValidator. Relative to
+# the project's root, where pipelines are started, since on Kubeflow that is another path than here.
+SCHEMA_FILE = "components/image_validator/schema.pbtxt"
 
 
 class ImageValidatorSpec(component_spec.ComponentSpec):

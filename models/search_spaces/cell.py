@@ -1,7 +1,6 @@
 """The paper's cell search space (section 3.1): two cells, 14 edges each, one operation an edge."""
 
 from collections.abc import Mapping, Sequence
-
 from typing import TYPE_CHECKING
 
 from models.genotype import CELL_OPERATIONS, INPUTS, NODES, NONE, CellGenotype, GenotypeError, require_genotype
