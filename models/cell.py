@@ -195,7 +195,7 @@ def stack(
         reduction = index in reductions(cells)
         channels *= 2 if reduction else 1
         kind = "reduce" if reduction else "normal"
-        cell = Cell(candidates[kind], concat[kind], channels, reduction, after_reduction, norm)
+        cell = Cell(candidates[kind], concat[kind], channels, reduction, after_reduction, norm, name=f"cell_{index}")
         cell.build(shape0, shape1)
         shape0, shape1 = shape1, cell.compute_output_shape(shape0, shape1)
         after_reduction = reduction

@@ -21,6 +21,8 @@ from models.genotype import INPUTS, NONE, CellGenotype, MobileGenotype, reached,
 CIFAR_EPSILON = 1e-5
 IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
 
+SMALLEST_WITH_AUXILIARY = {"cifar": 29, "imagenet": 193}  # pixels a side: 8 and 7 where the auxiliary head starts
+
 STEM_MULTIPLIER = 3  # channels of the CIFAR stem, in channels of a node
 
 
@@ -60,7 +62,7 @@ def require_input(input_shape, classes: int, halvings: int) -> tuple[int, int, i
 
 def cifar_stem(channels: int, norm: operations.Norm) -> operations.Chain:
     """3x3 convolution to `STEM_MULTIPLIER * channels` and batch norm."""
-    return operations.Chain([layers.Conv2D(STEM_MULTIPLIER * channels, 3), norm()])
+    return operations.Chain([layers.Conv2D(STEM_MULTIPLIER * channels, 3), norm()], name="stem")
 
 
 class Head(keras.layers.Layer):
@@ -71,8 +73,8 @@ class Head(keras.layers.Layer):
         dropout: probability of dropping a feature in training, 0 to below 1. Default 0.
     """
 
-    def __init__(self, classes: int, dropout: float = 0.0, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, classes: int, dropout: float = 0.0, name: str = "head", **kwargs):
+        super().__init__(name=name, **kwargs)
         self.dropout = keras.layers.Dropout(dropout, dtype="float32") if dropout else None
         self.classifier = linear(classes)
 
@@ -118,16 +120,8 @@ class AuxiliaryHead(keras.layers.Layer):
             ]
         )
         self.head = Head(classes)
-        self.smallest = 5 + pool_strides
 
     def build(self, input_shape):
-        side = min(input_shape[1:3])
-        if side < self.smallest:
-            raise ValueError(
-                f"auxiliary: the auxiliary head needs feature maps of {self.smallest}x"
-                f"{self.smallest} pixels and found {side}x{side}: take larger images, or switch it "
-                "off"
-            )
         self.features.build(input_shape)
         self.head.build(self.features.compute_output_shape(input_shape))
 
@@ -211,9 +205,15 @@ class CellNetwork(keras.Model):
         return ops.split(masks, ends, axis=1)
 
 
-def _cell_network(genotype, input_shape, classes, *, halvings, stems, pool_strides, last_norm, norm, **options):
+def _cell_network(kind, genotype, input_shape, classes, *, halvings, stems, pool_strides, last_norm, norm, **options):
     require_genotype(genotype, CellGenotype)
     input_shape = require_input(input_shape, classes, halvings)
+    smallest = SMALLEST_WITH_AUXILIARY[kind]
+    if options["auxiliary"] and min(input_shape[:2]) < smallest:
+        raise ValueError(
+            f"auxiliary: found {input_shape[0]}x{input_shape[1]} pixels; the auxiliary head needs "
+            f"{smallest}x{smallest}: take larger images, or switch it off"
+        )
     if not 0 <= options["drop_path"] < 1:
         raise ValueError(f"drop_path: found {options['drop_path']}; expected 0 to below 1")
     concat = {"normal": genotype.normal_concat, "reduce": genotype.reduce_concat}
@@ -240,7 +240,7 @@ def _cell_network(genotype, input_shape, classes, *, halvings, stems, pool_strid
             shapes,
             cells=options["cells"],
             channels=options["channels"],
-            after_reduction=halvings > 2,
+            after_reduction=kind == "imagenet",
             norm=norm,
         ),
         Head(classes, options["dropout"]),
@@ -281,6 +281,7 @@ def cifar_network(
     """
     norm = functools.partial(layers.BatchNorm, epsilon=CIFAR_EPSILON)
     return _cell_network(
+        "cifar",
         genotype,
         input_shape,
         classes,
@@ -335,10 +336,12 @@ def imagenet_network(
             ops.relu,
             layers.Conv2D(channels, 3, 2),
             norm(),
-        ]
+        ],
+        name="stem_0",
     )
-    stem1 = operations.Chain([ops.relu, layers.Conv2D(channels, 3, 2), norm()])
+    stem1 = operations.Chain([ops.relu, layers.Conv2D(channels, 3, 2), norm()], name="stem_1")
     return _cell_network(
+        "imagenet",
         genotype,
         input_shape,
         classes,
@@ -358,12 +361,12 @@ def imagenet_network(
 def mobile_stem(backbone, norm: operations.Norm) -> operations.Chain:
     """3x3 convolution, batch norm, ReLU6."""
     convolution = layers.Conv2D(backbone.stem, 3, backbone.stem_stride)
-    return operations.Chain([convolution, norm(), ops.relu6])
+    return operations.Chain([convolution, norm(), ops.relu6], name="stem")
 
 
 def mobile_feature_mix(backbone, norm: operations.Norm) -> operations.Chain:
     """The last 1x1 convolution, batch norm, ReLU6."""
-    return operations.Chain([layers.Conv2D(backbone.head), norm(), ops.relu6])
+    return operations.Chain([layers.Conv2D(backbone.head), norm(), ops.relu6], name="feature_mix")
 
 
 def mobile_halvings(backbone) -> int:
@@ -389,8 +392,8 @@ class MobileNetwork(keras.Model):
         self.genotype = genotype
         self.stem = mobile_stem(backbone, norm)
         self.blocks = [
-            operations.InvertedResidual(channels, *block, strides, norm)
-            for (channels, strides), block in zip(backbone.blocks, genotype.blocks, strict=True)
+            operations.InvertedResidual(channels, *block, strides, norm, name=f"block_{index}")
+            for index, ((channels, strides), block) in enumerate(zip(backbone.blocks, genotype.blocks, strict=True))
             if block is not None
         ]
         self.feature_mix = mobile_feature_mix(backbone, norm)
@@ -423,3 +426,7 @@ def mobile_network(genotype: MobileGenotype, input_shape, classes: int, *, dropo
     require_genotype(genotype, MobileGenotype)
     input_shape = require_input(input_shape, classes, mobile_halvings(genotype.backbone))
     return MobileNetwork(genotype, input_shape, classes, dropout)
+
+
+NETWORKS = {"cifar": cifar_network, "imagenet": imagenet_network, "mobile": mobile_network}
+"""The kinds of network by the names that configurations use."""

@@ -98,10 +98,9 @@ class CellSpace:
         """
         from models import network as networks
 
-        makers = {"cifar": networks.cifar_network, "imagenet": networks.imagenet_network}
-        if network not in makers:
+        if network not in ("cifar", "imagenet"):
             raise ValueError(f"network: found {network!r}; expected 'cifar' or 'imagenet' with the cell space")
-        return makers[network](
+        return networks.NETWORKS[network](
             genotype,
             input_shape,
             classes,

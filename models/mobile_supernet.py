@@ -1,0 +1,57 @@
+"""The supernet of the mobile space: all candidates of every block of a chain."""
+
+from collections.abc import Sequence
+
+import keras
+
+from models import network as networks
+from models import operations
+from models.genotype import Backbone
+from models.search_spaces import Choice, Path
+from models.search_spaces.mobile import SKIP, parse, path_genotype
+from models.supernet import Supernet, search_norm
+
+
+class MobileSupernet(Supernet):
+    """A chain in which every block exists in all its kinds. Make one by `MobileSpace.supernet`."""
+
+    def __init__(self, backbone: Backbone, choices: Sequence[Choice], input_shape, classes, **kwargs):
+        input_shape = networks.require_input(input_shape, classes, networks.mobile_halvings(backbone))
+        super().__init__(input_shape, **kwargs)
+        self.backbone = backbone
+        norm = search_norm(networks.IMAGENET_EPSILON)
+        shape = (None, *input_shape)
+        self.stem = networks.mobile_stem(backbone, norm)
+        self.stem.build(shape)
+        shape = self.stem.compute_output_shape(shape)
+        self.blocks = {}
+        for choice, (channels, strides) in zip(choices, backbone.blocks, strict=True):
+            for name in choice.operations:
+                if name != SKIP:
+                    block = operations.InvertedResidual(channels, *parse(name), strides, norm)
+                    block.build(shape)
+                    self.blocks[f"{choice.name}_{name}"] = block
+            shape = block.compute_output_shape(shape)
+        self.feature_mix = networks.mobile_feature_mix(backbone, norm)
+        self.feature_mix.build(shape)
+        self.head = networks.Head(classes)
+        self.head.build(self.feature_mix.compute_output_shape(shape))
+        self.built = True
+
+    def call(self, images, path: Path, training: bool = False):
+        for layer in self.path_layers(path):
+            images = layer(images)
+        return images
+
+    def path_layers(self, path: Path) -> list[keras.layers.Layer]:
+        path_genotype(path, self.backbone)  # checks it
+        used = []
+        for index in range(len(self.backbone.blocks)):
+            choice = f"block_{index}"
+            name = path[choice]
+            if name == SKIP:
+                continue
+            if f"{choice}_{name}" not in self.blocks:
+                raise ValueError(f"path: this supernet has no operation {name!r} for {choice}")
+            used.append(self.blocks[f"{choice}_{name}"])
+        return [self.stem, *used, self.feature_mix, self.head]

@@ -1,0 +1,157 @@
+"""The paper's mobile search space (section 4.3): the kernel and the expansion of each inverted-residual block.
+
+The backbone fixes how many blocks there are, their widths and their strides. A block that has a shortcut can also be
+left out, so that the depth is searched too.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from models.genotype import Backbone, GenotypeError, MobileGenotype, require_genotype
+from models.search_spaces import Choice, Path, require_probabilities
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.mobile_supernet import MobileSupernet
+
+SKIP = "skip"
+OPERATIONS = (*(f"k{kernel}_e{expansion}" for kernel in (3, 5, 7) for expansion in (1, 3, 6)), SKIP)
+
+
+def create(operations: Sequence[str] = OPERATIONS, backbone: str | Mapping | Backbone = "mdenas_gpu") -> "MobileSpace":
+    """The mobile search space.
+
+    Args:
+        operations: the candidates of every block: `k<kernel>_e<expansion>`, an odd kernel and an expansion of 1 or
+            more, and `skip`, which only blocks with a shortcut are offered. Default: the paper's kernels 3, 5, 7 and
+            expansions 1, 3, 6, and `skip`.
+        backbone: a name of `models.genotype.BACKBONES`, or the fields of a `Backbone`. Default "mdenas_gpu".
+
+    Raises:
+        ValueError: if an operation is malformed or repeats, if there is none but `skip`, or if the backbone is not
+            as said above.
+    """
+    return MobileSpace(operations, Backbone.create(backbone))
+
+
+class MobileSpace:
+    """See `create`."""
+
+    name = "mobile"
+
+    def __init__(self, operations: Sequence[str], backbone: Backbone):
+        operations = tuple(operations)
+        if len(set(operations)) != len(operations):
+            raise ValueError(f"space.operations: {', '.join(operations)}: one repeats")
+        blocks = tuple(name for name in operations if parse(name) is not None)
+        if not blocks:
+            raise ValueError(f"space.operations: expected at least one besides skip, such as {OPERATIONS[0]}")
+        self.backbone = backbone
+        self.choices = tuple(
+            Choice(f"block_{index}", operations if backbone.shortcut(index) else blocks)
+            for index in range(len(backbone.blocks))
+        )
+
+    def supernet(self, input_shape, classes: int) -> "MobileSupernet":
+        """The supernet of the search; the backbone says how wide and deep it is.
+
+        Args:
+            input_shape: (height, width, channels) of an image, as large as the backbone's strides need.
+            classes: number of classes, 2 or more.
+
+        Raises:
+            ValueError: if an argument is not as said above.
+        """
+        from models.mobile_supernet import MobileSupernet
+
+        return MobileSupernet(self.backbone, self.choices, input_shape, classes)
+
+    def network(
+        self,
+        genotype: MobileGenotype,
+        input_shape,
+        classes: int,
+        *,
+        network: str = "mobile",
+        dropout: float = 0.0,
+    ) -> "keras.Model":
+        """The network of a genotype.
+
+        Args:
+            genotype: what `derive`, `genotype` or a preset gives, of any backbone.
+            input_shape: (height, width, channels) of an image, as large as the backbone's strides need.
+            classes: number of classes, 2 or more.
+            network: "mobile", the only kind.
+            dropout: of `models.network.mobile_network`.
+
+        Raises:
+            ValueError: if an argument is not as said above; GenotypeError for the genotype.
+        """
+        from models import network as networks
+
+        if network != "mobile":
+            raise ValueError(f"network: found {network!r}; expected 'mobile' with the mobile space")
+        return networks.mobile_network(genotype, input_shape, classes, dropout=dropout)
+
+    def genotype(self, path: Path) -> MobileGenotype:
+        """The genotype of a path: nothing is left away."""
+        return path_genotype(path, self.backbone)
+
+    def derive(self, probabilities: Mapping[str, Sequence[float]]) -> MobileGenotype:
+        """For each block the most probable operation; of equals the first wins."""
+        path = {}
+        for choice in self.choices:
+            require_probabilities(choice, probabilities)
+            candidates = zip(choice.operations, probabilities[choice.name], strict=True)
+            path[choice.name] = max(candidates, key=lambda pair: pair[1])[0]
+        return self.genotype(path)
+
+    def path(self, genotype: MobileGenotype) -> dict[str, str]:
+        """The operation of every block."""
+        require_genotype(genotype, MobileGenotype)
+        if genotype.backbone != self.backbone:
+            raise GenotypeError(
+                f"backbone: found {genotype.backbone.to_dict()}; this space has {self.backbone.to_dict()}"
+            )
+        path = {}
+        for choice, block in zip(self.choices, genotype.blocks, strict=True):
+            name = SKIP if block is None else f"k{block[0]}_e{block[1]}"
+            if name not in choice.operations:
+                raise GenotypeError(
+                    f"{choice.name}: {name} is not in this space; expected one of {', '.join(choice.operations)}"
+                )
+            path[choice.name] = name
+        return path
+
+
+def parse(name: str) -> tuple[int, int] | None:
+    """The (kernel, expansion) of an operation's name, None for `skip`.
+
+    Raises:
+        ValueError: if the name is no operation's.
+    """
+    if name == SKIP:
+        return None
+    match = re.fullmatch(r"k(\d*[13579])_e([1-9]\d*)", str(name))
+    if not match:
+        raise ValueError(
+            f"unknown operation {name!r}; expected skip, or k<kernel>_e<expansion> with an odd kernel and an "
+            f"expansion of 1 or more, such as {OPERATIONS[0]}"
+        )
+    return int(match[1]), int(match[2])
+
+
+def path_genotype(path: Path, backbone: Backbone) -> MobileGenotype:
+    """The genotype of a path.
+
+    Raises:
+        ValueError: if the path lacks a block or has one that is none; GenotypeError if a block cannot be left out.
+    """
+    expected = [f"block_{index}" for index in range(len(backbone.blocks))]
+    if set(path) != set(expected):
+        raise ValueError(
+            f"path: missing {sorted(set(expected) - set(path))}, unknown {sorted(set(path) - set(expected))}"
+        )
+    return MobileGenotype(backbone, tuple(parse(path[name]) for name in expected))
