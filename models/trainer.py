@@ -53,20 +53,7 @@ def run_fn(fn_args) -> None:
     with strategy.scope():
         network = build_network(config, architecture, data.image_shape, len(data.class_names))
         classifier = Classifier(network, recipe.auxiliary_weight)
-        classifier.compile(
-            optimizer=SGD(
-                learning_rate=recipe.learning_rate,
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-                exclude=() if recipe.decay_batch_norm else ("gamma", "beta"),
-                global_clipnorm=recipe.gradient_clip or None,
-                use_ema=recipe.ema > 0,
-                ema_momentum=recipe.ema or 0.99,
-            ),
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=runtime.use_xla(recipe.xla),
-        )
+        compile_classifier(classifier, recipe)
     directory = os.path.join(
         config.checkpoint_dir,
         checkpoint.fingerprint(architecture.to_dict(), config.to_dict(), data.fingerprint),
@@ -138,6 +125,28 @@ class Classifier(keras.Model):
         return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
 
 
+def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict) -> None:
+    """Gives a classifier the optimizer, loss and metrics of `config.train`.
+
+    Weight decay is PyTorch's, part of the gradient (models/optimizer.py). Batch norm's scale and offset are left out of it
+    unless `decay_batch_norm` is set; DARTS's code, and with it the released one, decays them too.
+    """
+    classifier.compile(
+        optimizer=SGD(
+            learning_rate=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            exclude=() if recipe.decay_batch_norm else ("gamma", "beta"),
+            global_clipnorm=recipe.gradient_clip or None,
+            use_ema=recipe.ema > 0,
+            ema_momentum=recipe.ema or 0.99,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=runtime.use_xla(recipe.xla),
+    )
+
+
 def learning_rate(recipe: Mapping[str, Any]) -> Callable[[int], float]:
     """Returns the learning rate of each epoch (0-based), constant within it as in the released code.
 
@@ -198,6 +207,8 @@ def train(
     """
     classifier.build((None, *data.image_shape))
     classifier.optimizer.build(classifier.trainable_variables)
+    # Metrics make their variables when they are first used; a checkpoint's have to have a place.
+    classifier.compute_metrics(None, *tf.zeros((2, 1, len(data.class_names))))
     position = _restore(classifier, checkpoint_dir)
     writer = tf.summary.create_file_writer(log_dir)
     progress = Progress("train", recipe.epochs, position.epoch)
@@ -214,7 +225,7 @@ def train(
     for epoch in range(position.epoch, recipe.epochs):
         first = position.step if epoch == position.epoch else 0
         if first == 0:
-            classifier.reset_metrics()
+            classifier.reset_metrics()  # else they go on from the checkpoint's
         classifier.optimizer.learning_rate = rates(epoch)
         if getattr(classifier.network, "drop_path_probability", None) is not None:
             classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
@@ -253,7 +264,7 @@ def train(
 
 
 def _variables(classifier: Classifier) -> list[keras.Variable]:
-    # Seeds of dropout and drop path are among the model's variables; the epoch's running metrics are not.
+    # Seeds of dropout and drop path are among the classifier's variables; the epoch's running metrics are not.
     return [*classifier.variables, *classifier.metrics_variables, *classifier.optimizer.variables]
 
 

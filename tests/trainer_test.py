@@ -2,9 +2,14 @@
 
 import math
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.python.framework import config as tensorflow_config
 
-from models import trainer
+from models import input, runtime, trainer
+from pipeline.configs import base
 
 RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
 
@@ -30,3 +35,116 @@ def test_warm_up_rises_linearly_to_the_schedule():
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match=r"config\.train\.schedule is 'step'; allowed are \['cosine', 'exponential'\]"):
         trainer.learning_rate({**RECIPE, "schedule": "step"})
+
+
+EPOCHS, STEPS = 3, 4
+
+
+@pytest.fixture
+def _deterministic():
+    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    yield
+    tensorflow_config.disable_op_determinism()
+
+
+def _data():
+    rng = np.random.default_rng(0)
+    count = 8 * STEPS - 3
+    images = rng.integers(0, 255, (count, 4, 4, 1), dtype=np.uint8)
+    labels = np.arange(count, dtype=np.int32) % 3
+    ids = np.array([b"%03d" % number for number in range(count)])
+    return input.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
+
+
+def _recipe(**changes):
+    recipe = base.get_config().train
+    recipe.update({"epochs": EPOCHS, "batch_size": 8, "pad": 1, "cutout": 2, "checkpoint_seconds": 0.0, **changes})
+    return recipe
+
+
+def _classifier(recipe):
+    """A small network with all that a training's state is made of: batch norm, dropout, momentum, moving averages."""
+    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    network = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3),
+        ]
+    )
+    classifier = trainer.Classifier(network, 0.0)
+    trainer.compile_classifier(classifier, recipe)
+    return classifier
+
+
+def _train(directory, recipe, classifier=None):
+    classifier = classifier or _classifier(recipe)
+    strategy = tf.distribute.get_strategy()
+    trainer.train(classifier, _data(), recipe, 0, strategy, str(directory / "checkpoints"), str(directory / "logs"))
+    return [np.asarray(variable) for variable in classifier.variables]
+
+
+class _Stopped(BaseException):
+    """As if the process had been killed: nothing is caught or cleaned up."""
+
+
+@pytest.mark.parametrize(
+    "stop_after,ema", [(2, 0.0), (STEPS, 0.0), (STEPS + 1, 0.9)], ids=["mid-epoch", "end of epoch", "moving average"]
+)
+def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
+    tmp_path, stop_after, ema, _deterministic
+):
+    recipe = _recipe(ema=ema)
+    expected = _train(tmp_path / "calm", recipe)
+
+    stopped = _classifier(recipe)
+    stopped.make_train_function()
+    step, calls = stopped.train_function, []
+
+    def stop(iterator):
+        if len(calls) == stop_after:
+            raise _Stopped
+        calls.append(1)
+        return step(iterator)
+
+    stopped.train_function = stop
+    with pytest.raises(_Stopped):
+        _train(tmp_path / "stormy", recipe, stopped)
+    found = _train(tmp_path / "stormy", recipe)
+    assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_another_seed_gives_other_weights(tmp_path, _deterministic):
+    recipe = _recipe(epochs=1)
+    one = _train(tmp_path / "one", recipe)
+    classifier = _classifier(recipe)
+    strategy = tf.distribute.get_strategy()
+    trainer.train(classifier, _data(), recipe, 1, strategy, str(tmp_path / "two"), str(tmp_path / "logs"))
+    assert any(not np.array_equal(a, np.asarray(b)) for a, b in zip(one, classifier.variables, strict=True))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_advice(tmp_path, _deterministic):
+    recipe = _recipe(learning_rate=1e30, gradient_clip=0.0)
+    with pytest.raises(ValueError, match=r"training loss is (nan|inf) in epoch 1.*config\.train\.learning_rate"):
+        _train(tmp_path, recipe)
+
+
+def test_the_auxiliary_loss_is_weighted_and_metrics_look_at_the_main_logits_alone(_deterministic):
+    class Two(keras.Model):
+        def call(self, images, training=False):
+            logits = images[:, 0, 0, :]
+            return (logits, -logits) if training else logits
+
+    recipe = _recipe()
+    classifier = trainer.Classifier(Two(), 0.4)
+    trainer.compile_classifier(classifier, recipe)
+    logits = np.array([[2.0, 1.0, 0.0]], np.float32)[:, None, None, :]
+    labels = np.array([[1.0, 0.0, 0.0]], np.float32)
+    outputs = classifier(logits, training=True)
+    loss = classifier.compute_loss(y=tf.constant(labels), y_pred=outputs)
+    entropies = [-np.log(np.exp(sign * 2) / np.exp(sign * np.array([2, 1, 0])).sum()) for sign in (1, -1)]
+    assert float(loss) == pytest.approx(entropies[0] + 0.4 * entropies[1], rel=1e-5)
+    assert float(classifier.compute_metrics(None, tf.constant(labels), outputs)["accuracy"]) == 1.0
