@@ -12,11 +12,7 @@ from tfx.types.artifact_utils import get_artifact_type_class
 import components
 from components import artifacts
 
-TYPES = [
-    cls
-    for _, cls in inspect.getmembers(artifacts, inspect.isclass)
-    if issubclass(cls, artifact.Artifact)
-]
+TYPES = [cls for _, cls in inspect.getmembers(artifacts, inspect.isclass) if issubclass(cls, artifact.Artifact)]
 
 
 @pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.__name__)
