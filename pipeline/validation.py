@@ -172,6 +172,17 @@ def _space(config):
         )
 
 
+def _cells(config):
+    if config.space.name != "cell":
+        return
+    for section in ("train",) if config.architecture else ("search", "train"):
+        if config[section].cells < 3:
+            yield (
+                f"config.{section}.cells is {config[section].cells}; the cell space needs 3 or more: a normal cell and "
+                "the two reductions."
+            )
+
+
 def _architecture(config):
     if not config.architecture:
         return
@@ -188,4 +199,4 @@ def _architecture(config):
         )
 
 
-_COMBINATIONS = (_data, _learning_rates, _rule, _space, _architecture)
+_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _architecture)

@@ -5,10 +5,21 @@ import re
 import pytest
 
 from pipeline import validation
-from pipeline.configs import base, cifar10, cifar10_paper, digits, image_folder
+from pipeline.configs import (
+    base,
+    cifar10,
+    cifar10_paper,
+    digits,
+    digits_mobile,
+    image_folder,
+    imagenet_mobile,
+    imagenet_transfer,
+)
+
+CONFIGS = (base, digits, digits_mobile, cifar10, cifar10_paper, imagenet_transfer, imagenet_mobile)
 
 
-@pytest.mark.parametrize("module", [base, digits, cifar10, cifar10_paper], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", CONFIGS, ids=lambda module: module.__name__)
 def test_the_configs_that_come_with_the_project_are_valid(module):
     validation.validate(module.get_config())
 
@@ -32,6 +43,7 @@ BAD = [
     ("data.image_folder", "/no/such/folder", "config.data.image_folder=/no/such/folder is not a folder."),
     ("data.max_corrupt_share", 1.0, "config.data.max_corrupt_share is 1.0"),
     ("search.epochs", 0, "config.search.epochs is 0; allowed is 1 or more."),
+    ("search.cells", 2, "config.search.cells is 2; the cell space needs 3 or more"),
     ("search.batch_size", 1, "config.search.batch_size is 1; allowed is 2 or more."),
     ("search.learning_rate", 0.0, "config.search.learning_rate is 0.0; allowed is more than 0."),
     ("search.learning_rate", float("inf"), "config.search.learning_rate is inf"),

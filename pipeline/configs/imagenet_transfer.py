@@ -1,0 +1,43 @@
+"""ImageNet by transfer: the cell that was found on CIFAR-10, stacked for 224x224 images and trained; no search.
+
+    python -m pipeline.local_runner --config=pipeline/configs/imagenet_transfer.py --root=runs/imagenet_transfer \\
+        --config.data.data_dir=DIR
+
+ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper reports
+74.5 % top-1 and 92.1 % top-5 accuracy. Not run by us: see README.md, "What was not run".
+"""
+
+import ml_collections
+
+from pipeline.configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the recipe of the paper's transfer to ImageNet."""
+    config = base.get_config()
+    config.name = "imagenet_transfer"
+    config.deterministic = False  # costs speed on a GPU
+    config.architecture = "mdenas_imagenet"
+
+    data = config.data
+    data.name = "imagenet2012"
+    data.image_size = 224  # paper
+    data.cache_mb = 0  # a million images do not fit
+    data.val_fraction = 0.01  # of no use without a search, and trained on too
+
+    train = config.train
+    train.network = "imagenet"
+    train.cells = 14  # paper
+    train.channels = 48  # paper
+    train.epochs = 250  # paper
+    train.batch_size = 512  # paper
+    train.learning_rate = 0.1  # paper
+    train.schedule = "exponential"
+    train.decay_rate = 0.97  # paper, per epoch
+    train.weight_decay = 3e-5  # paper
+    train.label_smoothing = 0.1  # paper
+    train.cutout = 0
+    train.drop_path = 0.0
+    train.dropout = 0.0
+    train.pad = 16
+    return config
