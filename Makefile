@@ -1,17 +1,19 @@
 # make demo     searches, trains, evaluates and pushes a model on the embedded digits (first run: sets everything up)
 # make test     the tests
 # make venv     only the environment, .venv
+# make image    the container image IMAGE (docs/deploy.md); BASE_IMAGE=... for GPUs or a pinned base
 # Nothing else is needed by hand but python3 with pip, make and a C++ compiler.
 
 ROOT ?= runs/digits
 CONFIG ?= pipeline/configs/digits.py
+IMAGE ?= mdenas
 PYTHON := .venv/bin/python
 # uv, from the PATH or else brought by the python3 that is there into .uv/.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # uv finds Python 3.10 or fetches it, but it does not look behind the shims of a pyenv that has 3.10 not activated.
 PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)),3.10)
 
-.PHONY: demo test lint venv requirements clean
+.PHONY: demo test lint venv image requirements clean
 
 demo: .venv/installed
 	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) $(ARGS)
@@ -39,6 +41,10 @@ venv: .venv/installed
 	@python3 -m pip --version >/dev/null 2>&1 || { \
 	  echo "make venv: needs either uv or python3 with pip ('apt-get install python3-pip')." >&2; exit 1; }
 	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+image:
+	@command -v docker >/dev/null 2>&1 || { echo "make image: no docker found; install Docker or podman-docker." >&2; exit 1; }
+	docker build --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
 
 # The full set of pins: the newest releases up to a date, so that it can be made again; the two Keras
 # packages are pinned by hand to later ones.

@@ -9,11 +9,12 @@ import time
 from typing import Any
 
 import pytest
+import tensorflow as tf
 import yaml
 from google.protobuf import json_format
 from kfp import components as kfp_components
 from kfp.pipeline_spec import pipeline_spec_pb2
-from ml_collections import config_flags  # noqa: F401 - defines how --config is read
+from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline import kubeflow_entrypoint, kubeflow_runner
 from pipeline.configs import digits
@@ -289,7 +290,7 @@ class Cluster:
 def executed(tmp_path_factory):
     """The small pipeline run to its end, its search killed once after its first epoch and started again."""
     directory = tmp_path_factory.mktemp("cluster")
-    spec, _ = compile_small(directory / "root")
+    spec, _ = compile_small(directory / "root", **{"deploy.bulk_inference": "test"})
     cluster = Cluster(spec, directory)
     for name in cluster.order():
         process, executor_input = cluster.start(name)
@@ -328,6 +329,15 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_distribution(executed, d
     (uri,) = digits_run.summary["lineage"]["distribution"]
     expected = json.loads(pathlib.Path(uri, "distribution.json").read_text())
     assert read(executed, "SupernetSearch", "distribution", "distribution.json") == expected
+
+
+def test_bulk_inference_answers_for_every_image_of_its_split(executed, digits_run):
+    directory = pathlib.Path(executed.outputs["BulkInferrer"]["inference_result"]["uri"])
+    files = [str(path) for path in directory.rglob("*.gz")]
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+    outputs = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.response.outputs for record in records]
+    assert len(outputs) == 360
+    assert all(len(output["probabilities"].float_val) == 10 for output in outputs)
 
 
 def test_a_container_needs_nothing_of_its_home_but_room(executed):

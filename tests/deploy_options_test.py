@@ -1,0 +1,43 @@
+"""`config.deploy`: what it adds to the pipeline, and that it adds nothing by default."""
+
+import json
+
+import pytest
+
+from pipeline import pipeline, validation
+from pipeline.configs import digits
+
+
+def nodes(**deploy):
+    config = digits.get_config()
+    config.deploy.update(deploy)
+    validation.validate(config)
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    return {node.id: node for node in created.components}
+
+
+def test_by_default_nothing_is_added():
+    assert not {"InfraValidator", "BulkInferrer"} & set(nodes())
+
+
+@pytest.mark.parametrize("where, platform", [("docker", "local_docker"), ("kubernetes", "kubernetes")])
+def test_infra_validation_stands_between_the_model_and_the_push(where, platform):
+    found = nodes(infra_validation=where)
+    spec = json.loads(found["InfraValidator"].exec_properties["serving_spec"])
+    assert platform in spec
+    assert spec["tensorflow_serving"]["tags"] == ["2.16.1"]
+    request = json.loads(found["InfraValidator"].exec_properties["request_spec"])
+    assert request["tensorflow_serving"]["signature_names"] == ["serve_examples"]
+    assert found["InfraValidator"] in found["Pusher"].upstream_nodes
+
+
+def test_bulk_inference_takes_the_split_and_only_a_blessed_model():
+    found = nodes(bulk_inference="test")
+    assert json.loads(found["BulkInferrer"].exec_properties["data_spec"])["example_splits"] == ["test"]
+    assert {node.id for node in found["BulkInferrer"].upstream_nodes} == {"TfdsExampleGen", "Trainer", "Evaluator"}
+
+
+@pytest.mark.parametrize("deploy", [{"infra_validation": "podman"}, {"bulk_inference": "all"}])
+def test_other_values_are_refused(deploy):
+    with pytest.raises(validation.ConfigError, match=f"config.deploy.{next(iter(deploy))}"):
+        nodes(**deploy)
