@@ -15,6 +15,8 @@ the published recipes were found with that. Seeds come from Keras's global one
 import keras
 from keras import ops
 
+from models import kernels
+
 PACKAGE = "mdenas"
 
 
@@ -82,6 +84,8 @@ class Conv2D(_Window):
         )
 
     def call(self, images):
+        if kernels.tuned():
+            return kernels.conv(images, self.kernel, self.strides, self.padding)
         return ops.conv(
             _pad(images, self.padding),
             self.kernel,
@@ -124,7 +128,9 @@ class DepthwiseConv2D(_Window):
             name="kernel",
         )
 
-    def call(self, images):
+    def call(self, images, training=False):
+        if kernels.tuned_for_cpu():
+            return kernels.depthwise(images, self.kernel, self.strides, self.dilation, training)
         padding, dilation = self.padding, self.dilation
         if self.strides > 1 and dilation > 1:
             # TensorFlow has no dilated depthwise convolution with a stride. With both equal, the
@@ -198,6 +204,8 @@ class BatchNorm(keras.layers.Layer):
             self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, images, training=False):
+        if kernels.tuned():
+            return self._call_tuned(images, training)
         if self.moving and not training:
             return self._normalize(images, self.moving_mean, self.moving_variance)
         values = ops.cast(images, "float32")
@@ -206,6 +214,16 @@ class BatchNorm(keras.layers.Layer):
             count = ops.cast(ops.size(images) // images.shape[-1], "float32")
             self._update(mean, variance * count / ops.maximum(count - 1.0, 1.0))
         return self._normalize(images, mean, variance)
+
+    def _call_tuned(self, images, training):
+        images = ops.cast(images, self.compute_dtype)
+        weights = self.gamma, self.beta, self.epsilon
+        if self.moving and not training:
+            return kernels.normalize(images, self.moving_mean, self.moving_variance, *weights)
+        normalized, mean, variance = kernels.batch_norm(images, *weights)
+        if self.moving:
+            self._update(mean, variance)
+        return normalized
 
     def _normalize(self, images, mean, variance):
         normalized = ops.batch_normalization(
@@ -250,6 +268,8 @@ class MaxPool(_Window):
         super().__init__(pool_size, strides, padding, **kwargs)
 
     def call(self, images):
+        if kernels.tuned_for_cpu():
+            return kernels.max_pool(images, self.kernel_size, self.strides, self.padding)
         return ops.max_pool(
             _pad(images, self.padding, float("-inf")),
             self.kernel_size,
@@ -281,6 +301,8 @@ class AvgPool(_Window):
         super().__init__(pool_size, strides, padding, **kwargs)
 
     def call(self, images):
+        if kernels.tuned_for_cpu():
+            return kernels.avg_pool(images, self.kernel_size, self.strides, self.padding)
         if not self.padding:
             return self._pool(images)
         inside = ops.ones((1, *images.shape[1:3], 1), images.dtype)
@@ -300,6 +322,8 @@ class AvgPool(_Window):
 
 def subsample(images):
     """Every second pixel of `images` (batch, height, width, channels) in both directions."""
+    if kernels.tuned_for_cpu():
+        return kernels.subsample(images)
     return images[:, ::2, ::2, :]
 
 
@@ -330,6 +354,8 @@ class FactorizedReduction(keras.layers.Layer):
         )
 
     def call(self, images):
+        if kernels.tuned_for_cpu():
+            return kernels.factorized_reduction(images, self.kernel, self.shifted_kernel)
         shifted = ops.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)])[:, 1:, 1:, :]
         halves = [
             ops.conv(pixels, kernel, strides=2, padding="valid", data_format="channels_last")

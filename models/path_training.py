@@ -17,6 +17,8 @@ import math
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
+from models import kernels
+
 
 class PathTrainer:
     """Trains one sampled architecture at a time on the weights that all of them share.
@@ -178,7 +180,8 @@ class _Program:
         self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
 
     def _train(self, images, labels, learning_rate):
-        loss, correct = self._forward(images, labels, training=True)
+        with kernels.registered_gradients():
+            loss, correct = self._forward(images, labels, training=True)
         gradients = tf.gradients(loss, [variable.value for variable in self._variables])
         self._apply(gradients, learning_rate)
         return loss, correct
