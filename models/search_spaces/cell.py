@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from models.genotype import CELL_OPERATIONS, INPUTS, NODES, NONE, CellGenotype, GenotypeError, require_genotype
+from models.genotype import (
+    CELL_OPERATIONS,
+    INPUTS,
+    NODES,
+    NONE,
+    CellGenotype,
+    GenotypeError,
+    is_operation,
+    require_genotype,
+)
 from models.search_spaces import Choice, Path, require_probabilities
 
 if TYPE_CHECKING:
@@ -44,10 +53,8 @@ class CellSpace:
                 "space.operations: expected at least one operation besides none, such as "
                 f"{', '.join(CELL_OPERATIONS[:-1])}"
             )
-        for name in set(real) - set(CELL_OPERATIONS):
-            from models import operations
-
-            operations.resolve(name)
+        for name in real:
+            require_operation(name)
         self.choices = tuple(
             Choice(choice_name(kind, node, source), self.operations)
             for kind in KINDS
@@ -176,6 +183,19 @@ def path_genotype(path: Path) -> CellGenotype:
 
 def _genotype(cells):
     return CellGenotype(cells["normal"], CONCAT, cells["reduce"], CONCAT)
+
+
+def require_operation(name) -> None:
+    """Raises a ValueError if there is no operation of a name; imports those that are named by dotted path."""
+    if not is_operation(name):
+        raise ValueError(
+            f"space.operations: unknown operation {name!r}; expected one of {', '.join(CELL_OPERATIONS)}, or the "
+            "dotted path of your own"
+        )
+    if name not in CELL_OPERATIONS:
+        from models import operations
+
+        operations.resolve(name)
 
 
 def choice_name(kind: str, node: int, source: int) -> str:

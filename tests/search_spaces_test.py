@@ -1,0 +1,210 @@
+"""Tests of models/search_spaces: choices, derivation, paths. What the supernets compute is in supernet_test.py."""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from models import search_spaces
+from models.genotype import CELL_OPERATIONS, CellGenotype, GenotypeError, MobileGenotype
+from models.presets import PRESETS
+
+BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [16, 2], [16, 1]], "head": 32}
+
+
+def cell_space(**options):
+    return search_spaces.create({"name": "cell", **options})
+
+
+def mobile_space(**options):
+    return search_spaces.create({"name": "mobile", "backbone": BACKBONE, **options})
+
+
+def uniform(space):
+    return {choice.name: [1 / len(choice.operations)] * len(choice.operations) for choice in space.choices}
+
+
+def test_cell_space_has_the_papers_28_edges_of_8_operations():
+    choices = cell_space().choices
+    assert [choice.name for choice in choices[:5]] == [f"normal_{edge}" for edge in ("2_0", "2_1", "3_0", "3_1", "3_2")]
+    assert choices[14].name == "reduce_2_0" and choices[-1].name == "reduce_5_4"
+    assert len(choices) == 28
+    assert {choice.operations for choice in choices} == {CELL_OPERATIONS} and len(CELL_OPERATIONS) == 8
+
+
+def test_mobile_space_offers_skip_only_where_there_is_a_shortcut():
+    first, second, third = mobile_space().choices
+    assert first.operations == third.operations
+    assert first.operations == ("k3_e1", "k3_e3", "k3_e6", "k5_e1", "k5_e3", "k5_e6", "k7_e1", "k7_e3", "k7_e6", "skip")
+    assert second.operations == first.operations[:-1]
+
+
+def test_operations_restrict_every_choice():
+    assert cell_space(operations=["skip_connect", "none"]).choices[3].operations == ("skip_connect", "none")
+    assert [c.operations for c in mobile_space(operations=["k9_e2", "skip"]).choices] == [
+        ("k9_e2", "skip"),
+        ("k9_e2",),
+        ("k9_e2", "skip"),
+    ]
+
+
+def test_empty_options_are_as_if_not_given():
+    assert cell_space(operations=()).choices == cell_space().choices
+
+
+def test_derivation_takes_the_best_operation_and_the_two_best_edges_without_none():
+    space = cell_space()
+    probabilities = uniform(space)
+    column = {name: i for i, name in enumerate(CELL_OPERATIONS)}
+
+    def favour(edge, **weights):
+        probabilities[edge] = [0.0] * 8
+        for name, weight in weights.items():
+            probabilities[edge][column[name]] = weight
+
+    favour("normal_5_0", none=0.9, sep_conv_5x5=0.1)  # none is left out, and 0.1 is less than 1/8
+    favour("normal_5_2", dil_conv_3x3=0.6, none=0.4)
+    favour("normal_5_3", avg_pool_3x3=0.3, skip_connect=0.29, sep_conv_3x3=0.28)
+    favour("normal_5_4", max_pool_3x3=0.2)
+    genotype = space.derive(probabilities)
+    assert genotype.normal[3] == (("dil_conv_3x3", 2), ("avg_pool_3x3", 3))
+    # Of equals the first operation and the first sources win.
+    assert genotype.reduce[3] == (("max_pool_3x3", 0), ("max_pool_3x3", 1))
+    assert genotype.normal_concat == genotype.reduce_concat == (2, 3, 4, 5)
+
+
+def test_mobile_derivation_takes_the_best_operation_of_each_block():
+    space = mobile_space(operations=["k3_e3", "k5_e6", "skip"])
+    probabilities = {"block_0": [0.2, 0.3, 0.5], "block_1": [0.4, 0.6], "block_2": [0.4, 0.4, 0.2]}
+    assert space.derive(probabilities).blocks == (None, (5, 6), (3, 3))
+
+
+@pytest.mark.parametrize("space", [cell_space(), mobile_space()], ids=["cell", "mobile"])
+def test_path_and_genotype_are_inverses(space):
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        path = {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
+        assert space.path(space.genotype(path)) == path
+
+
+def test_the_path_of_a_derived_genotype_has_none_on_the_edges_left_out():
+    path = cell_space().path(PRESETS["mdenas_cifar10"].genotype)
+    assert sum(name != "none" for name in path.values()) == 16
+    assert path["normal_5_3"] == "dil_conv_5x5" and path["normal_5_0"] == "none"
+
+
+def test_none_need_not_be_offered_for_a_genotype_to_have_a_path():
+    path = cell_space(operations=CELL_OPERATIONS[:-1]).path(PRESETS["mdenas_cifar10"].genotype)
+    assert path["normal_5_0"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("space", "genotype", "message"),
+    [
+        (cell_space(), PRESETS["mdenas_gpu"].genotype, "found a MobileGenotype; expected a CellGenotype"),
+        (mobile_space(), PRESETS["darts_v2"].genotype, "found a CellGenotype; expected a MobileGenotype"),
+        (mobile_space(), PRESETS["mdenas_gpu"].genotype, "backbone: found .* this space has"),
+        (cell_space(operations=["skip_connect"]), PRESETS["darts_v2"].genotype, "normal, node 2: sep_conv_3x3 is not"),
+        (mobile_space(), MobileGenotype(BACKBONE, [(3, 1), (9, 1), (3, 1)]), "block_1: k9_e1 is not in this space"),
+        (
+            cell_space(),
+            CellGenotype(PRESETS["darts_v2"].genotype.normal, (5,), PRESETS["darts_v2"].genotype.reduce, (2, 3, 4, 5)),
+            r"normal_concat: found \[5\]",
+        ),
+    ],
+)
+def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, message):
+    with pytest.raises(GenotypeError, match=message):
+        space.path(genotype)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, r"space\.name: found None"),
+        ({"name": "nasbench"}, r"there is no search space 'nasbench'; expected 'cell', 'mobile' or"),
+        ({"name": "no.such.module"}, r"there is no search space 'no\.such\.module'"),
+        ({"name": "cell", "nodes": 5}, r"space: 'cell' has no option 'nodes'; expected operations"),
+        ({"name": "cell", "operations": ["conv_9x9"]}, r"unknown operation 'conv_9x9'"),
+        ({"name": "cell", "operations": ["no.such.thing"]}, r"unknown operation 'no\.such\.thing' \(No module"),
+        ({"name": "cell", "operations": ["none"]}, r"at least one operation besides none"),
+        ({"name": "cell", "operations": ["none", "none"]}, r"none, none: one repeats"),
+        ({"name": "mobile", "operations": ["skip"]}, r"at least one besides skip"),
+        ({"name": "mobile", "operations": ["k4_e1"]}, r"unknown operation 'k4_e1'"),
+        ({"name": "mobile", "operations": ["k3_e0"]}, r"unknown operation 'k3_e0'"),
+        ({"name": "mobile", "operations": ["k3_e1", "k3_e1"]}, r"one repeats"),
+        ({"name": "mobile", "backbone": "resnet50"}, r"backbone: found 'resnet50'; expected one of"),
+        ({"name": "mobile", "backbone": {**BACKBONE, "blocks": [[8]]}}, r"backbone\.blocks\[0\]: found \[8\]"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(config, message):
+    with pytest.raises(ValueError, match=message):
+        search_spaces.create(config)
+
+
+@pytest.mark.parametrize("space", [cell_space(), mobile_space()], ids=["cell", "mobile"])
+def test_probabilities_must_fit_the_choices(space):
+    probabilities = uniform(space)
+    name = space.choices[1].name
+    probabilities[name] = probabilities[name][:-1]
+    with pytest.raises(ValueError, match=f"probabilities of {name}: .*one for each of"):
+        space.derive(probabilities)
+    del probabilities[name]
+    with pytest.raises(ValueError, match=f"probabilities of {name}: found None"):
+        space.derive(probabilities)
+
+
+@pytest.mark.parametrize("space", [cell_space(), mobile_space()], ids=["cell", "mobile"])
+def test_a_path_must_name_every_choice_and_no_other(space):
+    path = {choice.name: choice.operations[0] for choice in space.choices}
+    with pytest.raises(ValueError, match=r"path: missing \[\], unknown \['else'\]"):
+        space.genotype({**path, "else": "skip_connect"})
+    del path[space.choices[0].name]
+    with pytest.raises(ValueError, match=f"path: missing \\['{space.choices[0].name}'\\], unknown"):
+        space.genotype(path)
+
+
+def test_wanted_takes_the_settings_that_a_function_knows():
+    settings = {"cells": 3, "channels": 4, "epochs": 100, "network": "cifar", "auxiliary": True, "dropout": 0.1}
+    assert search_spaces.wanted(cell_space().supernet, settings) == {"cells": 3, "channels": 4}
+    assert search_spaces.wanted(mobile_space().network, settings) == {"network": "cifar", "dropout": 0.1}
+
+
+def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
+    package = tmp_path / "own_spaces"
+    package.mkdir()
+    (package / "switch.py").write_text(
+        textwrap.dedent(
+            """
+            from models.search_spaces import Choice
+
+            class SwitchSpace:
+                name = "switch"
+                choices = (Choice("switch", ("on", "off")),)
+
+                def derive(self, probabilities):
+                    return max(zip(probabilities["switch"], ("on", "off")))[1]
+
+            def create(level=1):
+                space = SwitchSpace()
+                space.level = level
+                return space
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    space = search_spaces.create({"name": "own_spaces.switch", "level": 3})
+    assert space.level == 3
+    assert space.derive({"switch": [0.4, 0.6]}) == "off"
+    with pytest.raises(ValueError, match=r"'own_spaces\.switch' has no option 'operations'; expected level"):
+        search_spaces.create({"name": "own_spaces.switch", "operations": ["on"]})
+    del sys.modules["own_spaces.switch"], sys.modules["own_spaces"]
+
+
+def test_a_space_that_fails_to_import_says_what_it_misses(tmp_path, monkeypatch):
+    (tmp_path / "own_broken").mkdir()
+    (tmp_path / "own_broken" / "space.py").write_text("import a_package_that_is_not_there")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
+        search_spaces.create({"name": "own_broken.space"})
