@@ -286,6 +286,10 @@ class Cluster:
         return (self.directory / name / "log").read_text()
 
 
+# Eleven processes, each of which imports TFX: minutes on a busy machine.
+slow = pytest.mark.timeout(1800)
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """The small pipeline run to its end, its search killed once after its first epoch and started again."""
@@ -311,6 +315,7 @@ def read(cluster: Cluster, task: str, key: str, file: str) -> Json:
     return json.loads(pathlib.Path(cluster.outputs[task][key]["uri"], file).read_text())
 
 
+@slow
 def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
     summary = digits_run.summary
     assert read(executed, "ArchitectureDeriver", "genotype", "genotype.json") == summary["genotype"]
@@ -321,6 +326,7 @@ def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
     assert executed.outputs["Pusher"]["pushed_model"]["metadata"]["pushed_destination"] == str(pushed)
 
 
+@slow
 def test_a_killed_search_goes_on_and_ends_with_the_same_distribution(executed, digits_run):
     resumed = [line for line in executed.log("SupernetSearch").splitlines() if "resumed after epoch" in line]
     assert len(resumed) == 1
@@ -331,6 +337,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_distribution(executed, d
     assert read(executed, "SupernetSearch", "distribution", "distribution.json") == expected
 
 
+@slow
 def test_bulk_inference_answers_for_every_image_of_its_split(executed, digits_run):
     directory = pathlib.Path(executed.outputs["BulkInferrer"]["inference_result"]["uri"])
     files = [str(path) for path in directory.rglob("*.gz")]
@@ -340,6 +347,7 @@ def test_bulk_inference_answers_for_every_image_of_its_split(executed, digits_ru
     assert all(len(output["probabilities"].float_val) == 10 for output in outputs)
 
 
+@slow
 def test_a_container_needs_nothing_of_its_home_but_room(executed):
     left = {path.name for name in executed.tasks for path in (executed.directory / name).iterdir()}
     assert not left - {"log", "executor_output.json", ".temp", ".cache", ".keras", ".config"}
