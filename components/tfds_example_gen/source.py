@@ -1,7 +1,9 @@
 """Where images come from: a TFDS builder or a folder. Opens it, says what is wrong with it, and reads it with Beam."""
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from unittest import mock
@@ -128,7 +130,8 @@ class Source:
         if not self.image_folder:
             if not builder.is_prepared():
                 try:
-                    builder.download_and_prepare()
+                    with contextlib.nullcontext() if self.download else _quiet():
+                        builder.download_and_prepare()
                 except Exception as error:  # whatever a data set's own code raises
                     raise DataError(
                         f"The TFDS data set {builder.info.full_name} could not be prepared in {builder.data_dir}: "
@@ -136,6 +139,17 @@ class Source:
                     ) from error
             _check_builder(builder)
         return builder
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Hides TFDS's progress where nothing is downloaded: it takes a moment."""
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
 
 
 def list_images(directory: str) -> Mapping[str, list[str]]:
