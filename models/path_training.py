@@ -43,14 +43,17 @@ class PathTrainer:
         trainer.evaluate(path, validation_batches)                # {"loss": ..., "accuracy": ...}
     """
 
-    def __init__(self, supernet, *, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0, cache_size=4):
+    def __init__(self, supernet, *, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0, cache_size=4, jit=False):
         if cache_size < 1:
             raise ValueError(f"cache_size={cache_size}; at least one program must be kept.")
         self.supernet = supernet
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.gradient_clip = gradient_clip
+        if jit and not tf.config.list_physical_devices("GPU"):
+            raise ValueError("jit=True: XLA is for GPUs; on the CPU it is many times slower.")
         self.cache_size = cache_size
+        self.jit = jit
         self._programs = collections.OrderedDict()
         self._velocities = {
             id(variable): tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
@@ -176,8 +179,9 @@ class _Program:
         self._variables = trainer.supernet.path_variables(path)
         image_shape = trainer.supernet.image_shape
         signature = [tf.TensorSpec((None, *image_shape)), tf.TensorSpec((None,), tf.int32)]
-        self.train = tf.function(self._train, input_signature=[*signature, tf.TensorSpec(())], autograph=False)
-        self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
+        options = {"autograph": False, "jit_compile": trainer.jit or None}
+        self.train = tf.function(self._train, input_signature=[*signature, tf.TensorSpec(())], **options)
+        self.evaluate = tf.function(self._evaluate, input_signature=signature, **options)
 
     def _train(self, images, labels, learning_rate):
         with kernels.registered_gradients():

@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 import tensorflow as tf
 
-from models import checkpoint, input
+from models import checkpoint, input, runtime
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
 from models.progress import Progress
@@ -44,7 +44,7 @@ def path_trainer(
         weight_decay=search["weight_decay"],
         gradient_clip=search["gradient_clip"],
         cache_size=search["traced_architectures"],
-        jit=search["xla"],
+        jit=runtime.use_xla(search["xla"]),
     )
 
 
