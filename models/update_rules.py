@@ -16,39 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from models.interactions import Interactions
+from models.rule import Rule, check_floor, check_one_of, check_positive
+
 if TYPE_CHECKING:
     from models.multinomial import Multinomial
-
-
-class Rule:
-    """Base class of the update rules; a subclass is a dataclass whose fields are its options."""
-
-    name: ClassVar[str]
-    # Rounds in which every operation is sampled equally often before the distribution is used.
-    warmup_rounds: ClassVar[int] = 0
-
-    def update(self, multinomial: Multinomial) -> np.ndarray:
-        """The probabilities after the newest evaluation, float64 of shape (choices, operations).
-
-        Args:
-            multinomial: what is known, the newest evaluation included; its `probabilities` are still those before.
-        """
-        raise NotImplementedError
-
-    def sample(self, multinomial: Multinomial, generator: np.random.Generator) -> np.ndarray:
-        """A next architecture: the index of an operation per choice, int64 of shape (choices,)."""
-        cumulative = np.cumsum(multinomial.probabilities, axis=1)
-        # Divided by its own last value, so that rounding can never reach past the last operation.
-        draws = generator.random(len(cumulative))[:, np.newaxis]
-        return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
-
-    def recommend(self, multinomial: Multinomial) -> np.ndarray:
-        """The architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
-        return multinomial.probabilities.argmax(axis=1)
-
-    def options(self) -> dict[str, Any]:
-        """The rule's options, as `create` takes them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
 
 def create(name: str, options: Mapping[str, Any] | None = None) -> Rule:
@@ -73,19 +45,6 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Rule:
 def _hint(found: str, allowed) -> str:
     close = difflib.get_close_matches(str(found), list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _one_of(rule: Rule, option: str, allowed: tuple[str, ...]) -> None:
-    value = getattr(rule, option)
-    if value not in allowed:
-        raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(allowed)}")
-
-
-def _positive(rule: Rule, *options: str) -> None:
-    for option in options:
-        value = getattr(rule, option)
-        if not value > 0:
-            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be above 0")
 
 
 def _recorded(multinomial: Multinomial, accuracy: str) -> np.ndarray:
@@ -135,9 +94,9 @@ class Paper(Rule):
     name: ClassVar[str] = "paper"
 
     def __post_init__(self):
-        _positive(self, "alpha")
-        _one_of(self, "projection", ("clip", "euclidean", "softmax"))
-        _one_of(self, "accuracy", ("latest", "mean"))
+        check_positive(self, "alpha")
+        check_one_of(self, "projection", ("clip", "euclidean", "softmax"))
+        check_one_of(self, "accuracy", ("latest", "mean"))
         self._logits = 0.0
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
@@ -176,8 +135,8 @@ class Pairwise(Rule):
     name: ClassVar[str] = "pairwise"
 
     def __post_init__(self):
-        _positive(self, "alpha")
-        _one_of(self, "accuracy", ("latest", "mean"))
+        check_positive(self, "alpha")
+        check_one_of(self, "accuracy", ("latest", "mean"))
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
         epochs, accuracy = multinomial.epochs, _recorded(multinomial, self.accuracy)
@@ -218,9 +177,8 @@ class Elite(Rule):
     name: ClassVar[str] = "elite"
 
     def __post_init__(self):
-        _positive(self, "eta", "elites")
-        if not 0 <= self.floor < 1:
-            raise ValueError(f"floor of the rule 'elite': found {self.floor!r}, must be from 0 to below 1")
+        check_positive(self, "eta", "elites")
+        check_floor(self)
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
         architectures, accuracies = multinomial.architectures, multinomial.accuracies
@@ -255,7 +213,7 @@ class Reinforce(Rule):
     name: ClassVar[str] = "reinforce"
 
     def __post_init__(self):
-        _positive(self, "learning_rate")
+        check_positive(self, "learning_rate")
         self._logits = 0.0
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
@@ -290,9 +248,8 @@ class MainEffects(Rule):
     warmup_rounds: ClassVar[int] = 4
 
     def __post_init__(self):
-        _positive(self, "ridge", "ridge_epochs", "draws")
-        if not 0 <= self.floor < 1:
-            raise ValueError(f"floor of the rule 'main_effects': found {self.floor!r}, must be from 0 to below 1")
+        check_positive(self, "ridge", "ridge_epochs", "draws")
+        check_floor(self)
         self._columns: list[np.ndarray] = []
         self._gram: np.ndarray | None = None
         self._mean: np.ndarray | None = None
@@ -355,4 +312,6 @@ def _rank_utility(accuracies: np.ndarray) -> np.ndarray:
     return utility - utility.mean()
 
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Paper, Pairwise, Elite, MainEffects, Reinforce)}
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Paper, Pairwise, Elite, MainEffects, Interactions, Reinforce)
+}

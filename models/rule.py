@@ -1,0 +1,60 @@
+"""What an update rule is; the rules themselves are in models/update_rules.py and models/interactions.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from models.multinomial import Multinomial
+
+
+class Rule:
+    """Base class of the update rules; a subclass is a dataclass whose fields are its options."""
+
+    name: ClassVar[str]
+    # Rounds in which every operation is sampled equally often before the distribution is used.
+    warmup_rounds: ClassVar[int] = 0
+
+    def update(self, multinomial: Multinomial) -> np.ndarray:
+        """The probabilities after the newest evaluation, float64 of shape (choices, operations).
+
+        Args:
+            multinomial: what is known, the newest evaluation included; its `probabilities` are still those before.
+        """
+        raise NotImplementedError
+
+    def sample(self, multinomial: Multinomial, generator: np.random.Generator) -> np.ndarray:
+        """A next architecture: the index of an operation per choice, int64 of shape (choices,)."""
+        cumulative = np.cumsum(multinomial.probabilities, axis=1)
+        # Divided by its own last value, so that rounding can never reach past the last operation.
+        draws = generator.random(len(cumulative))[:, np.newaxis]
+        return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
+
+    def recommend(self, multinomial: Multinomial) -> np.ndarray:
+        """The architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
+        return multinomial.probabilities.argmax(axis=1)
+
+    def options(self) -> dict[str, Any]:
+        """The rule's options, as `create` takes them."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+
+def check_one_of(rule: Rule, option: str, allowed: tuple[str, ...]) -> None:
+    value = getattr(rule, option)
+    if value not in allowed:
+        raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(allowed)}")
+
+
+def check_positive(rule: Rule, *options: str) -> None:
+    for option in options:
+        value = getattr(rule, option)
+        if not value > 0:
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be above 0")
+
+
+def check_floor(rule: Rule) -> None:
+    if not 0 <= rule.floor < 1:
+        raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}, must be from 0 to below 1")
