@@ -44,50 +44,56 @@ _SLOW = ("bayesian", "gp")
 METHODS = (*update_rules.RULES, *_ORACLES)
 
 
-def search(table: tables.Table, method: str, evaluations: int, noise: float, seed: int) -> dict[str, float | None]:
-    """One search.
+def search(
+    table: tables.Table, method: str, evaluations: Sequence[int], noise: float, seed: int
+) -> list[dict[str, float | None]]:
+    """One search, judged after each of the given numbers of evaluations.
 
     Args:
         table: what is searched.
         method: one of `METHODS`.
-        evaluations: how many architectures are evaluated.
+        evaluations: rising numbers of architectures evaluated.
         noise: standard deviation of normal noise that is added to every evaluation's objective.
         seed: of the method and the noise.
 
     Returns:
-        The reported metric of the method's "argmax" (None where it has none) and of the "best" it evaluated, "seconds".
+        Per number of evaluations the reported metric of the method's "argmax" (None where it has none) and of the
+        "best" it evaluated, and the "seconds" until then.
     """
-    oracle = _oracle(method, table, evaluations, seed)
-    noises = np.random.default_rng([seed, 1]).normal(0, noise, evaluations)
+    oracle = _oracle(method, table, evaluations[-1], seed)
+    noises = np.random.default_rng([seed, 1]).normal(0, noise, evaluations[-1])
     best, best_key = -np.inf, None
     start = time.perf_counter()
-    for number in range(evaluations):
+    results: list[dict[str, float | None]] = []
+    for number, value_noise in enumerate(noises, start=1):
         trial = oracle.create_trial("benchmark")
-        if trial.status == "STOPPED":
-            break
-        key = _key(table, trial.hyperparameters)
-        if key in table.objective:
-            value = table.objective[key] + noises[number]
-            oracle.update_trial(trial.trial_id, {"metric": value})
-            trial.status = "COMPLETED"
-            if value > best:
-                best, best_key = value, key
-        else:
-            # As a network that cannot be built.
-            trial.status = "FAILED"
-        oracle.end_trial(trial)
-    argmax = None
-    if hasattr(oracle, "argmax_hyperparameters"):
-        argmax = table.report.get(_key(table, oracle.argmax_hyperparameters()), table.worst)
-    seconds = time.perf_counter() - start
-    return {"argmax": argmax, "best": table.report.get(best_key, table.worst), "seconds": seconds}
+        # Random search stops when it has evaluated all.
+        if trial.status == "RUNNING":
+            key = _key(table, trial.hyperparameters)
+            if key in table.objective:
+                value = table.objective[key] + value_noise
+                oracle.update_trial(trial.trial_id, {"metric": value})
+                trial.status = "COMPLETED"
+                if value > best:
+                    best, best_key = value, key
+            else:
+                # As a network that cannot be built.
+                trial.status = "FAILED"
+            oracle.end_trial(trial)
+        if number in evaluations:
+            argmax = None
+            if hasattr(oracle, "argmax_hyperparameters"):
+                argmax = table.report.get(_key(table, oracle.argmax_hyperparameters()), table.worst)
+            seconds = time.perf_counter() - start
+            results.append({"argmax": argmax, "best": table.report.get(best_key, table.worst), "seconds": seconds})
+    return results
 
 
 def summarize(results: dict[str, list[dict[str, float | None]]], best: float) -> dict[str, Any]:
     """Means over the seeds.
 
     Args:
-        results: method -> what `search` returned per seed; "random" among them.
+        results: method -> what `search` returned for a number of evaluations, per seed; "random" among them.
         best: the best reported metric of the table.
 
     Returns:
@@ -172,7 +178,9 @@ def _start_worker(load) -> None:
     _worker_table = load()
 
 
-def _work(method: str, evaluations: int, noise: float, seed: int) -> tuple[str, int, dict[str, float | None]]:
+def _work(
+    method: str, evaluations: Sequence[int], noise: float, seed: int
+) -> tuple[str, int, list[dict[str, float | None]]]:
     return method, seed, search(_worker_table, method, evaluations, noise, seed)
 
 
@@ -185,28 +193,30 @@ def main(_: Sequence[str]) -> None:
     table = load()
     # One thread a process; set before the processes import NumPy.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
+    evaluations = sorted(int(number) for number in _EVALUATIONS.value)
     tasks = [
-        (method, _EVALUATIONS.value, _NOISE.value, seed)
+        (method, evaluations, _NOISE.value, seed)
         for method in methods
         for seed in range(min(_SEEDS.value, _SLOW_SEEDS.value) if method in _SLOW else _SEEDS.value)
     ]
-    runs: dict[str, dict[int, dict[str, float | None]]] = {method: {} for method in methods}
+    runs: dict[str, dict[int, list[dict[str, float | None]]]] = {method: {} for method in methods}
     with concurrent.futures.ProcessPoolExecutor(
         min(_PROCESSES.value, len(tasks)), multiprocessing.get_context("spawn"), _start_worker, (load,)
     ) as pool:
         futures = [pool.submit(_work, *task) for task in tasks]
         for future in tqdm.tqdm(concurrent.futures.as_completed(futures), total=len(tasks), unit="search"):
-            method, seed, result = future.result()
-            runs[method][seed] = result
-    summary = summarize(
-        {method: [by_seed[seed] for seed in sorted(by_seed)] for method, by_seed in runs.items()}, table.best
-    )
+            method, seed, results = future.result()
+            runs[method][seed] = results
     print(f"{_TABLE.value}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
-    print(f"{_EVALUATIONS.value} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
-    print(render(summary))
+    figures = {}
+    for index, number in enumerate(evaluations):
+        results = {method: [by_seed[seed][index] for seed in sorted(by_seed)] for method, by_seed in runs.items()}
+        figures[number] = {"methods": summarize(results, table.best)}
+        print(f"\n{number} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
+        print(render(figures[number]["methods"]))
     if _JSON.value:
         with open(_JSON.value, "w", encoding="utf-8") as file:
-            json.dump({"methods": summary}, file, indent=2)
+            json.dump({**figures[evaluations[-1]], "evaluations": figures}, file, indent=2)
 
 
 if __name__ == "__main__":
@@ -214,11 +224,13 @@ if __name__ == "__main__":
     _CHOICES = flags.DEFINE_string("choices", None, "Pattern of the choices' columns: 'layer_*'.", required=True)
     _OBJECTIVE = flags.DEFINE_string("objective", None, "Column that the search sees; more is better.", required=True)
     _REPORT = flags.DEFINE_list("report", None, "Columns whose mean the result is judged by.", required=True)
-    _EVALUATIONS = flags.DEFINE_integer("evaluations", 100, "Architectures evaluated in a search.", lower_bound=1)
+    _EVALUATIONS = flags.DEFINE_list("evaluations", ["100"], "Architectures evaluated; several: judged after each.")
     _SEEDS = flags.DEFINE_integer("seeds", 100, "Searches per method.", lower_bound=1)
     _SLOW_SEEDS = flags.DEFINE_integer("slow_seeds", 20, "Searches at most of bayesian and gp.", lower_bound=1)
     _NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation of noise on every evaluation.", lower_bound=0.0)
     _METHODS = flags.DEFINE_list("methods", list(METHODS), "What is compared; random is always there.")
-    _JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
+    _JSON = flags.DEFINE_string(
+        "json", None, "File to write the figures to, 'methods' being after the most evaluations."
+    )
     _PROCESSES = flags.DEFINE_integer("processes", os.cpu_count(), "Parallel processes.", lower_bound=1)
     app.run(main)

@@ -49,9 +49,10 @@ def test_wrong_table_is_refused(change, message):
 @pytest.mark.parametrize("method", FAST)
 def test_search_is_repeatable_and_reports_what_was_looked_up(method):
     table = tiny()
-    result = tabular_search.search(table, method, evaluations=18, noise=0.1, seed=2)
-    again = tabular_search.search(table, method, evaluations=18, noise=0.1, seed=2)
+    early, result = tabular_search.search(table, method, evaluations=[10, 18], noise=0.1, seed=2)
+    (again,) = tabular_search.search(table, method, evaluations=[18], noise=0.1, seed=2)
     assert {**result, "seconds": 0} == {**again, "seconds": 0}
+    assert early["seconds"] < result["seconds"]
     assert result["best"] in table.report.values()
     assert (result["argmax"] is None) == (method in ("random", "evolution"))
     assert result["argmax"] is None or result["argmax"] in table.report.values()
@@ -60,14 +61,14 @@ def test_search_is_repeatable_and_reports_what_was_looked_up(method):
 @pytest.mark.parametrize("method", FAST)
 def test_noise_free_search_of_a_tiny_table_comes_near_its_best(method):
     table = tiny()
-    results = [tabular_search.search(table, method, evaluations=40, noise=0.0, seed=seed) for seed in range(4)]
+    results = [tabular_search.search(table, method, evaluations=[40], noise=0.0, seed=seed)[0] for seed in range(4)]
     assert np.mean([result["best"] for result in results]) > table.best - 0.5
 
 
 def test_noise_makes_the_best_evaluated_worse():
     table = tiny()
     calm, noisy = (
-        np.mean([tabular_search.search(table, "random", 12, noise, seed)["best"] for seed in range(20)])
+        np.mean([tabular_search.search(table, "random", [12], noise, seed)[0]["best"] for seed in range(20)])
         for noise in (0.0, 5.0)
     )
     assert noisy < calm - 0.3
@@ -78,7 +79,7 @@ def test_architecture_that_is_not_in_the_table_is_a_failed_trial():
     for key in list(table.objective):
         if key[0] == "none":
             del table.objective[key], table.report[key]
-    result = tabular_search.search(table, "main_effects", evaluations=60, noise=0.0, seed=0)
+    (result,) = tabular_search.search(table, "main_effects", evaluations=[60], noise=0.0, seed=0)
     assert result["best"] == table.best
     assert result["argmax"] in table.report.values()
 
@@ -101,10 +102,13 @@ def test_summary_relates_regret_to_random_search():
 def test_command_prints_the_methods_and_writes_the_figures(tmp_path):
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.tabular_search", f"--table={TINY}", "--choices=layer_*"]
-    command += ["--objective=accuracy", "--report=second,third", "--evaluations=8", "--seeds=3", "--slow_seeds=1"]
+    command += ["--objective=accuracy", "--report=second,third", "--evaluations=4,8", "--seeds=3", "--slow_seeds=1"]
     command += ["--noise=0.1", "--methods=paper,bayesian", "--processes=1", f"--json={figures}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
-    methods = json.loads(figures.read_text())["methods"]
+    written = json.loads(figures.read_text())
+    methods = written["methods"]
+    assert list(written["evaluations"]) == ["4", "8"]
+    assert written["evaluations"]["8"]["methods"] == methods != written["evaluations"]["4"]["methods"]
     assert list(methods) == ["random", "paper", "bayesian"]
     assert all(f"\n{method}" in output for method in methods)
     assert set(methods["paper"]["argmax"]) == set(methods["paper"]["best"]) == {"mean", "sd", "regret", "ratio"}
