@@ -170,7 +170,8 @@ def _depthwise(images, kernel, training):
         graph = tf.compat.v1.get_default_graph()
         with graph.gradient_override_map({"DepthwiseConv2dNative": _GRADIENT}):
             return _native_depthwise(images, kernel)
-    return _taped_depthwise(images, kernel)
+    # As a tensor: tf.custom_gradient refuses functions that read variables themselves.
+    return _taped_depthwise(images, tf.convert_to_tensor(kernel))
 
 
 def _native_depthwise(images, kernel, strides=1, padding="SAME"):

@@ -1,0 +1,241 @@
+"""Tests of the supernets: what a path computes, which weights it moves, for many random genotypes."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import genotype as genotypes
+from models import layers, search_spaces
+from models.genotype import CELL_OPERATIONS
+
+SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
+BACKBONE = {"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [6, 2], [6, 1], [6, 1]], "head": 8}
+SPACES = {
+    "cell": (search_spaces.create({"name": "cell"}), {"channels": 2, "cells": 3}),
+    "mobile": (search_spaces.create({"name": "mobile", "backbone": BACKBONE}), {}),
+}
+RANDOM_GENOTYPES = 200
+RANDOM_NETWORKS = 20
+
+
+@pytest.fixture(scope="module")
+def supernets():
+    return {name: space.supernet(SHAPE, CLASSES, **options) for name, (space, options) in SPACES.items()}
+
+
+def images(batch=BATCH, seed=0):
+    return tf.constant(np.random.default_rng(seed).normal(size=(batch, *SHAPE)), tf.float32)
+
+
+def random_genotypes(space, number, seed=0):
+    """Derived from random distributions, so all that a search can end in."""
+    generator = np.random.default_rng(seed)
+    for _ in range(number):
+        yield space.derive({choice.name: generator.random(len(choice.operations)) for choice in space.choices})
+
+
+def random_path(space, seed):
+    generator = np.random.default_rng(seed)
+    return {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
+
+
+def loss(logits):
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant([0, 1] * (BATCH // 2)), logits))
+
+
+def train_step(call, variables):
+    """Moves the variables along their gradients, which it returns."""
+    with tf.GradientTape() as tape:
+        value = loss(call(images()))
+    gradients = tape.gradient(value, [variable.value for variable in variables])
+    for variable, gradient in zip(variables, gradients, strict=True):
+        if gradient is not None:
+            variable.assign_sub(0.01 * gradient)
+    return gradients
+
+
+def reach(gradients):
+    """Whether there is a gradient everywhere, finite, and not zero for a whole weight."""
+    return all(g is not None and np.isfinite(g).all() and np.any(g != 0) for g in gradients)
+
+
+def network_layers(network, name):
+    if name == "mobile":
+        return [network.stem, *network.blocks, network.feature_mix, network.head]
+    nodes = {True: network.genotype.reduce, False: network.genotype.normal}
+    cells = [layer for cell in network.cells for layer in cell.path_layers(nodes[cell.reduction])]
+    return [network.stems[0], *cells, network.head]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_random_genotypes_round_trip_and_train_in_the_supernet(name, supernets):
+    space, supernet = SPACES[name][0], supernets[name]
+    for genotype in random_genotypes(space, RANDOM_GENOTYPES):
+        assert genotypes.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
+        path = space.path(genotype)
+        variables = supernet.path_variables(path)
+        gradients = train_step(lambda x, path=path: supernet(x, path, training=True), variables)
+        assert reach(gradients), genotype.text()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_random_genotypes_build_and_train_as_networks(name):
+    space, options = SPACES[name]
+    for genotype in random_genotypes(space, RANDOM_NETWORKS, seed=1):
+        network = space.network(genotype, SHAPE, CLASSES, **options)
+        gradients = train_step(lambda x, network=network: network(x, training=True), network.trainable_variables)
+        assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients), genotype.text()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_path_equals_the_network_of_its_genotype(name, supernets):
+    space, options = SPACES[name]
+    supernet = supernets[name]
+    for genotype in random_genotypes(space, 4, seed=2):
+        path = space.path(genotype)
+        network = space.network(genotype, SHAPE, CLASSES, **options)
+        # The supernet's batch norm has no scale and shift: the network's start as 1 and 0.
+        theirs = [
+            variable
+            for layer in network_layers(network, name)
+            for variable in layer.trainable_variables
+            if variable.name not in ("gamma", "beta")
+        ]
+        for variable, value in zip(theirs, supernet.path_variables(path), strict=True):
+            variable.assign(value)
+        np.testing.assert_allclose(network(images(), training=True), supernet(images(), path, training=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_path_uses_its_variables_and_no_other(name, supernets):
+    space, supernet = SPACES[name][0], supernets[name]
+    for seed in range(3):
+        path = random_path(space, seed)
+        variables = supernet.path_variables(path)
+        with tf.GradientTape() as tape:
+            value = loss(supernet(images(), path, training=True))
+        everywhere = supernet.trainable_variables
+        gradients = tape.gradient(value, [variable.value for variable in everywhere])
+        reached = {id(v) for v, gradient in zip(everywhere, gradients, strict=True) if gradient is not None}
+        assert reached == {id(variable) for variable in variables}
+        assert len(reached) == len(variables) < len(everywhere) / 2
+
+
+def with_none(*choices):
+    path = {choice.name: "sep_conv_3x3" for choice in SPACES["cell"][0].choices}
+    for choice in path:
+        if any(choice.startswith(prefix) for prefix in choices):
+            path[choice] = "none"
+    return path
+
+
+def test_a_node_whose_edges_are_all_none_is_zero(supernets):
+    supernet = supernets["cell"]
+    for cell, kind in ((supernet.cells[0], "normal"), (supernet.cells[1], "reduce")):
+        genotype = SPACES["cell"][0].genotype(with_none(f"{kind}_3_", f"{kind}_5_"))
+        channels = [cell.preprocess[source].steps[1].kernel.shape[2] for source in "01"]
+        inputs = [tf.random.stateless_normal((BATCH, 4, 4, number), (1, 2)) for number in channels]
+        nodes = tf.split(cell(*inputs, nodes=getattr(genotype, kind)), 4, axis=-1)
+        assert [bool(np.any(node)) for node in nodes] == [True, False, True, False]
+        side = 2 if cell.reduction else 4
+        assert nodes[1].shape == (BATCH, side, side, cell.channels)
+
+
+@pytest.mark.parametrize(
+    ("path", "unused"),
+    [
+        # Nothing starts at input 0, so it is not preprocessed.
+        (with_none("normal_2_0", "normal_3_0", "normal_4_0", "normal_5_0"), ["cells[0].preprocess['0']"]),
+        # The last cell sees the one before the one before it alone.
+        (
+            with_none("reduce_2_1", "reduce_3_1", "reduce_4_1", "reduce_5_1"),
+            ["cells[2].preprocess['1']", "cells[1].preprocess['0']"],
+        ),
+        # All is cut off from the logits but the classifier.
+        (with_none("normal", "reduce"), ["stem", "cells[0].preprocess['0']", "cells[2].preprocess['1']"]),
+    ],
+)
+def test_what_none_cuts_off_is_no_part_of_the_path(path, unused, supernets):
+    supernet = supernets["cell"]
+    variables = supernet.path_variables(path)
+    for expression in unused:
+        layer = eval(f"supernet.{expression}", {"supernet": supernet})
+        assert not {id(v) for v in layer.trainable_variables} & {id(v) for v in variables}, expression
+    with tf.GradientTape() as tape:
+        value = loss(supernet(images(), path, training=True))
+    gradients = tape.gradient(value, [variable.value for variable in variables])
+    assert all(gradient is not None for gradient in gradients)
+    assert np.isfinite(value)
+
+
+def test_none_need_not_be_offered_to_be_in_a_path():
+    space = search_spaces.create({"name": "cell", "operations": ["skip_connect"]})
+    supernet = space.supernet(SHAPE, CLASSES, channels=2, cells=3)
+    genotype = space.derive({choice.name: [1.0] for choice in space.choices})
+    path = space.path(genotype)
+    assert "none" in path.values()
+    assert supernet(images(), path).shape == (BATCH, CLASSES)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_batch_norm_of_a_supernet_has_no_state(name, supernets):
+    supernet = supernets[name]
+    norms = [layer for layer in supernet._flatten_layers() if isinstance(layer, layers.BatchNorm)]
+    assert norms and not any(norm.variables for norm in norms)
+    assert not supernet.non_trainable_variables
+    path = random_path(SPACES[name][0], 0)
+    # The same batch statistics in both modes; other images of the batch do matter.
+    np.testing.assert_array_equal(supernet(images(), path), supernet(images(), path, training=True))
+    assert np.abs(np.array(supernet(images(2), path) - supernet(images(), path)[:2])).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_path_can_be_traced_for_any_batch(name, supernets):
+    supernet, path = supernets[name], random_path(SPACES[name][0], 1)
+    traced = tf.function(
+        lambda x: supernet(x, path, training=True),
+        input_signature=[tf.TensorSpec((None, *SHAPE))],
+        autograph=False,
+    )
+    for batch in (2, 5):
+        np.testing.assert_allclose(traced(images(batch)), supernet(images(batch), path), atol=1e-5)
+    assert supernet.image_shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "operation", "message"),
+    [
+        ("cell", "normal_2_0", "sep_conv_9x9", "unknown operation 'sep_conv_9x9'"),
+        ("cell", "reduce_3_2", "own.operation", "no operation 'own.operation' for reduce_3_2"),
+        ("mobile", "block_0", "k9_e1", "no operation 'k9_e1' for block_0"),
+        ("mobile", "block_0", "sep_conv_3x3", "unknown operation 'sep_conv_3x3'"),
+        ("mobile", "block_1", "skip", "only a block with a shortcut"),
+    ],
+)
+def test_an_operation_that_the_supernet_has_not_is_refused(name, choice, operation, message, supernets):
+    path = {**random_path(SPACES[name][0], 0), choice: operation}
+    for use in (supernets[name].path_variables, lambda path: supernets[name](images(), path)):
+        with pytest.raises(ValueError, match=message):
+            use(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "options", "message"),
+    [
+        ("cell", (2, 2, 1), 2, {}, "at least 4x4"),
+        ("mobile", (1, 1, 1), 2, {}, "at least 2x2"),
+        ("cell", SHAPE, 1, {}, "classes: found 1"),
+        ("mobile", SHAPE, 1, {}, "classes: found 1"),
+        ("cell", SHAPE, 2, {"cells": 2}, "cells: found 2"),
+    ],
+)
+def test_a_supernet_that_cannot_be_is_refused(name, shape, classes, options, message):
+    with pytest.raises(ValueError, match=message):
+        SPACES[name][0].supernet(shape, classes, **options)
+
+
+def test_the_supernet_has_the_papers_eight_operations_on_every_edge(supernets):
+    cell = supernets["cell"].cells[0]
+    assert len(cell.edges) == 14 * (len(CELL_OPERATIONS) - 1)
