@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
             --json_serialized_invocation_args.
     """
     from absl import app
+    from tfx.dsl.io import fileio
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     position = argv.index(_INPUT_FLAG) + 1
@@ -49,10 +50,10 @@ def main(argv: list[str]) -> None:
     def run(parsed: Any) -> None:
         kubeflow_v2_run_executor.main(parsed)
         path = executor_input["outputs"]["outputFile"]
-        with open(path) as file:
+        with fileio.open(path, "r") as file:
             executor_output = json.load(file)
         _map_uris(executor_output, to_uri)
-        with open(path, "w") as file:
+        with fileio.open(path, "w") as file:
             json.dump(executor_output, file)
 
     app.run(run, argv=argv, flags_parser=kubeflow_v2_run_executor._parse_flags)

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from kfp import components as kfp_components
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tensorflow_serving.apis import prediction_log_pb2
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
 from pipeline import kubeflow_entrypoint, kubeflow_runner
 from pipeline.configs import digits
@@ -174,6 +175,44 @@ def test_stores_that_tensorflow_cannot_read_are_shown_as_the_launchers_local_cop
     for unchanged in ("gs://b/x", "/mnt/x"):
         assert kubeflow_entrypoint.to_local(unchanged) == unchanged
         assert kubeflow_entrypoint.to_uri(unchanged) == unchanged
+
+
+def test_the_entrypoint_gives_local_copies_in_and_uris_out(tmp_path, monkeypatch):
+    seen = {}
+
+    def executor(parsed):
+        arguments, beam = parsed
+        seen.update(json.loads(arguments.json_serialized_invocation_args), beam=beam)
+        seen["executor"] = arguments.executor_class_path
+        output = {"artifacts": {"model": {"artifacts": [{"uri": "/minio/bucket/run/model", "metadata": {"a": 1}}]}}}
+        (tmp_path / "output.json").write_text(json.dumps(output))
+
+    monkeypatch.setattr(kubeflow_v2_run_executor, "main", executor)
+    executor_input = {
+        "inputs": {
+            "parameterValues": {"text": "s3://as/it/is"},
+            "artifacts": {"examples": {"artifacts": [{"uri": "s3://bucket/examples", "name": "1"}]}},
+        },
+        "outputs": {
+            "artifacts": {"model": {"artifacts": [{"uri": "minio://bucket/run/model"}]}},
+            "outputFile": str(tmp_path / "output.json"),
+        },
+    }
+    flags = [
+        "--executor_class_path=a.B",
+        "--json_serialized_invocation_args",
+        json.dumps(executor_input),
+        "--direct_x=1",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        kubeflow_entrypoint.main(["entrypoint", *flags])
+    assert not ended.value.code
+    assert seen["inputs"]["artifacts"]["examples"]["artifacts"] == [{"uri": "/s3/bucket/examples", "name": "1"}]
+    assert seen["inputs"]["parameterValues"] == {"text": "s3://as/it/is"}
+    assert seen["outputs"]["artifacts"]["model"]["artifacts"] == [{"uri": "/minio/bucket/run/model"}]
+    assert (seen["executor"], seen["beam"][-1]) == ("a.B", "--direct_x=1")
+    written = json.loads((tmp_path / "output.json").read_text())
+    assert written["artifacts"]["model"]["artifacts"] == [{"uri": "minio://bucket/run/model", "metadata": {"a": 1}}]
 
 
 def test_command_line_writes_the_file_and_answers_mistakes_in_one_line(tmp_path):
