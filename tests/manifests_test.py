@@ -297,3 +297,14 @@ def test_monitoring_settings_are_ones_the_server_knows(documents):
         ),
     )
     assert monitoring.prometheus_config.enable
+
+
+def test_the_documented_docker_line_starts_the_server_as_kubernetes_does():
+    (block,) = re.findall(r"    docker run (?:.*\\\n)+.*\n", (image.ROOT / "docs/deploy.md").read_text())
+    documents = {document["kind"]: document for document in render(SERVING / "cpu")}
+    given = dict(re.findall(r"--([a-z_]+_file|port|rest_api_port|enable_batching)=(\S+)", block))
+    assert given == {name: value for name, value in flags(documents).items() if not name.startswith("file_system")}
+    assert f" {server(documents)['image']} " in block
+    assert f"--entrypoint={server(documents)['command'][0]}" in block
+    mounts = dict(re.findall(r"source=\$PWD/(\S+?),target=(\S+?),readonly", block))
+    assert mounts == {"runs/digits/serving_model": "/models/mdenas", "serving/cpu": "/etc/serving"}
