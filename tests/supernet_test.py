@@ -17,7 +17,7 @@ SPACES = {
     "mobile": (search_spaces.create({"name": "mobile", "backbone": BACKBONE}), {}),
 }
 RANDOM_GENOTYPES = 200
-RANDOM_NETWORKS = 20
+RANDOM_NETWORKS = 8
 
 
 @pytest.fixture(scope="module")
