@@ -1,22 +1,22 @@
 """Faster ways, in TensorFlow, to the values and gradients of `models/layers.py`.
 
-What is fast here was measured on a CPU (docs/performance.md has the figures); on a machine with a
-GPU only the fused batch norm is used and everything else is left to cuDNN. `set_tuned(False)`
-turns all of it off: the layers then compute what `keras.ops` says.
+What is fast here was measured on a CPU (docs/performance.md has the figures); on a machine with a GPU only the fused
+batch norm is used and everything else is left to cuDNN. `set_tuned(False)` turns all of it off: the layers then compute
+what `keras.ops` says.
 
 Reasons worth knowing:
 
 - Slicing with a stride is slow, and the gradient of any slice is slower than a convolution.
-- The depthwise filter gradient is quick for kernels up to 3 wide only: wider ones are cut into
-  pieces of that width.
-- A dilated convolution is an undilated one on images whose rows of one parity became images of
-  their own, and whose columns of one parity became channels; the latter is a mere reshape.
+- The depthwise filter gradient is quick for kernels up to 3 wide only: wider ones are cut into pieces of that width.
+- A dilated convolution is an undilated one on images whose rows of one parity became images of their own, and whose
+  columns of one parity became channels; the latter is a mere reshape.
 - Likewise a convolution of stride 2 is one of stride 1 on the four phases of the image.
+- To trace an operation costs some 0.15 ms. What a derivation would spread over many (zeros for outputs that nobody
+  uses, inverse permutations, shapes) is written as a gradient of few.
 
-The filter gradient is registered with TensorFlow once and chosen in two ways. Where gradients are
-taken by `tf.gradients` in a graph (`with registered_gradients():`) the operation is marked with its
-name, which costs nothing; a tape does not look at that mark, so elsewhere `tf.custom_gradient` is
-used, whose graphs are never freed.
+Such gradients are attached in two ways. `tf.custom_gradient` works everywhere, but registers each use for good, with
+the graph around it. Under `with registered_gradients():`, for graphs whose gradients are taken by `tf.gradients`, the
+gradient function is kept by the graph itself and goes with it.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def tuned_for_cpu():
 
 @contextlib.contextmanager
 def registered_gradients():
-    """Says that the gradients of what is traced inside are taken by `tf.gradients`."""
+    """Says that the gradients of what is traced inside are taken by `tf.gradients`, not by a tape."""
     global _registered
     before, _registered = _registered, True
     try:
@@ -66,12 +66,39 @@ def registered_gradients():
         _registered = before
 
 
-def shared(function):
+_GRADIENT = "MdenasGradient"
+
+
+@tf.RegisterGradient(_GRADIENT)
+def _attached_gradient(operation, *gradients):
+    return [*operation.graph.mdenas_gradients[operation.name](gradients[-1]), None]
+
+
+def _attach(inputs, output, gradient):
+    """`output` as a tensor from which `gradient` leads to `inputs`, past whatever computed it."""
+    graph = output.graph
+    with graph.gradient_override_map({"IdentityN": _GRADIENT}):
+        attached = tf.raw_ops.IdentityN(input=[*inputs, output])[-1]
+    if not hasattr(graph, "mdenas_gradients"):
+        graph.mdenas_gradients = {}
+    graph.mdenas_gradients[attached.op.name] = gradient
+    return attached
+
+
+def _compute(function, *inputs, training):
+    """The output of a `function` that returns an output and its gradient, differentiable if `training`."""
+    if training and not _registered:
+        return tf.custom_gradient(function)(*inputs)
+    output, gradient = function(*inputs)
+    return _attach(inputs, output, gradient) if training else output
+
+
+def _shared(function):
     """Makes a function of one tensor compute once per tensor of a graph, whoever asks.
 
-    Several edges of a cell start at the same node, and start with the same ReLU.
+    Several edges of a cell start at the same node, and need the same preparation of it.
     """
-    attribute = f"_mdenas_{function.__name__}"
+    attribute = f"mdenas{function.__name__}"
 
     @functools.wraps(function)
     def call(tensor, *args):
@@ -85,172 +112,232 @@ def shared(function):
     return call
 
 
-@shared
+def _constant(value, dtype="int32"):
+    """A constant, one per graph."""
+    if tf.executing_eagerly():
+        return tf.constant(value, dtype)
+    graph = tf.compat.v1.get_default_graph()
+    if not hasattr(graph, "mdenas_constants"):
+        graph.mdenas_constants = {}
+    key = value, dtype
+    if key not in graph.mdenas_constants:
+        with graph.control_dependencies(None):
+            graph.mdenas_constants[key] = tf.constant(value, dtype)
+    return graph.mdenas_constants[key]
+
+
+def _reshape(tensor, *shape):
+    return tf.raw_ops.Reshape(tensor=tensor, shape=_constant(shape))
+
+
+def _transpose(tensor, *order):
+    return tf.raw_ops.Transpose(x=tensor, perm=_constant(order))
+
+
+@_shared
 def _pad(images, rows, columns, value=0.0):
     """Pads by (before, after) `rows` and `columns`; a negative number of columns crops."""
     left, right = columns
     if left < 0 or right < 0:
         width = images.shape[2]
         images = images[:, :, max(-left, 0) : width - max(-right, 0)]
-    paddings = [(0, 0), rows, (max(left, 0), max(right, 0)), (0, 0)]
-    return tf.pad(images, paddings, constant_values=value)
+    paddings = _constant(((0, 0), rows, (max(left, 0), max(right, 0)), (0, 0)))
+    if not value:
+        return tf.raw_ops.Pad(input=images, paddings=paddings)
+    return tf.raw_ops.PadV2(input=images, paddings=paddings, constant_values=tf.constant(value, images.dtype))
 
 
 def conv(images, kernel, strides, padding):
     """A convolution with `padding` pixels of zeros on every side."""
-    if _is_same(kernel.shape[0], strides, padding):
-        return tf.nn.conv2d(images, kernel, strides, "SAME")
-    explicit = [(0, 0), (padding, padding), (padding, padding), (0, 0)]
-    return tf.nn.conv2d(images, kernel, strides, explicit)
+    same = _is_same(kernel.shape[0], strides, padding)
+    return tf.raw_ops.Conv2D(
+        input=images,
+        filter=tf.convert_to_tensor(kernel),
+        strides=[1, strides, strides, 1],
+        padding="SAME" if same else "EXPLICIT",
+        explicit_paddings=[] if same else [0, 0, padding, padding, padding, padding, 0, 0],
+    )
 
 
 def depthwise(images, kernel, strides, dilation, training):
     """A depthwise convolution padded by `dilation * (kernel size // 2)`."""
+    kernel = tf.convert_to_tensor(kernel)
     size = kernel.shape[0]
-    if strides > 1 and dilation > 1:
-        images, strides, dilation = subsample(images), 1, 1
     even = not any(side % 2 for side in images.shape[1:3])
+    if dilation > 1 and strides > 1:
+        images, strides, dilation = subsample(images), 1, 1
     if dilation > 1:
-        if not even:
-            return tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[dilation, dilation])
-        kernel = tf.concat([kernel, kernel], axis=2)
-        return _unfold(_depthwise(_fold(images), kernel, training), *images.shape[1:])
-    if strides == 1:
-        return _depthwise(images, kernel, training)
-    if size > FAST_WIDTH and even:
-        return _depthwise_by_phases(images, kernel, training)
-    both = (size // 2, size // 2)
-    return _native_depthwise(_pad(images, both, both), kernel, strides, "VALID")
+        if even:
+            return _compute(_dilated, images, kernel, training=training)
+        return tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[dilation, dilation])
+    if strides > 1 and (size <= FAST_WIDTH or not even):
+        both = (size // 2, size // 2)
+        return _depthwise(_pad(images, both, both), kernel, strides, "VALID")
+    if strides > 1:
+        return _compute(_strided, images, kernel, training=training)
+    if size <= FAST_WIDTH:
+        return _depthwise(images, kernel)
+    return _compute(_wide, images, kernel, training=training)
 
 
-@shared
+def _wide(images, kernel):
+    """A convolution of stride 1, and its gradient."""
+
+    def gradient(outputs):
+        return _images_gradient(images, kernel, outputs), _kernel_gradient(images, kernel.shape, outputs)
+
+    return _depthwise(images, kernel), gradient
+
+
+def _dilated(images, kernel):
+    """A convolution of dilation 2 on images of even sides, and its gradient."""
+    size, _, channels, _ = kernel.shape
+    folded = _fold(images)
+    twice = tf.concat([kernel, kernel], axis=2)
+
+    def gradient(outputs):
+        outputs = _fold(outputs)
+        kernels = _kernel_gradient(folded, twice.shape, outputs)
+        kernels = tf.reduce_sum(_reshape(kernels, size, size, 2, channels, 1), axis=2)
+        return _unfold(_images_gradient(folded, twice, outputs), images.shape), kernels
+
+    return _unfold(_depthwise(folded, twice), images.shape), gradient
+
+
+@_shared
 def _fold(images):
     """(n, h, w, c) to (2n, h / 2, w / 2, 2c): rows by parity into images, columns into channels."""
     _, height, width, channels = images.shape
-    rows = tf.reshape(images, [-1, height // 2, 2, width * channels])
-    rows = tf.transpose(rows, [0, 2, 1, 3])
-    return tf.reshape(rows, [-1, height // 2, width // 2, 2 * channels])
+    rows = _transpose(_reshape(images, -1, height // 2, 2, width * channels), 0, 2, 1, 3)
+    return _reshape(rows, -1, height // 2, width // 2, 2 * channels)
 
 
-def _unfold(images, height, width, channels):
-    rows = tf.reshape(images, [-1, 2, height // 2, width * channels])
-    return tf.reshape(tf.transpose(rows, [0, 2, 1, 3]), [-1, height, width, channels])
+def _unfold(images, shape):
+    _, height, width, channels = shape
+    rows = _transpose(_reshape(images, -1, 2, height // 2, width * channels), 0, 2, 1, 3)
+    return _reshape(rows, -1, height, width, channels)
 
 
-@shared
+def _strided(images, kernel):
+    """A convolution of stride 2 on images of even sides, and its gradient.
+
+    One of stride 1 on the phases of the image, whose results are summed. The points of the kernel, -p to p in pixels,
+    are -q to q in phases, each of two parities.
+    """
+    size, _, channels, _ = kernel.shape
+    p = size // 2
+    q = (p + 1) // 2
+    lead, points = 2 * q - p, 2 * q + 1
+    trail = 2 * points - size - lead
+    phases = _phases(images)
+    padded = tf.pad(kernel, [(lead, trail), (lead, trail), (0, 0), (0, 0)])
+    by_phase = _transpose(_reshape(padded, points, 2, points, 2, channels), 0, 2, 1, 3, 4)
+    by_phase = _reshape(by_phase, points, points, 4 * channels, 1)
+    _, height, width, _ = phases.shape
+
+    def gradient(outputs):
+        outputs = tf.concat([outputs] * 4, axis=3)
+        kernels = _kernel_gradient(phases, by_phase.shape, outputs)
+        kernels = _transpose(_reshape(kernels, points, points, 2, 2, channels), 0, 2, 1, 3, 4)
+        kernels = _reshape(kernels, 2 * points, 2 * points, channels, 1)
+        kernels = kernels[lead : lead + size, lead : lead + size]
+        pixels = _reshape(_images_gradient(phases, by_phase, outputs), -1, height, width, 2, 2 * channels)
+        return _reshape(_transpose(pixels, 0, 1, 3, 2, 4), -1, 2 * height, 2 * width, channels), kernels
+
+    parts = _reshape(_depthwise(phases, by_phase), -1, height, width, 4, channels)
+    return tf.reduce_sum(parts, axis=3), gradient
+
+
+@_shared
 def _phases(images):
     """(n, h, w, c) to (n, h / 2, w / 2, 4c): a pixel's row and column parity into channels."""
     _, height, width, channels = images.shape
-    pixels = tf.reshape(images, [-1, height // 2, 2, width // 2, 2 * channels])
-    pixels = tf.transpose(pixels, [0, 1, 3, 2, 4])
-    return tf.reshape(pixels, [-1, height // 2, width // 2, 4 * channels])
+    pixels = _reshape(images, -1, height // 2, 2, width // 2, 2 * channels)
+    return _reshape(_transpose(pixels, 0, 1, 3, 2, 4), -1, height // 2, width // 2, 4 * channels)
 
 
-def _depthwise_by_phases(images, kernel, training):
-    """The convolution of stride 2: one of stride 1 for each phase of the image, summed."""
-    size, _, channels, _ = kernel.shape
-    # The points of the kernel in pixels are -p .. p; in phases, q = floor(point / 2) and parity.
-    p = size // 2
-    q = (p + 1) // 2
-    lead = 2 * q - p
-    trail = 2 * (2 * q + 1) - size - lead
-    kernel = tf.pad(kernel[..., 0], [(lead, trail), (lead, trail), (0, 0)])
-    kernel = tf.reshape(kernel, [2 * q + 1, 2, 2 * q + 1, 2, channels])
-    kernel = tf.reshape(tf.transpose(kernel, [0, 2, 1, 3, 4]), [2 * q + 1, 2 * q + 1, 4 * channels, 1])
-    parts = _depthwise(_phases(images), kernel, training)
-    _, height, width, _ = parts.shape
-    return tf.reduce_sum(tf.reshape(parts, [-1, height, width, 4, channels]), axis=3)
-
-
-def _depthwise(images, kernel, training):
-    """A depthwise convolution of stride 1 with a quick filter gradient."""
-    if kernel.shape[1] <= FAST_WIDTH or not training:
-        return _native_depthwise(images, kernel)
-    if _registered:
-        graph = tf.compat.v1.get_default_graph()
-        with graph.gradient_override_map({"DepthwiseConv2dNative": _GRADIENT}):
-            return _native_depthwise(images, kernel)
-    # As a tensor: tf.custom_gradient refuses functions that read variables themselves.
-    return _taped_depthwise(images, tf.convert_to_tensor(kernel))
-
-
-def _native_depthwise(images, kernel, strides=1, padding="SAME"):
+def _depthwise(images, kernel, strides=1, padding="SAME"):
     return tf.raw_ops.DepthwiseConv2dNative(
         input=images, filter=kernel, strides=[1, strides, strides, 1], padding=padding
     )
 
 
-_GRADIENT = "MdenasDepthwise"
-
-
-@tf.RegisterGradient(_GRADIENT)
-def _registered_gradient(operation, gradient):
-    return _depthwise_gradients(*operation.inputs, gradient)
-
-
-@tf.custom_gradient
-def _taped_depthwise(images, kernel):
-    outputs = _native_depthwise(images, kernel)
-    return outputs, functools.partial(_depthwise_gradients, images, kernel)
-
-
-def _depthwise_gradients(images, kernel, gradient):
-    """Gradients of images and kernel, the latter in pieces that are `FAST_WIDTH` wide."""
-    images_gradient = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-        input_sizes=tf.shape(images),
-        filter=kernel,
-        out_backprop=gradient,
-        strides=[1, 1, 1, 1],
-        padding="SAME",
+def _images_gradient(images, kernel, outputs):
+    return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+        input_sizes=tf.shape(images), filter=kernel, out_backprop=outputs, strides=[1, 1, 1, 1], padding="SAME"
     )
-    height, width, channels, _ = kernel.shape
+
+
+def _kernel_gradient(images, shape, outputs):
+    """Gradient of a depthwise kernel of a `shape`, in pieces that are `FAST_WIDTH` wide."""
+    height, width, channels, _ = shape
+    width_of_piece = min(width, FAST_WIDTH)
     rows = (height // 2, height // 2)
     pieces, done = [], 0
     while done < width:
-        start = min(done, width - FAST_WIDTH)
+        start = min(done, width - width_of_piece)
         left = width // 2 - start
-        same = left == FAST_WIDTH // 2
+        same = left == width_of_piece // 2
         piece = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-            input=images if same else _pad(images, rows, (left, FAST_WIDTH - 1 - left)),
-            filter_sizes=[height, FAST_WIDTH, channels, 1],
-            out_backprop=gradient,
+            input=images if same else _pad(images, rows, (left, width_of_piece - 1 - left)),
+            filter_sizes=_constant((height, width_of_piece, channels, 1)),
+            out_backprop=outputs,
             strides=[1, 1, 1, 1],
             padding="SAME" if same else "VALID",
         )
-        pieces.append(piece[:, done - start :])
-        done = start + FAST_WIDTH
-    return images_gradient, tf.concat(pieces, axis=1)
+        pieces.append(piece[:, done - start :] if start < done else piece)
+        done = start + width_of_piece
+    return tf.concat(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
 
 def batch_norm(images, gamma, beta, epsilon):
     """Normalises by the batch's statistics; also returns its mean and unbiased variance."""
-    normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=images,
-        scale=_or_constant(gamma, 1.0, images),
-        offset=_or_constant(beta, 0.0, images),
-        mean=[],
-        variance=[],
-        epsilon=epsilon,
-        is_training=True,
+    scale, offset = _scale_and_offset(images, gamma, beta)
+    empty = _constant((), "float32")
+    outputs = tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=scale, offset=offset, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
-    return normalized, mean, variance
+    if not _registered:
+        return outputs[:3]
+    mean, variance = outputs.reserve_space_1, outputs.reserve_space_2
+
+    def gradient(normalized):
+        images_gradient, *weights_gradients = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=normalized,
+            x=images,
+            scale=scale,
+            reserve_space_1=mean,
+            reserve_space_2=variance,
+            reserve_space_3=outputs.reserve_space_3,
+            epsilon=epsilon,
+            is_training=True,
+        )[:3]
+        return [images_gradient, *weights_gradients[: len(weights)]]
+
+    weights = [scale, offset] if gamma is not None else []
+    normalized = _attach([images, *weights], outputs.y, gradient)
+    return normalized, outputs.batch_mean, outputs.batch_variance
 
 
 def normalize(images, mean, variance, gamma, beta, epsilon):
     """Normalises by the given statistics."""
+    scale, offset = _scale_and_offset(images, gamma, beta)
     return tf.raw_ops.FusedBatchNormV3(
         x=images,
-        scale=_or_constant(gamma, 1.0, images),
-        offset=_or_constant(beta, 0.0, images),
-        mean=mean,
-        variance=variance,
+        scale=scale,
+        offset=offset,
+        mean=tf.convert_to_tensor(mean),
+        variance=tf.convert_to_tensor(variance),
         epsilon=epsilon,
         is_training=False,
     ).y
 
 
-def _or_constant(weight, value, images):
-    return tf.fill(images.shape[-1:], value) if weight is None else tf.convert_to_tensor(weight)
+def _scale_and_offset(images, gamma, beta):
+    if gamma is not None:
+        return tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+    channels = images.shape[-1]
+    return _constant((1.0,) * channels, "float32"), _constant((0.0,) * channels, "float32")
 
 
 def max_pool(images, size, strides, padding):

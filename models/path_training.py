@@ -201,17 +201,20 @@ class _Program:
         return tf.reduce_mean(losses), tf.math.count_nonzero(right, dtype=tf.int32)
 
     def _apply(self, gradients, learning_rate):
+        """The step of `models.optimizer.SGD`, with as few operations to trace as can be."""
         trainer = self._trainer
+        scale = tf.constant(1.0)
         if trainer.gradient_clip:
-            gradients, _ = tf.clip_by_global_norm(gradients, trainer.gradient_clip)
+            scale = tf.minimum(1.0, trainer.gradient_clip / tf.linalg.global_norm(gradients))
+        decay, momentum = tf.constant(trainer.weight_decay), tf.constant(trainer.momentum)
         for gradient, variable in zip(gradients, self._variables, strict=True):
             if gradient is not None:
                 tf.raw_ops.ResourceApplyMomentum(
                     var=variable.value.handle,
                     accum=trainer.velocity(variable).handle,
                     lr=learning_rate,
-                    grad=gradient + trainer.weight_decay * variable.value,
-                    momentum=trainer.momentum,
+                    grad=scale * gradient + decay * variable.value,
+                    momentum=momentum,
                 )
 
 
