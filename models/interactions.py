@@ -88,13 +88,13 @@ class Interactions(Rule):
         elites = architectures[order[:_ELITES]]
         # What was not active in an elite may be anything.
         elites = np.where(elites < 0, _random(multinomial, len(elites), generator), elites)
-        found = np.unique(self._candidates(multinomial, elites, generator), axis=0)
+        found = _distinct(self._candidates(multinomial, elites, generator))
         gains = posterior.improvement(found)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
             near = _neighbours(multinomial, found[best[:3]], self.candidates // 2, generator)
-            found, first = np.unique(np.concatenate([found[best], near]), axis=0, return_index=True)
-            gains = np.concatenate([gains[best], posterior.improvement(near)])[first]
+            found = _distinct(np.concatenate([found[best], near]))
+            gains = posterior.improvement(found)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
         self._proposals = found[best]
         shares = (gains[best] / max(gains[best[0]], np.finfo(float).tiny)) ** self.sharpness
@@ -232,6 +232,11 @@ def _utility(accuracies: np.ndarray) -> np.ndarray:
 
 def _random(multinomial: Multinomial, count: int, generator: np.random.Generator) -> np.ndarray:
     return generator.integers(multinomial.mask.sum(axis=1), size=(count, len(multinomial.mask)))
+
+
+def _distinct(architectures: np.ndarray) -> np.ndarray:
+    """Each architecture once."""
+    return architectures[list({row.tobytes(): index for index, row in enumerate(architectures)}.values())]
 
 
 def _neighbours(multinomial, architectures, most, generator) -> np.ndarray:

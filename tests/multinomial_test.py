@@ -140,6 +140,83 @@ def test_rule_equals_plain_loops_exactly_over_300_random_steps(rule, loops, alph
     assert smallest == 0.0
 
 
+def test_elite_transfer_equals_plain_loops():
+    eta, elites, floor = 0.05, 3, 0.1
+    options = {"eta": eta, "elites": elites, "floor": floor}
+    generator = np.random.default_rng(0)
+    multinomial = Multinomial([("x", range(4)), ("y", range(3))], "elite", options)
+    p = [[1 / 4] * 4, [1 / 3] * 3]
+    seen = []
+    for step in range(60):
+        sample = multinomial.sample(step)
+        new, score = [sample["x"], sample["y"]], round(float(generator.random()), 1)
+        best = sorted(seen, key=lambda item: -item[1])[:elites]
+        for choice in range(2):
+            differing = [item for item in best if item[0][choice] != new[choice]]
+            for old, old_score in differing:
+                if old_score != score:
+                    winner, loser = (old, new) if old_score > score else (new, old)
+                    moved = min(eta / len(differing), p[choice][loser[choice]])
+                    p[choice][loser[choice]] -= moved
+                    p[choice][winner[choice]] += moved
+            p[choice] = [max(value, floor / len(p[choice])) for value in p[choice]]
+            p[choice] = [value / sum(p[choice]) for value in p[choice]]
+        seen.append((new, score))
+        multinomial.observe(sample, score)
+        np.testing.assert_allclose(multinomial.probabilities[0], p[0], atol=1e-12)
+        np.testing.assert_allclose(multinomial.probabilities[1, :3], p[1], atol=1e-12)
+
+
+def test_main_effects_are_the_ridge_regression_of_rank_utilities():
+    generator = np.random.default_rng(1)
+    multinomial = Multinomial([("x", range(3)), ("y", range(2))], "main_effects", warmup_rounds=0)
+    epochs = {(name, op): 0 for name, size in (("x", 3), ("y", 2)) for op in range(size)}
+    rows, trained, scores = [], [], []
+    for step in range(30):
+        sample = multinomial.sample(step)
+        counts = [epochs[item] for item in sample.items()]
+        trained.append([np.mean(np.log1p(counts)), np.mean([1 / (1 + count) for count in counts])])
+        rows.append([float(sample["x"] == op) for op in range(3)] + [float(sample["y"] == op) for op in range(2)])
+        scores.append(sample["x"] - sample["y"] + generator.normal())
+        for item in sample.items():
+            epochs[item] += 1
+        multinomial.observe(sample, scores[-1])
+    trained = (np.array(trained) - np.mean(trained, axis=0)) / np.std(trained, axis=0)
+    design = np.hstack([rows, trained])
+    rank = np.argsort(np.argsort(-np.array(scores)))
+    utility = -np.log((rank + 0.5) / 30)
+    utility -= utility.mean()
+    effects = np.linalg.solve(design.T @ design + np.diag([3.0] * 5 + [0.1] * 2), design.T @ utility)
+    assert multinomial.argmax() == {"x": int(effects[:3].argmax()), "y": int(effects[3:5].argmax())}
+    found = multinomial.rule._mean
+    np.testing.assert_allclose([*found[0], *found[1, :2]], effects[:5], atol=1e-9)
+
+
+def test_interactions_finds_what_is_good_only_together():
+    # No operation is better than another by itself.
+    reward = lambda sample: 1.0 * (sample["a"] == sample["b"]) + 1.0 * (sample["c"] == sample["d"])  # noqa: E731
+    found = {"interactions": 0, "main_effects": 0}
+    for rule in found:
+        for seed in range(5):
+            multinomial = Multinomial([(name, range(4)) for name in "abcd"], rule, seed=seed)
+            generator = np.random.default_rng(seed)
+            for number in range(50):
+                sample = multinomial.sample(number)
+                multinomial.observe(sample, reward(sample) + 0.1 * generator.normal())
+            found[rule] += reward(multinomial.argmax()) == 2
+    assert found["interactions"] == 5 > found["main_effects"]
+
+
+def test_interactions_keeps_operations_together_that_its_probabilities_do_not():
+    multinomial = Multinomial([("a", range(2)), ("b", range(2))], "interactions", {"floor": 0.0}, seed=1)
+    multinomial.observe({"a": 0, "b": 0}, 0.9)
+    multinomial.observe({"a": 1, "b": 0}, 0.1)
+    rule = multinomial.rule
+    rule._proposals, rule._shares = np.array([[0, 0], [1, 1]]), np.array([0.5, 0.5])
+    samples = [rule.sample(multinomial, np.random.default_rng(seed)).tolist() for seed in range(50)]
+    assert {tuple(sample) for sample in samples} == {(0, 0), (1, 1)}
+
+
 # What holds for all rules. #
 
 
