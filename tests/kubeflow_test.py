@@ -381,9 +381,14 @@ def test_bulk_inference_answers_for_every_image_of_its_split(executed, digits_ru
     directory = pathlib.Path(executed.outputs["BulkInferrer"]["inference_result"]["uri"])
     files = [str(path) for path in directory.rglob("*.gz")]
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
-    outputs = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.response.outputs for record in records]
-    assert len(outputs) == 360
-    assert all(len(output["probabilities"].float_val) == 10 for output in outputs)
+    answers = [prediction_log_pb2.PredictionLog.FromString(record).predict_log for record in records]
+    assert len(answers) == 360
+    right = 0
+    for answer in answers:
+        (serialized,) = answer.request.inputs["examples"].string_val
+        (label,) = tf.train.Example.FromString(serialized).features.feature["label"].int64_list.value
+        right += tf.make_ndarray(answer.response.outputs["probabilities"]).argmax() == label
+    assert right / 360 == pytest.approx(digits_run.summary["test_accuracy"], abs=1e-6)
 
 
 @slow
