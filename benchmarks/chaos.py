@@ -7,6 +7,7 @@ again. Prints, per kill, where the run was and, at the end, whether distribution
 final weights are equal.
 """
 
+import argparse
 import json
 import os
 import random
@@ -19,28 +20,38 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags
 
-_KILLS = flags.DEFINE_integer("kills", 20, "How many times the run is killed.", lower_bound=1)
-_ROOT = flags.DEFINE_string("root", "runs/chaos", "Folder of both runs; emptied first.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments of the kills.")
-_CONFIG = flags.DEFINE_string("config_file", "pipeline/configs/digits.py", "The pipeline's config.")
-_SETTINGS = flags.DEFINE_multi_string(
-    "setting",
-    ["search.epochs=40", "search.channels=4", "train.epochs=40", "train.channels=8", "train.checkpoint_seconds=0.5"],
-    "A setting of the config that differs, KEY=VALUE; may be given several times.",
+# Small, but long enough that a kill finds the search or the training at work.
+_SETTINGS = (
+    "search.epochs=40",
+    "search.channels=4",
+    "train.epochs=40",
+    "train.channels=8",
+    "train.checkpoint_seconds=0.5",
 )
 
 
-def main(_: Sequence[str]) -> None:
+def main() -> None:
     """Runs, kills, compares; exit status 1 when anything differs."""
-    shutil.rmtree(_ROOT.value, ignore_errors=True)
-    calm, stormy = (os.path.join(_ROOT.value, name) for name in ("calm", "stormy"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="how many times the run is killed")
+    parser.add_argument("--root", default="runs/chaos", help="folder of both runs; emptied first")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument("--config", default="pipeline/configs/digits.py", help="the pipeline's config")
+    parser.add_argument("--setting", nargs="*", default=_SETTINGS, help="settings that differ: KEY=VALUE ...")
+    args = parser.parse_args()
+
+    def command(root):
+        overrides = [f"--config.{setting}" for setting in args.setting]
+        return [sys.executable, "-m", "pipeline.local_runner", f"--config={args.config}", f"--root={root}", *overrides]
+
+    shutil.rmtree(args.root, ignore_errors=True)
+    calm, stormy = (os.path.join(args.root, name) for name in ("calm", "stormy"))
     subprocess.run(command(calm), check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     seconds = _summary(calm)["seconds"]
-    moments = random.Random(_SEED.value)
-    for number in range(_KILLS.value):
-        node = "SupernetSearch" if number < _KILLS.value / 2 else "Trainer"
+    moments = random.Random(args.seed)
+    for number in range(args.kills):
+        node = "SupernetSearch" if number < args.kills / 2 else "Trainer"
         # Early enough that the component is still at it the next time.
         kill_within(command(stormy), node, moments.uniform(0.0, 0.6 * seconds[node]), number + 1)
     subprocess.run(command(stormy), check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -48,12 +59,6 @@ def main(_: Sequence[str]) -> None:
     for what, same in equal.items():
         print(f"{what:<24}{'equal, bit for bit' if same else 'DIFFERENT'}")
     sys.exit(not all(equal.values()))
-
-
-def command(root: str) -> list[str]:
-    """Returns the command line of the pipeline in a root."""
-    overrides = [f"--config.{setting}" for setting in _SETTINGS.value]
-    return [sys.executable, "-m", "pipeline.local_runner", f"--config={_CONFIG.value}", f"--root={root}", *overrides]
 
 
 def kill_within(line: Sequence[str], node: str, delay: float, number: int = 1) -> str:
@@ -72,7 +77,9 @@ def kill_within(line: Sequence[str], node: str, delay: float, number: int = 1) -
     rest = [shown.strip() for shown in process.stderr.read().splitlines() if shown.strip()]
     code = process.wait()
     last = rest[-1] if rest else last
-    print(f"kill {number}: {delay:.1f} s into {node}, after: {last}" + ("" if code < 0 else " (it had ended)"), flush=True)
+    print(
+        f"kill {number}: {delay:.1f} s into {node}, after: {last}" + ("" if code < 0 else " (it had ended)"), flush=True
+    )
     return last
 
 
@@ -123,4 +130,4 @@ def _equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

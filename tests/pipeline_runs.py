@@ -31,8 +31,14 @@ class Finished:
             return json.load(file)
 
 
-def run(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner", small=True) -> Finished:
-    """Runs a runner module in `root`; later flags override the small settings."""
-    command = [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *(SMALL if small else ()), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=800, stdin=subprocess.DEVNULL)
+def command(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner") -> list[str]:
+    """Returns the command line of a small run in `root`; later flags override the small settings."""
+    return [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *SMALL, *flags]
+
+
+def run(root, *flags, **settings) -> Finished:
+    """Runs the command of the same arguments to its end."""
+    done = subprocess.run(
+        command(root, *flags, **settings), capture_output=True, text=True, timeout=1500, stdin=subprocess.DEVNULL
+    )
     return Finished(str(root), done.returncode, done.stdout, done.stderr)
