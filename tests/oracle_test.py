@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import pathlib
 
 import keras_tuner
 import numpy as np
@@ -332,3 +333,29 @@ def test_scores_survive_a_save_to_the_last_bit(tmp_path):
     reloaded = make_oracle(tmp_path)
     reloaded.reload()
     assert reloaded.multinomial.accuracies.tolist() == scores.tolist()
+
+
+# The documentation. #
+
+
+def test_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "oracle.md").read_text()
+    example = text.split("```python\n")[1].split("```")[0]
+    assert len([line for line in example.splitlines() if line]) <= 22
+    assert "max_trials=12" in example
+    example = example.replace("max_trials=12", "max_trials=4")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/oracle.md", "exec"), {})
+    output = capsys.readouterr().out
+    assert "argmax: {'units_0': " in output
+    assert "best evaluated: {'units_0': " in output
+
+
+def test_documentation_describes_every_rule_with_its_defaults():
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "oracle.md").read_text()
+    for name, rule in update_rules.RULES.items():
+        described = text.split(f"**`{name}`** ")[1].split("\n\n")[0]
+        assert described.startswith(f"[{rule.warmup_rounds}]")
+        for option, value in rule().options().items():
+            shown = value if isinstance(value, str) else f"{value:g}"
+            assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)
