@@ -126,6 +126,11 @@ def _constant(value, dtype="int32"):
     return graph.mdenas_constants[key]
 
 
+def _shape(tensor):
+    static = tensor.shape
+    return _constant(tuple(static)) if static.is_fully_defined() else tf.shape(tensor)
+
+
 def _reshape(tensor, *shape):
     return tf.raw_ops.Reshape(tensor=tensor, shape=_constant(shape))
 
@@ -134,13 +139,26 @@ def _transpose(tensor, *order):
     return tf.raw_ops.Transpose(x=tensor, perm=_constant(order))
 
 
+def _concat(tensors, axis):
+    return tf.raw_ops.ConcatV2(values=tensors, axis=_constant(axis))
+
+
+def _sum(tensor, axis):
+    return tf.raw_ops.Sum(input=tensor, axis=_constant(axis))
+
+
+def _slice(tensor, begin, size):
+    """The part of a `size` (-1: all there is) from `begin` on."""
+    return tf.raw_ops.Slice(input=tensor, begin=_constant(begin), size=_constant(size))
+
+
 @_shared
 def _pad(images, rows, columns, value=0.0):
     """Pads by (before, after) `rows` and `columns`; a negative number of columns crops."""
     left, right = columns
     if left < 0 or right < 0:
-        width = images.shape[2]
-        images = images[:, :, max(-left, 0) : width - max(-right, 0)]
+        width = images.shape[2] + min(left, 0) + min(right, 0)
+        images = _slice(images, (0, 0, max(-left, 0), 0), (-1, -1, width, -1))
     paddings = _constant(((0, 0), rows, (max(left, 0), max(right, 0)), (0, 0)))
     if not value:
         return tf.raw_ops.Pad(input=images, paddings=paddings)
@@ -170,11 +188,9 @@ def depthwise(images, kernel, strides, dilation, training):
         if even:
             return _compute(_dilated, images, kernel, training=training)
         return tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[dilation, dilation])
-    if strides > 1 and (size <= FAST_WIDTH or not even):
-        both = (size // 2, size // 2)
-        return _depthwise(_pad(images, both, both), kernel, strides, "VALID")
     if strides > 1:
-        return _compute(_strided, images, kernel, training=training)
+        by_phases = even and size > FAST_WIDTH
+        return _compute(_by_phases if by_phases else _padded, images, kernel, training=training)
     if size <= FAST_WIDTH:
         return _depthwise(images, kernel)
     return _compute(_wide, images, kernel, training=training)
@@ -189,16 +205,30 @@ def _wide(images, kernel):
     return _depthwise(images, kernel), gradient
 
 
+def _padded(images, kernel):
+    """A convolution of stride 2, and its gradient."""
+    before = kernel.shape[0] // 2
+    _, height, width, channels = images.shape
+    padded = _pad(images, (before, before), (before, before))
+
+    def gradient(outputs):
+        padded_gradient = _images_gradient(padded, kernel, outputs, 2, "VALID")
+        images_gradient = _slice(padded_gradient, (0, before, before, 0), (-1, height, width, -1))
+        return images_gradient, _native_kernel_gradient(padded, kernel.shape, outputs, 2, "VALID")
+
+    return _depthwise(padded, kernel, 2, "VALID"), gradient
+
+
 def _dilated(images, kernel):
     """A convolution of dilation 2 on images of even sides, and its gradient."""
     size, _, channels, _ = kernel.shape
     folded = _fold(images)
-    twice = tf.concat([kernel, kernel], axis=2)
+    twice = _concat([kernel, kernel], 2)
 
     def gradient(outputs):
         outputs = _fold(outputs)
         kernels = _kernel_gradient(folded, twice.shape, outputs)
-        kernels = tf.reduce_sum(_reshape(kernels, size, size, 2, channels, 1), axis=2)
+        kernels = _sum(_reshape(kernels, size, size, 2, channels, 1), 2)
         return _unfold(_images_gradient(folded, twice, outputs), images.shape), kernels
 
     return _unfold(_depthwise(folded, twice), images.shape), gradient
@@ -218,7 +248,7 @@ def _unfold(images, shape):
     return _reshape(rows, -1, height, width, channels)
 
 
-def _strided(images, kernel):
+def _by_phases(images, kernel):
     """A convolution of stride 2 on images of even sides, and its gradient.
 
     One of stride 1 on the phases of the image, whose results are summed. The points of the kernel, -p to p in pixels,
@@ -236,16 +266,16 @@ def _strided(images, kernel):
     _, height, width, _ = phases.shape
 
     def gradient(outputs):
-        outputs = tf.concat([outputs] * 4, axis=3)
+        outputs = _concat([outputs] * 4, 3)
         kernels = _kernel_gradient(phases, by_phase.shape, outputs)
         kernels = _transpose(_reshape(kernels, points, points, 2, 2, channels), 0, 2, 1, 3, 4)
         kernels = _reshape(kernels, 2 * points, 2 * points, channels, 1)
-        kernels = kernels[lead : lead + size, lead : lead + size]
+        kernels = _slice(kernels, (lead, lead, 0, 0), (size, size, -1, -1))
         pixels = _reshape(_images_gradient(phases, by_phase, outputs), -1, height, width, 2, 2 * channels)
         return _reshape(_transpose(pixels, 0, 1, 3, 2, 4), -1, 2 * height, 2 * width, channels), kernels
 
     parts = _reshape(_depthwise(phases, by_phase), -1, height, width, 4, channels)
-    return tf.reduce_sum(parts, axis=3), gradient
+    return _sum(parts, 3), gradient
 
 
 @_shared
@@ -262,9 +292,23 @@ def _depthwise(images, kernel, strides=1, padding="SAME"):
     )
 
 
-def _images_gradient(images, kernel, outputs):
+def _images_gradient(images, kernel, outputs, strides=1, padding="SAME"):
     return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-        input_sizes=tf.shape(images), filter=kernel, out_backprop=outputs, strides=[1, 1, 1, 1], padding="SAME"
+        input_sizes=_shape(images),
+        filter=kernel,
+        out_backprop=outputs,
+        strides=[1, strides, strides, 1],
+        padding=padding,
+    )
+
+
+def _native_kernel_gradient(images, shape, outputs, strides=1, padding="SAME"):
+    return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+        input=images,
+        filter_sizes=_constant(tuple(shape)),
+        out_backprop=outputs,
+        strides=[1, strides, strides, 1],
+        padding=padding,
     )
 
 
@@ -278,16 +322,12 @@ def _kernel_gradient(images, shape, outputs):
         start = min(done, width - width_of_piece)
         left = width // 2 - start
         same = left == width_of_piece // 2
-        piece = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-            input=images if same else _pad(images, rows, (left, width_of_piece - 1 - left)),
-            filter_sizes=_constant((height, width_of_piece, channels, 1)),
-            out_backprop=outputs,
-            strides=[1, 1, 1, 1],
-            padding="SAME" if same else "VALID",
-        )
-        pieces.append(piece[:, done - start :] if start < done else piece)
+        seen = images if same else _pad(images, rows, (left, width_of_piece - 1 - left))
+        shape = (height, width_of_piece, channels, 1)
+        piece = _native_kernel_gradient(seen, shape, outputs, padding="SAME" if same else "VALID")
+        pieces.append(_slice(piece, (0, done - start, 0, 0), (-1, -1, -1, -1)) if start < done else piece)
         done = start + width_of_piece
-    return tf.concat(pieces, axis=1) if len(pieces) > 1 else pieces[0]
+    return _concat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
 
 def batch_norm(images, gamma, beta, epsilon):
@@ -382,11 +422,31 @@ def subsample(images):
     return tf.nn.avg_pool2d(images, 1, 2, "VALID")
 
 
-def factorized_reduction(images, kernel, shifted_kernel):
+def factorized_reduction(images, kernel, shifted_kernel, training):
     """Both 1x1 kernels as the diagonal of a 2x2 kernel of stride 2."""
-    zeros, shifted_zeros = tf.zeros_like(kernel), tf.zeros_like(shifted_kernel)
-    first = tf.concat([kernel, shifted_zeros], axis=3)
-    shifted = tf.concat([zeros, shifted_kernel], axis=3)
-    nothing = tf.zeros_like(first)
-    kernel = tf.concat([tf.concat([first, nothing], axis=1), tf.concat([nothing, shifted], axis=1)], axis=0)
-    return tf.nn.conv2d(images, kernel, 2, "SAME")
+    kernels = tf.convert_to_tensor(kernel), tf.convert_to_tensor(shifted_kernel)
+    return _compute(_diagonal, images, *kernels, training=training)
+
+
+def _diagonal(images, kernel, shifted_kernel):
+    channels, first = kernel.shape[2:]
+    shifted = shifted_kernel.shape[3]
+    kernels = tf.raw_ops.Pad(input=kernel, paddings=_constant(((0, 1), (0, 1), (0, 0), (0, shifted)))) + tf.raw_ops.Pad(
+        input=shifted_kernel, paddings=_constant(((1, 0), (1, 0), (0, 0), (first, 0)))
+    )
+    geometry = {"strides": [1, 2, 2, 1], "padding": "SAME"}
+
+    def gradient(outputs):
+        both = tf.raw_ops.Conv2DBackpropFilter(
+            input=images,
+            filter_sizes=_constant((2, 2, channels, first + shifted)),
+            out_backprop=outputs,
+            **geometry,
+        )
+        images_gradient = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=_shape(images), filter=kernels, out_backprop=outputs, **geometry
+        )
+        kernel_gradient = _slice(both, (0, 0, 0, 0), (1, 1, -1, first))
+        return images_gradient, kernel_gradient, _slice(both, (1, 1, 0, first), (1, 1, -1, -1))
+
+    return tf.raw_ops.Conv2D(input=images, filter=kernels, **geometry), gradient

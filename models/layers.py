@@ -353,9 +353,9 @@ class FactorizedReduction(keras.layers.Layer):
             name="shifted_kernel",
         )
 
-    def call(self, images):
+    def call(self, images, training=False):
         if kernels.tuned_for_cpu():
-            return kernels.factorized_reduction(images, self.kernel, self.shifted_kernel)
+            return kernels.factorized_reduction(images, self.kernel, self.shifted_kernel, training)
         shifted = ops.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)])[:, 1:, 1:, :]
         halves = [
             ops.conv(pixels, kernel, strides=2, padding="valid", data_format="channels_last")

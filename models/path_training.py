@@ -177,11 +177,11 @@ class _Program:
         self._trainer = trainer
         self._path = path
         self._variables = trainer.supernet.path_variables(path)
-        image_shape = trainer.supernet.image_shape
-        signature = [tf.TensorSpec((None, *image_shape)), tf.TensorSpec((None,), tf.int32)]
+        images, labels = tf.TensorSpec((None, *trainer.supernet.image_shape)), tf.TensorSpec((None,), tf.int32)
         options = {"autograph": False, "jit_compile": trainer.jit or None}
-        self.train = tf.function(self._train, input_signature=[*signature, tf.TensorSpec(())], **options)
-        self.evaluate = tf.function(self._evaluate, input_signature=signature, **options)
+        # Training batches have one size: shapes that are known make fewer operations. Those of an evaluation differ.
+        self.train = tf.function(self._train, **options)
+        self.evaluate = tf.function(self._evaluate, input_signature=[images, labels], **options)
 
     def _train(self, images, labels, learning_rate):
         with kernels.registered_gradients():
