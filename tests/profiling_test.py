@@ -121,3 +121,13 @@ def test_layers_of_keras_count_too():
     assert profiling.output_shape(layer) == (None, 5, 4, 5)
     assert profiling.multiply_adds(layer) == 5 * 4 * 3 * 3 * 2 * 5
     assert profiling.parameters(layer) == 3 * 3 * 2 * 5 + 5
+
+
+@pytest.mark.parametrize(("kind", "last_norm"), [("cifar", 2 * 768), ("imagenet", 0)])
+def test_the_auxiliary_head_has_the_layers_of_its_source(kind, last_norm):
+    side = network.SMALLEST_WITH_AUXILIARY[kind]
+    model = network.NETWORKS[kind](EVERYTHING, (side, side, 3), 3, channels=2, cells=3, auxiliary=True)
+    profile = profiling.profile(model)
+    channels = 4 * 8  # four nodes, after two reductions
+    expected = channels * 128 + 2 * 128 + 2 * 2 * 128 * 768 + last_norm + 768 * 3 + 3
+    assert profile.params_with_auxiliary - profile.params == expected
