@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -74,16 +75,22 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     connection = metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite"))
     store = MetadataStore(connection)
     _close_abandoned_executions(store)
-    runner.run(
-        create_pipeline(
-            config,
-            pipeline_root=os.path.join(root, "artifacts"),
-            serving_dir=os.path.join(root, "serving_model"),
-            checkpoint_dir=os.path.join(root, "checkpoints"),
-            metadata_connection_config=connection,
-            beam_pipeline_args=beam_pipeline_args,
+    serving_dir = os.path.join(root, "serving_model")
+    pushed_before = _versions(serving_dir)
+    try:
+        runner.run(
+            create_pipeline(
+                config,
+                pipeline_root=os.path.join(root, "artifacts"),
+                serving_dir=serving_dir,
+                checkpoint_dir=os.path.join(root, "checkpoints"),
+                metadata_connection_config=connection,
+                beam_pipeline_args=beam_pipeline_args,
+            )
         )
-    )
+    except BaseException:
+        _remove_unfinished_push(store, serving_dir, pushed_before)
+        raise
     summary = summaries.summarise(summaries.Run(store, config.name))
     summary["seconds"]["total"] = round(time.monotonic() - began, 1)
     _write_json(os.path.join(root, "summary.json"), summary)
@@ -103,6 +110,21 @@ def _close_abandoned_executions(store: Any) -> None:
         execution.last_known_state = metadata_store_pb2.Execution.FAILED
     if abandoned:
         store.put_executions(abandoned)
+
+
+def _versions(serving_dir: str) -> set[str]:
+    return set(os.listdir(serving_dir)) if os.path.isdir(serving_dir) else set()
+
+
+def _remove_unfinished_push(store: Any, serving_dir: str, before: set[str]) -> None:
+    """Removes a version that this run began to push: TFX copies it in place, and TF Serving would find half a model."""
+    finished = {
+        artifact.custom_properties["pushed_destination"].string_value
+        for artifact in store.get_artifacts_by_type("PushedModel")
+    }
+    for version in _versions(serving_dir) - before:
+        if os.path.join(serving_dir, version) not in finished:
+            shutil.rmtree(os.path.join(serving_dir, version))
 
 
 def _guarded(create_runner: Callable[[], Any]) -> int:

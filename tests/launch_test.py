@@ -1,5 +1,7 @@
 """pipeline/launch.py: mistakes are answered with one line, at once, and the root is held by one run at a time."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +9,7 @@ import time
 import pytest
 
 from pipeline import launch
+from pipeline.configs import digits
 
 DIGITS = "--config=pipeline/configs/digits.py"
 
@@ -61,3 +64,20 @@ def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
     assert launch.one_line(error) == "bad image a.png"
     assert launch.one_line(KeyError()) == "KeyError"
+
+
+class _FailingPush:
+    """A runner that ends as a full disk ends the Pusher: a version half copied, an error raised."""
+
+    def run(self, pipeline):
+        (pusher,) = (component for component in pipeline.components if component.id == "Pusher")
+        base = json.loads(pusher.exec_properties["push_destination"])["filesystem"]["base_directory"]
+        os.makedirs(os.path.join(base, "2", "variables"))
+        raise OSError("No space left on device")
+
+
+def test_a_push_that_fails_leaves_no_version_for_tf_serving_to_find(tmp_path):
+    (tmp_path / "serving_model" / "1").mkdir(parents=True)
+    with pytest.raises(OSError, match="No space left"):
+        launch.run(digits.get_config(), str(tmp_path), _FailingPush(), [])
+    assert os.listdir(tmp_path / "serving_model") == ["1"]
