@@ -206,14 +206,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         """Fails the trials that have run for longer than `lost_after`, and forgets their workers."""
         if self.lost_after is None:
             return
+        now = time.monotonic()
         for tuner_id, trial in list(self.ongoing_trials.items()):
-            if time.monotonic() - self._started[trial.trial_id] >= self.lost_after:
+            if now - self._started[trial.trial_id] >= self.lost_after:
                 # Not put into end_order: should the result come after all, it counts.
                 trial.status, trial.message = "FAILED", _LOST
                 del self.ongoing_trials[tuner_id], self._started[trial.trial_id]
                 self.tuner_ids.discard(tuner_id)
                 self._save_trial(trial)
-        self.save()
+                self.save()
 
     def _record_values(self, trial: Trial) -> None:
         """Does nothing: the base class remembers the values for its duplicate check, which is not for this oracle."""
@@ -251,7 +252,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         self.end_order = list(state["end_order"])
         self._ended = {id_: json.dumps(_record(self.trials[id_])) for id_ in self.end_order}
         self.ongoing_trials = {tuner_id: self.trials[id_] for tuner_id, id_ in state["ongoing_trials"].items()}
-        self._started = {trial.trial_id: time.monotonic() for trial in self.ongoing_trials.values()}
+        self._started = dict.fromkeys(state["ongoing_trials"].values(), time.monotonic())
         self._retry_queue = list(state["retry_queue"])
         self._run_times.clear()
         self._run_times.update(state["run_times"])
@@ -289,7 +290,7 @@ class MultinomialOracle(keras_tuner.Oracle):
     def _continue(self, state: Mapping[str, Any]) -> None:
         self.set_state(state)
         self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
-        self.ongoing_trials = {}
+        self.ongoing_trials, self._started = {}, {}
 
     def _trial(self, record: Mapping[str, Any]) -> Trial:
         config = {**self.hyperparameters.get_config(), "values": record["hyperparameters"]}

@@ -22,9 +22,9 @@ import models.oracle
 from models import update_rules
 from models.oracle import MultinomialOracle
 
-# Trials after which a search is killed, and saves in which it is killed.
-KILL_AFTER = (1, 2, 7, 20)
-KILL_IN_SAVE = ("half-written", "written")
+# Trials after which a search is killed, and where in a save it is killed: that of a trial's start or of its end.
+KILL_AFTER = (1, 7, 20)
+KILL_IN_SAVE = ("half-written start", "written start", "half-written end", "written end")
 
 
 def cell(choices=4, operations=5):
@@ -88,24 +88,29 @@ def _victim(directory, rule, moment, writer):
     if moment in KILL_AFTER:
         run(oracle, moment)
         wait_for_death()
+
+    @contextlib.contextmanager
+    def half_file(path, *_, **__):
+        with open(path, "w") as file:
+
+            def write(text):
+                file.write(text[: len(text) // 2])
+                file.flush()
+                wait_for_death()
+
+            yield types.SimpleNamespace(write=write)
+
     run(oracle, 11)
-    if moment == "written":
+    trial = None
+    if moment.endswith("end"):
+        trial = oracle.create_trial("worker")
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+        trial.status = "COMPLETED"
+    if moment.startswith("written"):
         models.oracle.os = types.SimpleNamespace(path=os.path, replace=lambda *_: wait_for_death())
     else:
-
-        @contextlib.contextmanager
-        def half_file(path, *_, **__):
-            with open(path, "w") as file:
-
-                def write(text):
-                    file.write(text[: len(text) // 2])
-                    file.flush()
-                    wait_for_death()
-
-                yield types.SimpleNamespace(write=write)
-
         models.oracle.open = half_file
-    run(oracle, 1)
+    oracle.end_trial(trial) if trial else oracle.create_trial("worker")
 
 
 # A chief and two workers. #
