@@ -2,9 +2,9 @@
 
     python -m benchmarks.chaos --kills=20 --root=runs/chaos
 
-Half of the kills (SIGKILL, at random moments) hit the search, half the final training. Each time the same command is given
-again. Prints, per kill, where the run was and, at the end, whether distribution history, genotype, supernet weights and
-final weights are equal.
+Half of the kills (SIGKILL, at random moments) hit the search, half the final training. Each time the same command is
+given again. Prints, per kill, where the run was and, at the end, whether distribution history, genotype, supernet
+weights and final weights are equal.
 """
 
 import argparse

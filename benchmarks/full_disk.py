@@ -2,9 +2,9 @@
 
     sudo .venv/bin/python -m benchmarks.full_disk --root=runs/full_disk
 
-The checkpoints' and the served models' folders become file systems of their own, too small at first (tmpfs, hence sudo;
-Linux only). Three runs of the same command: the first has no room for a checkpoint, the second none for the pushed model,
-the third has room for both.
+The checkpoints' and the served models' folders become file systems of their own, too small at first (tmpfs, hence
+sudo; Linux only). Three runs of the same command: the first has no room for a checkpoint, the second none for the
+pushed model, the third has room for both.
 """
 
 import argparse

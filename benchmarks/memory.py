@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory --epochs=300 --root=runs/memory
 
-Runs the digits search in the small mobile space, a new architecture per epoch, and reads the process's resident set (Linux)
-whenever an epoch's line appears. Prints the growth after epoch 50 and writes ROOT/memory.png.
+Runs the digits search in the small mobile space, a new architecture per epoch, and reads the process's resident set
+(Linux) whenever an epoch's line appears. Prints the growth after epoch 50 and writes ROOT/memory.png.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 - the backend must be chosen first
+from matplotlib import pyplot
 
 _SETTLED = 50  # epochs after which memory is expected to be flat
 

@@ -95,7 +95,8 @@ def _leaning(
     """Returns probabilities whose most probable operations are the path's.
 
     A path has an operation on every edge, a genotype the two likeliest edges of a node: which ones is told by what was
-    learned, so the path's operations keep their probabilities (plus 1, to lead) and all others count for nothing but ties.
+    learned, so the path's operations keep their probabilities (plus 1, to lead) and all others count only where a path
+    leaves too few edges.
     """
     leaning = {}
     for choice in space.choices:

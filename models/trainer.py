@@ -1,7 +1,7 @@
 """The final training: `run_fn` of TFX's stock Trainer.
 
-It builds the derived network, trains it from fresh weights on every split it is given (train + val) by the recipe of the
-config, and exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too.
+It builds the derived network, trains it from fresh weights on every split it is given (train + val) by the recipe of
+the config, and exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too.
 """
 
 import dataclasses
@@ -128,8 +128,8 @@ class Classifier(keras.Model):
 def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict) -> None:
     """Gives a classifier the optimizer, loss and metrics of `config.train`.
 
-    Weight decay is PyTorch's, part of the gradient (models/optimizer.py). Batch norm's scale and offset are left out of it
-    unless `decay_batch_norm` is set; DARTS's code, and with it the released one, decays them too.
+    Weight decay is PyTorch's, part of the gradient (models/optimizer.py). Batch norm's scale and offset are left out of
+    it unless `decay_batch_norm` is set; DARTS's code, and with it the released one, decays them too.
     """
     classifier.compile(
         optimizer=SGD(

@@ -154,7 +154,9 @@ class SupernetTuner(keras_tuner.Tuner):
         }
         self._epochs.append(figures)
         self._log(figures)
-        shown = {name: figures[name] for name in ("loss", OBJECTIVE, "best", "entropy") if figures.get(name) is not None}
+        shown = {
+            name: figures[name] for name in ("loss", OBJECTIVE, "best", "entropy") if figures.get(name) is not None
+        }
         if ended.status != "COMPLETED":
             shown = {"trial": f"{ended.status}: {ended.message}", **shown}
         self._progress.epoch(figures["epoch"], **shown)

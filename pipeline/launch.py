@@ -177,9 +177,8 @@ def _locked(root: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UsageError(
-                f"--root={root} is in use by {file.read().strip() or 'another run'}. Wait for it, or choose another root."
-            ) from None
+            holder = file.read().strip() or "another run"
+            raise UsageError(f"--root={root} is in use by {holder}. Wait for it, or choose another root.") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
@@ -201,9 +200,8 @@ class _Terminal(logging.Handler):
             self._began[event.group(1)] = time.monotonic()
             _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} ...")
         elif event:
-            _say(
-                f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {time.monotonic() - self._began[event.group(1)]:.1f} s"
-            )
+            seconds = time.monotonic() - self._began[event.group(1)]
+            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {seconds:.1f} s")
         elif record.levelno >= logging.WARNING and _ours(record.pathname):
             _say(f"{record.levelname}: {record.getMessage()}")
 

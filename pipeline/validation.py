@@ -115,7 +115,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     problems = []
     for key, (holds, allowed) in _CHECKS.items():
         value = _get(config, key)
-        if isinstance(value, float) and not math.isfinite(value) or not holds(value):
+        if (isinstance(value, float) and not math.isfinite(value)) or not holds(value):
             problems.append(f"config.{key} is {value!r}; allowed is {allowed}.")
     if not problems:  # combinations make sense only where the parts do
         problems = [problem for check in _COMBINATIONS for problem in check(config)]
@@ -167,8 +167,8 @@ def _space(config):
     ):
         allowed = "mobile" if config.space.name == "mobile" else "cifar or imagenet"
         yield (
-            f"config.train.network is {config.train.network!r}, but the {config.space.name} space builds {allowed}: set "
-            f"--config.train.network={allowed.split()[0]}."
+            f"config.train.network is {config.train.network!r}, but the {config.space.name} space builds {allowed}: "
+            f"set --config.train.network={allowed.split()[0]}."
         )
 
 

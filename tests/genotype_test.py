@@ -75,7 +75,10 @@ def test_operations_of_ones_own_are_named_by_dotted_path():
         ),
         (changed(CELL, "reduce", 0, 0, 0, value="a..b"), r"reduce, node 2, edge 0: unknown operation 'a\.\.b'"),
         (changed(CELL, "reduce", 1, value=[]), r"reduce, node 3: found \[\]; expected at least one edge"),
-        (changed(CELL, "normal", 0, 0, 1, value=2), r"normal, node 2, edge 0: source 2 is not an earlier node; .*0 to 1"),
+        (
+            changed(CELL, "normal", 0, 0, 1, value=2),
+            r"normal, node 2, edge 0: source 2 is not an earlier node; .*0 to 1",
+        ),
         (changed(CELL, "normal", 0, 0, 1, value=-1), r"source -1 is not an earlier node"),
         (changed(CELL, "normal", 0, 0, 1, value=True), r"source True is not an earlier node"),
         (changed(CELL, "normal", 3, 0, 1, value=4), r"normal, node 5: sources \[4, 4\] repeat"),

@@ -34,9 +34,7 @@ def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
 def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
     model = tf.saved_model.load(digits_run.summary["serving_model"])
     (pattern,) = (os.path.join(uri, "Split-test", "*") for uri in digits_run.summary["lineage"]["examples"])
-    records = list(
-        tf.data.TFRecordDataset(tf.io.gfile.glob(pattern), compression_type="GZIP").as_numpy_iterator()
-    )
+    records = list(tf.data.TFRecordDataset(tf.io.gfile.glob(pattern), compression_type="GZIP").as_numpy_iterator())
     labels = [tf.train.Example.FromString(record).features.feature["label"].int64_list.value[0] for record in records]
     answers = model.signatures["serve_examples"](tf.constant(records))["probabilities"].numpy()
     assert np.mean(answers.argmax(axis=1) == labels) == np.float32(digits_run.summary["test_accuracy"])
@@ -66,7 +64,9 @@ def test_metadata_tells_which_examples_distribution_and_genotype_a_pushed_model_
             if event.type == metadata_store_pb2.Event.INPUT
         }
         frontier = [artifact for artifact in consumed if artifact not in ancestors]
-        ancestors.update({artifact.id: artifact for artifact in store.get_artifacts_by_id(frontier)} if frontier else {})
+        ancestors.update(
+            {artifact.id: artifact for artifact in store.get_artifacts_by_id(frontier)} if frontier else {}
+        )
     by_type = {artifact.type: artifact for artifact in ancestors.values()}
     assert {"Examples", "components.Distribution", "HyperParameters", "Model", "ModelBlessing"} <= set(by_type)
     with open(os.path.join(by_type["components.Distribution"].uri, "distribution.json")) as file:

@@ -14,16 +14,16 @@ SCHEMA_FILE = "components/image_validator/schema.pbtxt"
 class ImageValidatorSpec(component_spec.ComponentSpec):
     """Inputs, parameters and output of ImageValidator."""
 
-    PARAMETERS = {  # noqa: RUF012
+    PARAMETERS = {
         "image_size": component_spec.ExecutionParameter(type=int),
         "channels": component_spec.ExecutionParameter(type=int),
         "max_imbalance": component_spec.ExecutionParameter(type=float),
     }
-    INPUTS = {  # noqa: RUF012
+    INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
     }
-    OUTPUTS = {"image_report": component_spec.ChannelParameter(type=artifacts.ImageReport)}  # noqa: RUF012
+    OUTPUTS = {"image_report": component_spec.ChannelParameter(type=artifacts.ImageReport)}
 
 
 class ImageValidator(base_component.BaseComponent):

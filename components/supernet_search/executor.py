@@ -67,8 +67,8 @@ class Executor(base_executor.BaseExecutor):
         except RuntimeError as error:
             raise RuntimeError(
                 f"The search stopped after {search['max_invalid']} failed trials in a row. Lower "
-                "config.search.learning_rate, set config.search.gradient_clip or config.search.mixed_precision=''; what "
-                f"was reached is kept and the search goes on from there. {error}"
+                "config.search.learning_rate, set config.search.gradient_clip or config.search.mixed_precision=''; "
+                f"what was reached is kept and the search goes on from there. {error}"
             ) from error
 
         (distribution,) = output_dict["distribution"]

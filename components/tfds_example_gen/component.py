@@ -9,7 +9,7 @@ from components.tfds_example_gen import executor, source
 class TfdsExampleGenSpec(component_spec.ComponentSpec):
     """Parameters and output of TfdsExampleGen."""
 
-    PARAMETERS = {  # noqa: RUF012
+    PARAMETERS = {
         "name": component_spec.ExecutionParameter(type=str),
         "version": component_spec.ExecutionParameter(type=str),
         "data_dir": component_spec.ExecutionParameter(type=str),
@@ -20,8 +20,8 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
         "max_corrupt_share": component_spec.ExecutionParameter(type=float),
         "fingerprint": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}  # noqa: RUF012
-    OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+    INPUTS = {}
+    OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
 class TfdsExampleGen(base_beam_component.BaseBeamComponent):

@@ -11,7 +11,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "The images of sklearn.datasets.load_digits; every fifth is for testing."}  # noqa: RUF012
+    RELEASE_NOTES = {"1.0.0": "The images of sklearn.datasets.load_digits; every fifth is for testing."}
 
     def _info(self):
         return self.dataset_info_from_configs(

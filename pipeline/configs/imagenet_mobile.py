@@ -3,9 +3,9 @@
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_mobile.py --root=runs/imagenet_mobile \\
         --config.data.data_dir=DIR
 
-ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper reports 2
-GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. It gives no batch size and no
-number of epochs of this search; those here are ours. Not run by us: see README.md, "What was not run".
+ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
+reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. It gives no batch
+size and no number of epochs of this search; those here are ours. Not run by us: see README.md, "What was not run".
 """
 
 import ml_collections

@@ -3,8 +3,8 @@
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_transfer.py --root=runs/imagenet_transfer \\
         --config.data.data_dir=DIR
 
-ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper reports
-74.5 % top-1 and 92.1 % top-5 accuracy. Not run by us: see README.md, "What was not run".
+ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
+reports 74.5 % top-1 and 92.1 % top-5 accuracy. Not run by us: see README.md, "What was not run".
 """
 
 import ml_collections
