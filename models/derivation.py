@@ -41,7 +41,8 @@ def derive(
     Args:
         space: The space that was searched.
         distribution: The document of a search (models/multinomial.py).
-        source: "argmax" takes the most probable operations, as the paper does; "best" the architecture that was
+        source: "argmax" takes the most probable operations, as the paper does, or what the rule recommends where it
+            does not mean them; "best" the architecture that was
             evaluated best during the search; "verify" evaluates both and `samples` architectures drawn from the final
             distribution on the supernet and takes the most accurate (the first of equals).
         samples: How many draws "verify" adds.
@@ -56,7 +57,14 @@ def derive(
     probabilities = _probabilities(space, distribution)
     paths: dict[str, Mapping[str, str] | None] = {}
     if source in ("argmax", "verify"):
-        paths["argmax"] = None
+        # A rule may recommend another architecture than the most probable operations: docs/oracle.md.
+        recommended = distribution["argmax"]
+        most_probable = all(
+            probabilities[choice.name][choice.operations.index(recommended[choice.name])]
+            == max(probabilities[choice.name])
+            for choice in space.choices
+        )
+        paths["argmax"] = None if most_probable else recommended
     if source in ("best", "verify"):
         if distribution["best"] is None:
             raise ValueError("The search completed no trial, so there is no best evaluated architecture.")

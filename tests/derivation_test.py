@@ -16,8 +16,9 @@ def _distribution(space, best_path=None, seed=0):
         }
         for choice in space.choices
     ]
+    argmax = {choice["name"]: choice["operations"][int(np.argmax(choice["probabilities"]))] for choice in choices}
     best = best_path and {"architecture": best_path, "score": 0.9, "trial": "0"}
-    return {"choices": choices, "best": best}
+    return {"choices": choices, "argmax": argmax, "best": best}
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ def test_argmax_takes_the_most_probable_operations_without_evaluating(space):
     expected = space.derive({choice["name"]: choice["probabilities"] for choice in distribution["choices"]})
     assert elected.origin == "argmax" and elected.genotype == expected
     assert candidates == [elected]
+
+
+def test_argmax_follows_a_rule_that_recommends_something_else_than_the_most_probable(space):
+    distribution = _distribution(space)
+    recommended = {choice.name: "sep_conv_3x3" for choice in space.choices}
+    elected, _ = derivation.derive(space, {**distribution, "argmax": recommended}, "argmax", samples=0, seed=0)
+    assert set(space.path(elected.genotype).values()) == {"sep_conv_3x3", "none"}
 
 
 def test_best_keeps_to_the_operations_of_the_best_evaluated_path(space):
