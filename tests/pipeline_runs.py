@@ -9,6 +9,8 @@ import sys
 SMALL = (
     "--config.search.epochs=3",
     "--config.search.channels=4",
+    "--config.derive.source=verify",
+    "--config.derive.samples=1",
     "--config.train.epochs=4",
     "--config.train.channels=8",
     "--config.train.learning_rate=0.1",
