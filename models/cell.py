@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from models import operations
@@ -113,7 +114,7 @@ class Cell(keras.layers.Layer):
         activated = {}  # the ReLU that most operations start with, computed once for each source
         masks = iter(ops.unstack(masks, axis=1)) if masks is not None else None
         for number, edges in self._live_edges(nodes):
-            total = None
+            outputs = []
             for layer, source in edges:
                 if getattr(layer, "starts_with_relu", False):
                     if source not in activated:
@@ -123,11 +124,11 @@ class Cell(keras.layers.Layer):
                     output = layer(states[source])
                 if masks is not None and not isinstance(layer, operations.Identity):
                     output = output * ops.reshape(next(masks), (-1, 1, 1, 1))
-                total = output if total is None else total + output
-            if total is None:
-                shape = (ops.shape(input1)[0], *self.sides, self.channels)
-                total = ops.zeros(shape, self.compute_dtype)
-            states[number] = total
+                outputs.append(output)
+            if outputs:
+                states[number] = tf.add_n(outputs)  # one pass; the gradient of + looks at the shapes first
+            else:
+                states[number] = ops.zeros((ops.shape(input1)[0], *self.sides, self.channels), self.compute_dtype)
         return ops.concatenate([states[number] for number in self.concat], axis=-1)
 
     def path_layers(self, nodes: Sequence[Node]) -> list[keras.layers.Layer]:

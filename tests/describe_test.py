@@ -15,15 +15,30 @@ def described(capsys, *arguments):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["mdenas_cifar10", "mdenas_cpu"])
-def test_a_preset_is_described_as_it_was_published(name, capsys):
-    preset = presets.PRESETS[name]
+# Parameters without and with the auxiliary head and multiply-adds, as measured on the released networks.
+PUBLISHED = {
+    "mdenas_cifar10": (3_786_742, 4_263_168, 599_110_272),
+    "mdenas_imagenet": (5_329_024, None, 595_513_536),
+    "mdenas_gpu": (5_745_984, None, 765_096_256),
+    "mdenas_cpu": (4_069_992, None, 515_539_216),
+    "darts_v2": (3_351_502, None, 528_359_040),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_preset_counts_to_the_last_digit_what_was_published(name, capsys):
     found = json.loads(described(capsys, name, "--json"))
-    assert (found["params"], found["macs"]) == (preset.params, preset.macs)
-    if preset.params_with_auxiliary:
-        assert found["params_with_auxiliary"] == preset.params_with_auxiliary
+    params, params_with_auxiliary, macs = PUBLISHED[name]
+    assert (found["params"], found["macs"]) == (params, macs)
+    assert params_with_auxiliary in (None, found["params_with_auxiliary"])
+    preset = presets.PRESETS[name]
+    assert (preset.params, preset.params_with_auxiliary, preset.macs) == PUBLISHED[name]
     assert genotypes.from_dict(found["genotype"]) == preset.genotype
     assert found["network"] == preset.network
+
+
+def test_every_preset_has_published_counts():
+    assert presets.PRESETS.keys() == PUBLISHED.keys()
 
 
 def test_flags_change_the_network(capsys, tmp_path):

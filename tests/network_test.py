@@ -14,7 +14,12 @@ from models.presets import PRESETS
 
 CELL = PRESETS["mdenas_cifar10"].genotype
 MOBILE = MobileGenotype({"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [8, 2]], "head": 8}, [(3, 3), (5, 1)])
-SKIPS = CellGenotype(*((tuple((("skip_connect", 0), ("skip_connect", 1)) for _ in range(4)), (2, 3, 4, 5)) * 2))
+SKIPS = CellGenotype(*((((("skip_connect", 0), ("skip_connect", 1)),) * 4, (2, 3, 4, 5)) * 2))
+# Quick to build: few weights, yet each kind of operation that has any.
+QUICK = CellGenotype(
+    *(((("sep_conv_5x5", 0), ("dil_conv_3x3", 1)), *((("skip_connect", 0), ("max_pool_3x3", 1)),) * 3), (2, 3, 4, 5))
+    * 2
+)
 TINY = {"channels": 2, "cells": 3}
 
 
@@ -23,7 +28,7 @@ def images(*shape, seed=0):
 
 
 def small_networks():
-    yield functools.partial(network.cifar_network, CELL, (8, 8, 1), 3, **TINY)
+    yield functools.partial(network.cifar_network, QUICK, (8, 8, 1), 3, **TINY)
     yield functools.partial(network.mobile_network, MOBILE, (8, 8, 1), 3)
 
 

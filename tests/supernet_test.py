@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models import genotype as genotypes
-from models import layers, search_spaces
+from models import layers, profiling, search_spaces
 from models.genotype import CELL_OPERATIONS
 
 SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
@@ -105,6 +105,9 @@ def test_a_path_equals_the_network_of_its_genotype(name, supernets):
         ]
         for variable, value in zip(theirs, supernet.path_variables(path), strict=True):
             variable.assign(value)
+        ours, counted = profiling.profile(supernet, path), profiling.profile(network)
+        assert ours.macs == counted.macs
+        assert ours.params == sum(int(np.prod(variable.shape)) for variable in theirs)
         np.testing.assert_allclose(network(images(), training=True), supernet(images(), path, training=True), atol=1e-5)
 
 
