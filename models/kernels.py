@@ -21,6 +21,7 @@ gradient function is kept by the graph itself and goes with it.
 
 import contextlib
 import functools
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +29,7 @@ import tensorflow as tf
 FAST_WIDTH = 3  # of a depthwise filter gradient
 
 _tuned = True
-_registered = False
+_tracing = threading.local()  # replicas are traced by threads of their own, in turns
 
 
 def set_tuned(tuned):
@@ -58,12 +59,15 @@ def tuned_for_cpu():
 @contextlib.contextmanager
 def registered_gradients():
     """Says that the gradients of what is traced inside are taken by `tf.gradients`, not by a tape."""
-    global _registered
-    before, _registered = _registered, True
+    before, _tracing.registered = _registered(), True
     try:
         yield
     finally:
-        _registered = before
+        _tracing.registered = before
+
+
+def _registered():
+    return getattr(_tracing, "registered", False)
 
 
 _GRADIENT = "MdenasGradient"
@@ -87,7 +91,7 @@ def _attach(inputs, output, gradient):
 
 def _compute(function, *inputs, training):
     """The output of a `function` that returns an output and its gradient, differentiable if `training`."""
-    if training and not _registered:
+    if training and not _registered():
         return tf.custom_gradient(function)(*inputs)
     output, gradient = function(*inputs)
     return _attach(inputs, output, gradient) if training else output
@@ -337,7 +341,7 @@ def batch_norm(images, gamma, beta, epsilon):
     outputs = tf.raw_ops.FusedBatchNormV3(
         x=images, scale=scale, offset=offset, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
-    if not _registered:
+    if not _registered():
         return outputs[:3]
     mean, variance = outputs.reserve_space_1, outputs.reserve_space_2
 
@@ -357,6 +361,51 @@ def batch_norm(images, gamma, beta, epsilon):
     weights = [scale, offset] if gamma is not None else []
     normalized = _attach([images, *weights], outputs.y, gradient)
     return normalized, outputs.batch_mean, outputs.batch_variance
+
+
+def replicas():
+    """How many replicas share the batch of the step that is being traced."""
+    context = tf.distribute.get_replica_context()
+    return context.num_replicas_in_sync if context else 1
+
+
+def share_of_replica(*tensors):
+    """The rows of each tensor (batch, ...) that this replica computes."""
+    count = replicas()
+    if count == 1:
+        return tensors
+    number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+    size = tensors[0].shape[0] or tf.shape(tensors[0])[0]
+    return [tensor[size * number // count : size * (number + 1) // count] for tensor in tensors]
+
+
+def sum_over_replicas(tensors):
+    """Each tensor summed over the replicas; without a gradient."""
+    if replicas() == 1:
+        return tensors
+
+    def merge(strategy, *values):
+        return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, [(value, value) for value in values])
+
+    # ReplicaContext.all_reduce is a tf.custom_gradient, and would keep every traced graph.
+    return tf.distribute.get_replica_context().merge_call(merge, args=tensors)
+
+
+def statistics_over_replicas(images):
+    """Mean, biased variance and count, per channel, of the batch that the replicas share."""
+    axes = [0, 1, 2]
+    count = tf.cast(tf.size(images) // images.shape[-1], tf.float32)
+    sums = tf.stack([tf.reduce_sum(images, axes), tf.reduce_sum(images**2, axes), tf.fill(images.shape[-1:], count)])
+
+    def summed(values):
+        def gradient(sums):
+            return sum_over_replicas((sums,))
+
+        return sum_over_replicas((values,))[0], gradient
+
+    total, total_of_squares, count = tf.unstack(_compute(summed, sums, training=True))
+    mean = total / count
+    return mean, tf.maximum(total_of_squares / count - mean**2, 0.0), count
 
 
 def normalize(images, mean, variance, gamma, beta, epsilon):

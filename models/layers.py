@@ -166,7 +166,8 @@ class BatchNorm(keras.layers.Layer):
 
     The normalisation itself divides by the biased variance of the batch; the moving variance
     averages the unbiased one (times n / (n - 1)), as PyTorch does and Keras's own layer does not,
-    so that statistics can be exchanged with the released networks.
+    so that statistics can be exchanged with the released networks. Where several replicas share a batch, the statistics
+    are those of the whole batch.
 
     Args:
         affine: Whether there is a trainable scale `gamma` and shift `beta`. Default True.
@@ -204,14 +205,18 @@ class BatchNorm(keras.layers.Layer):
             self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, images, training=False):
-        if kernels.tuned():
+        shared = kernels.replicas() > 1
+        if kernels.tuned() and not shared:
             return self._call_tuned(images, training)
         if self.moving and not training:
             return self._normalize(images, self.moving_mean, self.moving_variance)
         values = ops.cast(images, "float32")
-        mean, variance = ops.moments(values, axes=(0, 1, 2))
-        if self.moving:
+        if shared:
+            mean, variance, count = kernels.statistics_over_replicas(values)
+        else:
+            mean, variance = ops.moments(values, axes=(0, 1, 2))
             count = ops.cast(ops.size(images) // images.shape[-1], "float32")
+        if self.moving:
             self._update(mean, variance * count / ops.maximum(count - 1.0, 1.0))
         return self._normalize(images, mean, variance)
 

@@ -19,6 +19,9 @@ from tensorflow.python.eager import context as eager_context
 
 from models import kernels
 
+INITIAL_LOSS_SCALE = 2.0**15
+LOSS_SCALE_GROWTH_STEPS = 2000
+
 
 class PathTrainer:
     """Trains one sampled architecture at a time on the weights that all of them share.
@@ -27,8 +30,12 @@ class PathTrainer:
     depends on. No other weight or momentum moves; weights that a sampled "none" cuts off from the
     output have no gradient and stay as they are, too.
 
-    Under a `tf.distribute` strategy with several replicas, whose scope the supernet and this object
-    must have been made in, a batch is shared out evenly and the step is that of the whole batch.
+    Made, like its supernet, in the scope of a `tf.distribute.MirroredStrategy`, it shares each batch out over the
+    replicas. All compute the same architecture, batch norm takes the statistics of the whole batch, and the step is the
+    one that a single device would make, but for rounding.
+
+    A supernet of the policy `mixed_float16` gets a dynamic loss scale: halved, and the step left out, when a gradient
+    is not finite; doubled after 2000 steps without that.
 
     Args:
         supernet: `models.supernet.Supernet`, built.
@@ -54,6 +61,13 @@ class PathTrainer:
             raise ValueError("jit=True: XLA is for GPUs; on the CPU it is many times slower.")
         self.cache_size = cache_size
         self.jit = jit
+        self.strategy = tf.distribute.get_strategy()
+        if jit and self.strategy.num_replicas_in_sync > 1:
+            raise ValueError("jit=True: not with several replicas.")
+        self.loss_scale = self.steps_at_scale = None
+        if supernet.compute_dtype == "float16":
+            self.loss_scale = tf.Variable(INITIAL_LOSS_SCALE, trainable=False)
+            self.steps_at_scale = tf.Variable(0, trainable=False)
         self._programs = collections.OrderedDict()
         self._velocities = {
             id(variable): tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
@@ -136,6 +150,9 @@ class PathTrainer:
             yield f"weights/{i:05d}", variable.value
         for i, variable in enumerate(self.supernet.trainable_variables):
             yield f"momentum/{i:05d}", self.velocity(variable)
+        if self.loss_scale is not None:
+            yield "loss_scale/value", self.loss_scale
+            yield "loss_scale/steps", self.steps_at_scale
 
     def _program(self, path):
         key = tuple(sorted(path.items()))
@@ -184,38 +201,76 @@ class _Program:
         self.evaluate = tf.function(self._evaluate, input_signature=[images, labels], **options)
 
     def _train(self, images, labels, learning_rate):
-        with kernels.registered_gradients():
-            loss, correct = self._forward(images, labels, training=True)
-        gradients = tf.gradients(loss, [variable.value for variable in self._variables])
-        self._apply(gradients, learning_rate)
-        return loss, correct
+        return self._on_replicas(self._train_share, images, labels, learning_rate)
 
     def _evaluate(self, images, labels):
-        return self._forward(images, labels, training=False)
+        return self._on_replicas(self._evaluate_share, images, labels)
+
+    def _on_replicas(self, function, *arguments):
+        strategy = self._trainer.strategy
+        if strategy.num_replicas_in_sync == 1:
+            return function(*arguments)
+        return [strategy.experimental_local_results(x)[0] for x in strategy.run(function, arguments)]
+
+    def _train_share(self, images, labels, learning_rate):
+        with kernels.registered_gradients():
+            loss, correct = self._forward(images, labels, training=True)
+        scale = self._trainer.loss_scale
+        scaled_loss = loss if scale is None else loss * scale
+        gradients = tf.gradients(scaled_loss, [variable.value for variable in self._variables])
+        # A sampled "none" can cut weights off from the output.
+        pairs = [pair for pair in zip(gradients, self._variables, strict=True) if pair[0] is not None]
+        gradients, variables = zip(*pairs, strict=True)
+        self._apply(kernels.sum_over_replicas(gradients), variables, learning_rate)
+        return kernels.sum_over_replicas((loss, correct))
+
+    def _evaluate_share(self, images, labels):
+        return kernels.sum_over_replicas(self._forward(images, labels, training=False))
 
     def _forward(self, images, labels, training):
-        """The mean loss and the number of right answers."""
-        logits = self._trainer.supernet(images, path=self._path, training=training)
+        """This replica's part of the mean loss and of the number of right answers."""
+        size = tf.shape(labels)[0]
+        images, labels = kernels.share_of_replica(images, labels)
+        logits = tf.cast(self._trainer.supernet(images, path=self._path, training=training), tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
-        return tf.reduce_mean(losses), tf.math.count_nonzero(right, dtype=tf.int32)
+        return tf.reduce_sum(losses) / tf.cast(size, tf.float32), tf.reduce_sum(tf.cast(right, tf.float32))
 
-    def _apply(self, gradients, learning_rate):
+    def _apply(self, gradients, variables, learning_rate):
         """The step of `models.optimizer.SGD`, with as few operations to trace as can be."""
         trainer = self._trainer
-        scale = tf.constant(1.0)
+        factor, momentum = tf.constant(1.0), tf.constant(trainer.momentum)
+        decay = tf.constant(trainer.weight_decay)
+        norm = tf.linalg.global_norm(gradients)
+        if trainer.loss_scale is not None:
+            factor = 1 / trainer.loss_scale
+            norm *= factor
         if trainer.gradient_clip:
-            scale = tf.minimum(1.0, trainer.gradient_clip / tf.linalg.global_norm(gradients))
-        decay, momentum = tf.constant(trainer.weight_decay), tf.constant(trainer.momentum)
-        for gradient, variable in zip(gradients, self._variables, strict=True):
-            if gradient is not None:
-                tf.raw_ops.ResourceApplyMomentum(
-                    var=variable.value.handle,
-                    accum=trainer.velocity(variable).handle,
-                    lr=learning_rate,
-                    grad=scale * gradient + decay * variable.value,
-                    momentum=momentum,
-                )
+            factor *= tf.minimum(1.0, trainer.gradient_clip / norm)
+        steps = [factor * gradient + decay * w.value for gradient, w in zip(gradients, variables, strict=True)]
+        if trainer.loss_scale is not None:
+            finite = tf.math.is_finite(norm)
+            self._adapt_loss_scale(finite)
+            steps = [tf.where(finite, step, 0.0) for step in steps]
+            momentum = tf.where(finite, momentum, 1.0)
+            learning_rate = tf.where(finite, learning_rate, 0.0)
+        for step, variable in zip(steps, variables, strict=True):
+            tf.raw_ops.ResourceApplyMomentum(
+                var=variable.value.handle,
+                accum=trainer.velocity(variable).handle,
+                lr=learning_rate,
+                grad=step,
+                momentum=momentum,
+            )
+
+    def _adapt_loss_scale(self, finite):
+        scale, steps = self._trainer.loss_scale, self._trainer.steps_at_scale
+        grow = tf.logical_and(finite, steps + 1 >= LOSS_SCALE_GROWTH_STEPS)
+        factor = tf.where(grow, 2.0, tf.where(finite, 1.0, 0.5))
+        new_steps = tf.where(tf.logical_or(grow, tf.logical_not(finite)), 0, steps + 1)
+        # On the handles, as every replica sets its own copy to the same.
+        tf.raw_ops.AssignVariableOp(resource=scale.handle, value=tf.maximum(scale * factor, 1.0))
+        tf.raw_ops.AssignVariableOp(resource=steps.handle, value=new_steps)
 
 
 @contextlib.contextmanager
