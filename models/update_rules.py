@@ -162,7 +162,7 @@ class Elite(Rule):
     """Elite pairwise transfer: each new architecture is compared with the best ones so far.
 
     On every choice where the two differ, `eta / m` of probability goes from the loser's operation to the winner's,
-    m being how many of the best differ there.
+    m being how many of the best are different architectures.
 
     Attributes:
         eta: probability moved per choice at most, above 0.
@@ -186,14 +186,14 @@ class Elite(Rule):
         best = np.argsort(-accuracies[:-1], kind="stable")[: self.elites]
         differ = (architectures[best] != new) & (architectures[best] >= 0) & (new >= 0)
         p = multinomial.probabilities.copy()
-        amount = self.eta / np.maximum(differ.sum(axis=0), 1)
+        amount = self.eta / max(differ.any(axis=1).sum(), 1)
         for elite, differs in zip(best, differ, strict=True):
             if accuracies[elite] == accuracy:
                 continue
             choices = np.flatnonzero(differs)
             theirs, ours = architectures[elite][choices], new[choices]
             loser, winner = (ours, theirs) if accuracies[elite] > accuracy else (theirs, ours)
-            moved = np.minimum(amount[choices], p[choices, loser])
+            moved = np.minimum(amount, p[choices, loser])
             p[choices, loser] -= moved
             p[choices, winner] += moved
         floor = self.floor / multinomial.mask.sum(axis=1, keepdims=True)

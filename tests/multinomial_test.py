@@ -151,12 +151,12 @@ def test_elite_transfer_equals_plain_loops():
         sample = multinomial.sample(step)
         new, score = [sample["x"], sample["y"]], round(float(generator.random()), 1)
         best = sorted(seen, key=lambda item: -item[1])[:elites]
+        others = [item for item in best if item[0] != new]
         for choice in range(2):
-            differing = [item for item in best if item[0][choice] != new[choice]]
-            for old, old_score in differing:
-                if old_score != score:
+            for old, old_score in others:
+                if old_score != score and old[choice] != new[choice]:
                     winner, loser = (old, new) if old_score > score else (new, old)
-                    moved = min(eta / len(differing), p[choice][loser[choice]])
+                    moved = min(eta / len(others), p[choice][loser[choice]])
                     p[choice][loser[choice]] -= moved
                     p[choice][winner[choice]] += moved
             p[choice] = [max(value, floor / len(p[choice])) for value in p[choice]]
