@@ -183,6 +183,20 @@ def _cells(config):
             )
 
 
+# Smallest sides, in pixels, that leave the auxiliary head something to pool (models/network.py).
+_AUXILIARY_SIDES = {"cifar": 29, "imagenet": 193}
+
+
+def _auxiliary(config):
+    smallest = _AUXILIARY_SIDES.get(config.train.network, 0)
+    if config.train.auxiliary_weight and 0 < config.data.image_size < smallest:
+        yield (
+            f"config.data.image_size is {config.data.image_size}, too small for the auxiliary head of the "
+            f"{config.train.network} network, which needs {smallest}: set --config.train.auxiliary_weight=0.0 or take "
+            "larger images."
+        )
+
+
 def _architecture(config):
     if not config.architecture:
         return
@@ -199,4 +213,4 @@ def _architecture(config):
         )
 
 
-_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _architecture)
+_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _auxiliary, _architecture)
