@@ -82,7 +82,8 @@ class PathTrainer:
             batches: `tf.data.Dataset` or other sized iterable of (images (batch, height, width,
                 channels) float32, labels (batch,) int32).
             learning_rate: Float, for all steps.
-            progress: Called after every step with (steps done, steps in all or None, loss).
+            progress: Called after every step with (steps done, steps in all or None, loss). The loss is a
+                tensor: reading it waits for the step to be computed.
 
         Returns:
             {"loss": mean cross-entropy in nats, "accuracy": share in [0, 1]} over the images, as
@@ -175,7 +176,7 @@ class PathTrainer:
                 corrects.append(correct)
                 sizes.append(len(labels))
                 if progress:
-                    progress(len(losses), steps, float(loss))
+                    progress(len(losses), steps, loss)
                 # Looked at one step late, so that a GPU always has its next step waiting.
                 if len(losses) > 1 and not math.isfinite(losses[-2]):
                     break
