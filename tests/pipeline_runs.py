@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 SMALL = (
     "--config.search.epochs=3",
@@ -20,17 +21,13 @@ SMALL = (
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run that ended: exit status, what the terminal showed, and its summary when it wrote one."""
+    """A run that ended: its root, exit status, what the terminal showed, and its summary where it wrote one."""
 
     root: str
     returncode: int
     stdout: str
     stderr: str
-
-    @property
-    def summary(self) -> dict:
-        with open(os.path.join(self.root, "summary.json")) as file:
-            return json.load(file)
+    summary: dict[str, Any] | None
 
 
 def command(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner") -> list[str]:
@@ -43,4 +40,8 @@ def run(root, *flags, **settings) -> Finished:
     done = subprocess.run(
         command(root, *flags, **settings), capture_output=True, text=True, timeout=1500, stdin=subprocess.DEVNULL
     )
-    return Finished(str(root), done.returncode, done.stdout, done.stderr)
+    summary = None
+    if os.path.exists(os.path.join(root, "summary.json")):
+        with open(os.path.join(root, "summary.json")) as file:
+            summary = json.load(file)
+    return Finished(str(root), done.returncode, done.stdout, done.stderr, summary)
