@@ -33,7 +33,7 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
 def use_xla(asked: bool) -> bool:
     """Returns whether to compile with XLA: when asked and on a GPU.
 
-    On the CPU XLA is 30 to 90 times slower for depthwise convolutions (docs/performance.md), so it is never used there.
+    On the CPU XLA is many times slower for depthwise convolutions, so it is never used there.
     """
     if asked and not tf.config.list_physical_devices("GPU"):
         logging.warning("XLA was asked for, but there is no GPU; on the CPU it is many times slower and stays off.")
