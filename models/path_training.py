@@ -195,11 +195,27 @@ class _Program:
         self._trainer = trainer
         self._path = path
         self._variables = trainer.supernet.path_variables(path)
-        images, labels = tf.TensorSpec((None, *trainer.supernet.image_shape)), tf.TensorSpec((None,), tf.int32)
-        options = {"autograph": False, "jit_compile": trainer.jit or None}
-        # Training batches have one size: shapes that are known make fewer operations. Those of an evaluation differ.
-        self.train = tf.function(self._train, **options)
-        self.evaluate = tf.function(self._evaluate, input_signature=[images, labels], **options)
+        self._traced = {}
+
+    def train(self, images, labels, learning_rate):
+        """Trains a step on (batch, height, width, channels) images and (batch,) labels."""
+        # Training batches have one size, and shapes that are known make fewer operations.
+        return self._call(self._train, labels.shape, images, labels, learning_rate)
+
+    def evaluate(self, images, labels):
+        """Judges a batch."""
+        return self._call(self._evaluate, (None,), images, labels)  # batches differ in size
+
+    def _call(self, step, batch_shape, images, labels, *more):
+        key = step.__name__, *batch_shape
+        if key not in self._traced:
+            function = tf.function(step, autograph=False, jit_compile=self._trainer.jit or None)
+            self._traced[key] = function.get_concrete_function(
+                tf.TensorSpec((*batch_shape, *images.shape[1:]), images.dtype),
+                tf.TensorSpec(batch_shape, labels.dtype),
+                *(tf.TensorSpec(value.shape, value.dtype) for value in more),
+            )
+        return self._traced[key](images, labels, *more)
 
     def _train(self, images, labels, learning_rate):
         return self._on_replicas(self._train_share, images, labels, learning_rate)

@@ -42,6 +42,11 @@ def _fit_by_tape(supernet, path, batches, optimizer):
     return supernet.get_weights()
 
 
+def _traced_step(trainer):
+    (function,) = trainer._programs[tuple(sorted(PATH.items()))]._traced.values()
+    return function
+
+
 def _assert_all_close(actual, expected, tolerance=1e-5):
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -163,10 +168,7 @@ def test_programs_are_kept_by_least_recent_use_and_a_repeat_is_not_traced():
 def test_a_dropped_program_leaves_no_graph_behind():
     trainer = _trainer(cache_size=1)
     trainer.train_epoch(PATH, _batches(1), 0.1)
-    program = trainer._program(PATH)
-    concrete = program.train.get_concrete_function(*_batches(1)[0], tf.constant(0.1))
-    graph = weakref.ref(concrete.graph)
-    del concrete, program
+    graph = weakref.ref(_traced_step(trainer).graph)
     trainer.train_epoch({"first": "conv", "second": "conv"}, _batches(1), 0.1)
     gc.collect()
     assert graph() is None
@@ -220,9 +222,9 @@ def test_no_batches_is_an_error():
 
 def test_more_operations_in_the_space_leave_the_traced_step_the_same():
     def operations(extra):
-        program = _trainer(extra=extra)._program(PATH)
-        concrete = program.train.get_concrete_function(*_batches(1)[0], tf.constant(0.1))
-        return [operation.type for operation in concrete.graph.get_operations()]
+        trainer = _trainer(extra=extra)
+        trainer.train_epoch(PATH, _batches(1), 0.1)
+        return [operation.type for operation in _traced_step(trainer).graph.get_operations()]
 
     assert operations(0) == operations(8)
 
