@@ -117,12 +117,14 @@ def _archive(root: str) -> dict[str, np.ndarray]:
 
 
 def _model_weights(root: str) -> dict[str, np.ndarray]:
+    """Returns the variables of the trained model in the order of their content: exports number them as they like."""
     import tensorflow as tf
 
     model = os.path.join(_newest(root, "Trainer/model"), "Format-Serving")
     reader = tf.train.load_checkpoint(os.path.join(model, "variables", "variables"))
     names = (name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH")
-    return {name: reader.get_tensor(name) for name in names}
+    values = sorted((reader.get_tensor(name) for name in names), key=lambda value: (value.shape, value.tobytes()))
+    return {str(number): value for number, value in enumerate(values)}
 
 
 def _equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
