@@ -159,11 +159,12 @@ class SupernetTuner(keras_tuner.Tuner):
         }
         if ended.status != "COMPLETED":
             shown = {"trial": f"{ended.status}: {ended.message}", **shown}
-        self._progress.epoch(figures["epoch"], **shown)
         done = len(self._epochs)
         if done % self._search["checkpoint_every"] == 0 or done == self.oracle.max_trials:
             state = {"oracle": self.oracle.get_state(), "epochs": self._epochs}
             checkpoint.save(self._checkpoint_dir, done, self.trainer.state(), state)
+        # After the checkpoint: an epoch that is shown is not lost.
+        self._progress.epoch(figures["epoch"], **shown)
 
     def on_search_end(self):
         """Writes the figures of all epochs."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -53,7 +54,7 @@ def test_a_search_that_is_killed_ends_bit_for_bit_as_if_it_had_not_been(digits_r
 
     again = pipeline_runs.run(root)
     assert again.returncode == 0, again.stderr
-    assert "search: resumed after epoch 1 of 3" in again.stderr
+    assert re.search("search: resumed after epoch [12] of 3", again.stderr)
     equal = chaos.compare(digits_run.root, root)
     assert equal == dict.fromkeys(equal, True)
     # What the killed process left open is closed.
