@@ -27,13 +27,11 @@ import statistics
 import subprocess
 import sys
 
-import numpy as np
 from absl import app, flags
 
-from models.search_spaces import cell
+from benchmarks import architectures
 
 TENSORFLOW_ROWS = ("supernet_16", "keras_fit", "switch", "mixed")
-IMAGE_SHAPE = (32, 32, 3)
 
 _JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
 _BATCH = flags.DEFINE_integer("batch", 64, "Images a step.", lower_bound=1)
@@ -107,14 +105,6 @@ class Worker:
         raise RuntimeError(f"row {self.row}: the process ended with {self.process.wait()}; see its error above.")
 
 
-def sample_paths(count, seed):
-    """Random architectures of the cell space."""
-    random = np.random.default_rng(seed)
-    return [
-        {choice.name: str(random.choice(choice.operations)) for choice in cell.create().choices} for _ in range(count)
-    ]
-
-
 def measure(options, rows, rounds):
     """The figures of every row, `supernet` and `static` first."""
     with contextlib.ExitStack() as stack:
@@ -178,8 +168,8 @@ def main(argv):
         "cells": _CELLS.value,
         "channels": _CHANNELS.value,
         "steps": _STEPS.value,
-        "image_shape": IMAGE_SHAPE,
-        "paths": sample_paths(_ARCHITECTURES.value, _SEED.value),
+        "image_shape": architectures.IMAGE_SHAPE,
+        "paths": architectures.sample_paths(_ARCHITECTURES.value, _SEED.value),
     }
     rows = [row for row in _ROWS.value if row != "torch" or has_torch()]
     figures = measure(options, rows, _ROUNDS.value)

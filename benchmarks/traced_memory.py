@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import step_worker, supernet_step
+from benchmarks import architectures as sampled
+from benchmarks import step_worker
 from models.path_training import PathTrainer
 from models.search_spaces import cell
 
@@ -39,11 +40,11 @@ def resident_mb():
 def measure(architectures, cached, images):
     """MB after each architecture, and the seconds that each took."""
     random = np.random.default_rng(0)
-    pixels = random.normal(size=(images, *supernet_step.IMAGE_SHAPE)).astype("float32")
+    pixels = random.normal(size=(images, *sampled.IMAGE_SHAPE)).astype("float32")
     batch = tf.constant(pixels), tf.constant(random.integers(CLASSES, size=images), tf.int32)
-    trainer = PathTrainer(cell.create().supernet(supernet_step.IMAGE_SHAPE, CLASSES), cache_size=cached)
+    trainer = PathTrainer(cell.create().supernet(sampled.IMAGE_SHAPE, CLASSES), cache_size=cached)
     memory, seconds = [], []
-    for path in supernet_step.sample_paths(architectures, seed=0):
+    for path in sampled.sample_paths(architectures, seed=0):
         start = time.perf_counter()
         trainer.train_epoch(path, [batch], 0.025)
         trainer.evaluate(path, [batch])

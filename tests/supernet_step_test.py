@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import step_worker, supernet_rows, supernet_step
+from benchmarks import architectures, step_worker, supernet_rows
 
 OPTIONS = {"image_shape": [8, 8, 3], "channels": 4, "cells": 3}
 
@@ -12,7 +12,7 @@ def _parameters(variables):
 
 @pytest.fixture(scope="module")
 def path():
-    (path,) = supernet_step.sample_paths(1, seed=1)
+    (path,) = architectures.sample_paths(1, seed=1)
     # Edges of which one operation of each kind is left; the rest is empty, as building layers takes time.
     keep = {"normal_2_0": "sep_conv_5x5", "normal_3_1": "skip_connect", "normal_4_0": "dil_conv_3x3"}
     keep |= {"normal_5_1": "avg_pool_3x3", "reduce_2_0": "skip_connect", "reduce_3_1": "sep_conv_3x3"}
@@ -48,5 +48,5 @@ def test_a_worker_leaves_the_first_step_out_and_tells_what_it_cost(monkeypatch, 
 
 
 def test_sampled_architectures_depend_on_the_seed_alone():
-    assert supernet_step.sample_paths(2, seed=3) == supernet_step.sample_paths(2, seed=3)
-    assert supernet_step.sample_paths(2, seed=3) != supernet_step.sample_paths(2, seed=4)
+    assert architectures.sample_paths(2, seed=3) == architectures.sample_paths(2, seed=3)
+    assert architectures.sample_paths(2, seed=3) != architectures.sample_paths(2, seed=4)
