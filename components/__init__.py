@@ -4,6 +4,7 @@ _ARTIFACTS = (
     "Distribution",
     "Genotype",
     "ImageReport",
+    "Report",
     "SearchLogs",
     "SupernetWeights",
     "TunerResults",

@@ -42,3 +42,9 @@ class ImageReport(artifact.Artifact):
     """What the look at every image found, and the ids of the images to leave out (JSON)."""
 
     TYPE_NAME = "components.ImageReport"
+
+
+class Report(artifact.Artifact):
+    """What a person looks at after a run (HTML)."""
+
+    TYPE_NAME = "components.Report"

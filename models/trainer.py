@@ -58,7 +58,7 @@ def run_fn(fn_args) -> None:
         config.checkpoint_dir,
         checkpoint.fingerprint(architecture.to_dict(), config.to_dict(), data.fingerprint),
     )
-    seconds = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
+    trained = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
 
     serving.export(
         network,
@@ -77,7 +77,8 @@ def run_fn(fn_args) -> None:
                 "params": profile.params,
                 "macs": profile.macs,
                 "epochs": recipe.epochs,
-                "seconds": seconds,
+                "seconds": trained.seconds,
+                "history": trained.history,
             },
             file,
             indent=2,
@@ -171,12 +172,20 @@ def learning_rate(recipe: Mapping[str, Any]) -> Callable[[int], float]:
 
 
 @dataclasses.dataclass
-class _Position:
-    """Where a training is: epoch and step, both the next to come, and seconds spent so far."""
+class Position:
+    """Where a training is.
+
+    Attributes:
+        epoch: The next to come, 0-based.
+        step: The next to come in that epoch.
+        seconds: Spent so far, earlier runs of an interrupted training included.
+        history: Per finished epoch `epoch`, `loss`, `accuracy` (means over the epoch's batches) and `learning_rate`.
+    """
 
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
 def train(
@@ -187,7 +196,7 @@ def train(
     strategy: tf.distribute.Strategy,
     checkpoint_dir: str,
     log_dir: str,
-) -> float:
+) -> Position:
     """Trains a compiled classifier by the recipe, from its newest checkpoint on.
 
     Args:
@@ -200,7 +209,7 @@ def train(
         log_dir: TensorBoard scalars per epoch.
 
     Returns:
-        Seconds of training, earlier runs of an interrupted one included.
+        Where the training ended.
 
     Raises:
         ValueError: The loss is not finite.
@@ -216,11 +225,10 @@ def train(
     classifier.make_train_function()
     steps = math.ceil(len(data) / recipe.batch_size)
     began = saved = time.monotonic()
-    spent = position.seconds
+    history = list(position.history)
 
-    def save_position(epoch, step):
-        elapsed = spent + time.monotonic() - began
-        _save(classifier, checkpoint_dir, _Position(epoch, step, elapsed), epoch * steps + step)
+    def reached(epoch, step):
+        return Position(epoch, step, position.seconds + time.monotonic() - began, history)
 
     for epoch in range(position.epoch, recipe.epochs):
         first = position.step if epoch == position.epoch else 0
@@ -243,7 +251,7 @@ def train(
             figures = classifier.train_function(iterator)
             progress.step(step + 1, steps, figures["loss"])
             if step + 1 < steps and time.monotonic() - saved > recipe.checkpoint_seconds:
-                save_position(epoch, step + 1)
+                _save(classifier, checkpoint_dir, reached(epoch, step + 1), epoch * steps + step + 1)
                 saved = time.monotonic()
         figures = {name: float(value) for name, value in figures.items()}
         if not math.isfinite(figures["loss"]):
@@ -251,16 +259,18 @@ def train(
                 f"The training loss is {figures['loss']} in epoch {epoch + 1}. Lower config.train.learning_rate, set "
                 "config.train.gradient_clip, or train in float32 (config.train.mixed_precision='')."
             )
+        figures["learning_rate"] = rates(epoch)
+        history.append({"epoch": epoch, **figures})
         with writer.as_default(step=epoch):
-            for name, value in {**figures, "learning_rate": rates(epoch)}.items():
+            for name, value in figures.items():
                 tf.summary.scalar(f"train/{name}", value)
-        progress.epoch(epoch, **figures, learning_rate=rates(epoch))
+        progress.epoch(epoch, **figures)
         if time.monotonic() - saved > recipe.checkpoint_seconds:
-            save_position(epoch + 1, 0)
+            _save(classifier, checkpoint_dir, reached(epoch + 1, 0), (epoch + 1) * steps)
             saved = time.monotonic()
     writer.close()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
-    return spent + time.monotonic() - began
+    return reached(recipe.epochs, 0)
 
 
 def _variables(classifier: Classifier) -> list[keras.Variable]:
@@ -268,15 +278,15 @@ def _variables(classifier: Classifier) -> list[keras.Variable]:
     return [*classifier.variables, *classifier.metrics_variables, *classifier.optimizer.variables]
 
 
-def _save(classifier: Classifier, directory: str, position: _Position, step: int) -> None:
+def _save(classifier: Classifier, directory: str, position: Position, step: int) -> None:
     arrays = {str(index): np.asarray(variable) for index, variable in enumerate(_variables(classifier))}
     checkpoint.save(directory, step, arrays, dataclasses.asdict(position))
 
 
-def _restore(classifier: Classifier, directory: str) -> _Position:
+def _restore(classifier: Classifier, directory: str) -> Position:
     found = checkpoint.latest(directory)
     if found is None:
-        return _Position()
+        return Position()
     for index, variable in enumerate(_variables(classifier)):
         variable.assign(found.arrays[str(index)])
-    return _Position(**found.state)
+    return Position(**found.state)

@@ -42,12 +42,17 @@ COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 # What a run can set when it is started, without a new compilation, and where that goes: parameters of components. The
 # Trainer takes its settings as one JSON text.
 RUNTIME_PARAMETERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "seed": (("TfdsExampleGen", "seed"), ("SupernetSearch", "seed"), ("ArchitectureDeriver", "seed")),
-    "search_epochs": (("SupernetSearch", "epochs"),),
-    "training": (("Trainer", "custom_config"),),
-    "data_dir": (("TfdsExampleGen", "data_dir"),),
-    "data_version": (("TfdsExampleGen", "version"),),
-    "image_folder": (("TfdsExampleGen", "image_folder"),),
+    "seed": (
+        ("TfdsExampleGen", "seed"),
+        ("SupernetSearch", "seed"),
+        ("ArchitectureDeriver", "seed"),
+        ("ReportGen", "seed"),
+    ),
+    "search_epochs": (("SupernetSearch", "epochs"), ("ReportGen", "search_epochs")),
+    "training": (("Trainer", "custom_config"), ("ReportGen", "training")),
+    "data_dir": (("TfdsExampleGen", "data_dir"), ("ReportGen", "data_dir")),
+    "data_version": (("TfdsExampleGen", "version"), ("ReportGen", "data_version")),
+    "image_folder": (("TfdsExampleGen", "image_folder"), ("ReportGen", "image_folder")),
     # A text that says which data these are. Kubeflow takes cached results as long as it stays the same.
     "data_fingerprint": (("TfdsExampleGen", "fingerprint"),),
 }

@@ -2,7 +2,7 @@
 
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
-      -> Trainer -> Evaluator -> Pusher
+      -> Trainer -> Evaluator -> Pusher -> ReportGen
 
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
@@ -33,8 +33,10 @@ from tfx.types import channel, standard_artifacts
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.report.component import ReportGen
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline.configs import base
 
 LATEST_BLESSED = "latest blessed"
 
@@ -92,6 +94,7 @@ def create_pipeline(
         channels=config.data.channels,
     )
     components = [examples, statistics, schema, anomalies, images]
+    learned = {}
 
     if config.architecture:
         source = ArchitectureImporter(image_report=images.outputs["image_report"], architecture=config.architecture)
@@ -119,6 +122,7 @@ def create_pipeline(
             **common,
         )
         components += [search, source]
+        learned = {name: search.outputs[name] for name in ("distribution", "results")}
 
     trainer = Trainer(
         run_fn="models.trainer.run_fn",
@@ -177,6 +181,20 @@ def create_pipeline(
         ),
     )
     components.append(pusher)
+    report = ReportGen(
+        examples=examples.outputs["examples"],
+        image_report=images.outputs["image_report"],
+        genotype=source.outputs["genotype"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        **learned,
+        config=settings,
+        defaults=base.get_config().to_dict(),
+        training=trainer.exec_properties["custom_config"],
+    )
+    components.append(report)
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
@@ -244,6 +262,7 @@ def evaluation(evaluate: dict[str, Any]) -> tfma.EvalConfig:
                     ),
                     tfma.MetricConfig(class_name="SparseCategoricalCrossentropy"),
                     tfma.MetricConfig(class_name="ExampleCount"),
+                    tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
                 ]
             )
         ],

@@ -2,11 +2,14 @@
 
 import json
 import os
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+
+from components.report import commands
 
 _PRODUCED = metadata_store_pb2.Event.OUTPUT
 _CONSUMED = metadata_store_pb2.Event.INPUT
@@ -86,15 +89,18 @@ def summarise(run: Run) -> dict[str, Any]:
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
         `class_accuracy` (by class name), `blessed`, `serving_model` (the pushed version's folder, or None),
-        `search_epochs` (0 without a search), `seconds` by component, `cached` components, and `lineage`: where the
-        examples, the distribution and the genotype lie that the model came from.
+        `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by component, `cached` components, and
+        `lineage`: where the examples, the distribution and the genotype lie that the model came from.
     """
+    from components.report.executor import REPORT_FILE
+    from components.report.inputs import read_evaluation
+
     source = "ArchitectureDeriver" if "ArchitectureDeriver" in run.executions else "ArchitectureImporter"
     genotype = run.outputs(source)["genotype"]
     training = _read_json(run.outputs("Trainer")["model_run"].uri, "training.json")
     evaluator = run.outputs("Evaluator")
     names = _read_json(run.outputs("TfdsExampleGen")["examples"].uri, "dataset_info.json")["class_names"]
-    overall, by_class = _accuracies(evaluator["evaluation"].uri, names)
+    evaluation = read_evaluation(evaluator["evaluation"].uri, names)
     pushed = run.outputs("Pusher").get("pushed_model")
     history = []
     if "SupernetSearch" in run.executions:
@@ -106,11 +112,12 @@ def summarise(run: Run) -> dict[str, Any]:
         "genotype_origin": _value(genotype, "origin"),
         "params": training["params"],
         "macs": training["macs"],
-        "test_accuracy": overall,
-        "class_accuracy": by_class,
+        "test_accuracy": evaluation.accuracy,
+        "class_accuracy": dict(sorted((result.name, result.accuracy) for result in evaluation.classes)),
         "blessed": bool(_value(evaluator["blessing"], "blessed")),
         "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
         "search_epochs": len(history),
+        "report": os.path.join(run.outputs("ReportGen")["report"].uri, REPORT_FILE),
         "seconds": run.seconds(),
         "cached": run.cached(),
         "lineage": {
@@ -138,30 +145,11 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
         f"summary         {os.path.join(root, 'summary.json')}",
+        f"report          {summary['report']}",
     ]
     if served:
-        base = os.path.abspath(os.path.dirname(served))
-        lines += [
-            "",
-            "Serve it with TF Serving:",
-            f"  docker run --rm -p 8500:8500 -p 8501:8501 -e MODEL_NAME=mdenas \\\n"
-            f"    -v {base}:/models/mdenas:ro tensorflow/serving:2.16.1",
-        ]
+        lines += ["", "Serve it with TF Serving:", textwrap.indent(commands.serve(served), "  ")]
     return "\n".join(lines)
-
-
-def _accuracies(uri: str, class_names: list[str]) -> tuple[float, dict[str, float]]:
-    import tensorflow_model_analysis as tfma
-
-    overall, by_class = 0.0, {}
-    for slice_key, outputs in tfma.load_eval_result(uri).slicing_metrics:
-        accuracy = outputs[""][""]["sparse_categorical_accuracy"]["doubleValue"]
-        if not slice_key:
-            overall = accuracy
-        else:
-            ((_, label),) = slice_key
-            by_class[class_names[int(label)]] = accuracy
-    return overall, dict(sorted(by_class.items()))
 
 
 def _read_json(uri: str, name: str) -> Any:

@@ -1,5 +1,6 @@
 """The compiled Kubeflow pipeline: against its protos and kfp's loader, and executed node by node without a cluster."""
 
+import html
 import json
 import pathlib
 import signal
@@ -325,7 +326,7 @@ class Cluster:
         return (self.directory / name / "log").read_text()
 
 
-# Eleven processes, each of which imports TFX: minutes on a busy machine.
+# Twelve processes, each of which imports TFX: minutes on a busy machine.
 slow = pytest.mark.timeout(1800)
 
 
@@ -363,6 +364,9 @@ def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
     assert (pushed / "saved_model.pb").exists()
     assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
     assert executed.outputs["Pusher"]["pushed_model"]["metadata"]["pushed_destination"] == str(pushed)
+    report = pathlib.Path(executed.outputs["ReportGen"]["report"]["uri"], "report.html").read_text()
+    assert html.escape(summary["genotype_text"]) in report
+    assert str(pushed) in report
 
 
 @slow

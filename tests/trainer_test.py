@@ -83,8 +83,10 @@ def _classifier(recipe):
 def _train(directory, recipe, classifier=None):
     classifier = classifier or _classifier(recipe)
     strategy = tf.distribute.get_strategy()
-    trainer.train(classifier, _data(), recipe, 0, strategy, str(directory / "checkpoints"), str(directory / "logs"))
-    return [np.asarray(variable) for variable in classifier.variables]
+    ended = trainer.train(
+        classifier, _data(), recipe, 0, strategy, str(directory / "checkpoints"), str(directory / "logs")
+    )
+    return [np.asarray(variable) for variable in classifier.variables], ended.history
 
 
 class _Stopped(BaseException):
@@ -98,7 +100,7 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
     tmp_path, stop_after, ema, _deterministic
 ):
     recipe = _recipe(ema=ema)
-    expected = _train(tmp_path / "calm", recipe)
+    expected, history = _train(tmp_path / "calm", recipe)
 
     stopped = _classifier(recipe)
     stopped.make_train_function()
@@ -113,13 +115,16 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
     stopped.train_function = stop
     with pytest.raises(_Stopped):
         _train(tmp_path / "stormy", recipe, stopped)
-    found = _train(tmp_path / "stormy", recipe)
+    found, told = _train(tmp_path / "stormy", recipe)
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
+    # What is told of the epochs before the stop is not lost.
+    assert told == history
+    assert [figures["epoch"] for figures in history] == list(range(EPOCHS))
 
 
 def test_another_seed_gives_other_weights(tmp_path, _deterministic):
     recipe = _recipe(epochs=1)
-    one = _train(tmp_path / "one", recipe)
+    one, _ = _train(tmp_path / "one", recipe)
     classifier = _classifier(recipe)
     strategy = tf.distribute.get_strategy()
     trainer.train(classifier, _data(), recipe, 1, strategy, str(tmp_path / "two"), str(tmp_path / "logs"))

@@ -1,0 +1,355 @@
+"""What the report shows, read from the artifacts of a run."""
+
+import collections
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from PIL import Image, ImageOps
+from tfx.types import artifact, artifact_utils
+
+from models import dataset_info, genotype, input
+
+_Parsed = TypeVar("_Parsed")
+
+TILE = 64  # largest side of a sample image, in pixels
+_ROOM = 240  # sample images shown
+_PER_CLASS = 8  # of one class at most
+_LOOKED_AT = 20_000  # examples read to find them
+
+
+class ReportError(ValueError):
+    """A file of an artifact is missing or is not what its component writes; the message names it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A choice of the search space, and the final probabilities of its operations."""
+
+    name: str
+    operations: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What a search learned.
+
+    Attributes:
+        rule: Name of the update rule.
+        choices: The choices with their final probabilities.
+        epochs: Per epoch `epoch` (0-based), `status`, `entropy` (nats) and `best` (accuracy so far); of a completed one
+            also `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
+        best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
+        best_accuracy: Its validation accuracy then, 0 to 1.
+    """
+
+    rule: str
+    choices: tuple[Choice, ...]
+    epochs: tuple[Mapping[str, Any], ...]
+    movement: tuple[tuple[int, Sequence[Sequence[float]]], ...]
+    best_epoch: int | None
+    best_accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Derivation:
+    """Where the architecture came from.
+
+    Attributes:
+        origin: In words; "search, " and the winner's origin after a search.
+        candidates: Per candidate of a search its origin, its validation accuracy on the supernet (0 to 1; None when it
+            was not evaluated again), and its genotype.
+    """
+
+    origin: str
+    candidates: tuple[tuple[str, float | None, genotype.Genotype], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The final training: parameters, multiply-adds, seconds, and per epoch `epoch` (0-based), `loss`, `accuracy` and
+    `learning_rate`."""
+
+    params: int
+    macs: int
+    seconds: float
+    history: tuple[Mapping[str, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassResult:
+    """Accuracy (0 to 1) on a class's test images, and how many these are."""
+
+    name: str
+    accuracy: float
+    support: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the Evaluator measured on `test`.
+
+    Attributes:
+        accuracy: 0 to 1.
+        loss: Cross-entropy in nats.
+        images: How many there are.
+        classes: Those with test images, in the order of their labels.
+        confusion: (label, predicted label) -> number of images; pairs without images are left out.
+        failures: Why the model was not blessed, a sentence each.
+    """
+
+    accuracy: float
+    loss: float
+    images: int
+    classes: tuple[ClassResult, ...]
+    confusion: Mapping[tuple[int, int], int]
+    failures: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """All that the report shows.
+
+    Attributes:
+        info: Facts of the data set.
+        samples: Class name -> images of `train`, as PNGs of at most TILE x TILE pixels; classes without one are left
+            out.
+        warnings: What the ImageValidator warned of.
+        undecodable: Number of images left out because they could not be decoded.
+        genotype: The architecture that was trained.
+        derivation: Where it came from.
+        search: What was learned; None when the architecture was given.
+        training: The final training.
+        evaluation: The test.
+        blessed: Whether the model may be used.
+        pushed: The folder it was pushed to; None when it was not.
+    """
+
+    info: dataset_info.DatasetInfo
+    samples: Mapping[str, Sequence[bytes]]
+    warnings: tuple[str, ...]
+    undecodable: int
+    genotype: genotype.Genotype
+    derivation: Derivation
+    search: Search | None
+    training: Training
+    evaluation: Evaluation
+    blessed: bool
+    pushed: str | None
+
+
+def read(artifacts: Mapping[str, list[artifact.Artifact]]) -> Inputs:
+    """Reads the inputs of ReportGen.
+
+    Args:
+        artifacts: ReportGen's inputs by name.
+
+    Raises:
+        ReportError: A file is missing or malformed.
+        DataError: The same of the examples' `dataset_info.json`.
+    """
+    uris = {name: artifact_utils.get_single_uri(found) for name, found in artifacts.items() if found}
+    info = dataset_info.load(uris["examples"])
+    warnings, undecodable = _parsed(uris["image_report"], "image_report.json", _image_report)
+    search = None
+    if "distribution" in uris:
+        epochs = _parsed(uris["results"], "epochs.json", _epochs)
+        search = _parsed(uris["distribution"], "distribution.json", lambda document: _search(document, epochs))
+    pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
+    blessing = artifact_utils.get_single_instance(artifacts["blessing"])
+    return Inputs(
+        info=info,
+        samples=_samples(artifact_utils.get_split_uri(artifacts["examples"], "train"), info.class_names),
+        warnings=warnings,
+        undecodable=undecodable,
+        genotype=_parsed(uris["genotype"], "genotype.json", genotype.from_dict),
+        derivation=_parsed(uris["genotype"], "derivation.json", _derivation),
+        search=search,
+        training=_parsed(uris["model_run"], "training.json", _training),
+        evaluation=read_evaluation(uris["evaluation"], info.class_names),
+        blessed=bool(blessing.get_int_custom_property("blessed")),
+        pushed=pushed.get_string_custom_property("pushed_destination")
+        if pushed.get_int_custom_property("pushed")
+        else None,
+    )
+
+
+def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
+    """Reads what the Evaluator wrote.
+
+    Args:
+        uri: Of its artifact `evaluation`.
+        class_names: In the order of the labels.
+
+    Raises:
+        ReportError: It is not there, or lacks a metric of pipeline/pipeline.py's `evaluation`.
+    """
+    try:
+        figures = {
+            _label(measured): {
+                item.key.name: item.value.double_value.value
+                for item in measured.metric_keys_and_values
+                if _is_candidate(item.key) and not item.key.is_diff
+            }
+            for measured in tfma.load_metrics(uri)
+        }
+        confusion = {
+            (entry.actual_class_id, entry.predicted_class_id): round(entry.num_weighted_examples)
+            for drawn in tfma.load_plots(uri)
+            if _label(drawn) is None
+            for item in drawn.plot_keys_and_values
+            if _is_candidate(item.key)
+            for matrix in item.value.multi_class_confusion_matrix_at_thresholds.matrices
+            for entry in matrix.entries
+        }
+        overall = figures.pop(None)
+        return Evaluation(
+            accuracy=overall["sparse_categorical_accuracy"],
+            loss=overall["sparse_categorical_crossentropy"],
+            images=round(overall["example_count"]),
+            classes=tuple(
+                ClassResult(class_names[label], found["sparse_categorical_accuracy"], round(found["example_count"]))
+                for label, found in sorted(figures.items())
+            ),
+            confusion=dict(sorted(confusion.items())),
+            failures=tuple(_failures(tfma.load_validation_result(uri))),
+        )
+    except (KeyError, IndexError, ValueError, OSError, tf.errors.OpError) as error:
+        raise ReportError(f"{uri} is not an evaluation as the Evaluator writes it: {error!r}") from error
+
+
+def _label(of_slice) -> int | None:
+    """Returns the label that a slice has, or None for all of the split."""
+    keys = of_slice.slice_key.single_slice_keys
+    return keys[0].int64_value if keys else None
+
+
+def _is_candidate(key) -> bool:
+    """Whether a metric is of the new model; with a latest blessed one there are that one's too."""
+    return key.model_name in ("", tfma.CANDIDATE_KEY)
+
+
+def _failures(result: tfma.proto.validation_result_pb2.ValidationResult) -> Iterator[str]:
+    for measured in result.metric_validations_per_slice:
+        for failure in measured.failures:
+            name = failure.metric_key.name.removeprefix("sparse_categorical_").replace("_", " ")
+            value = failure.metric_value.double_value.value
+            if failure.metric_key.is_diff:
+                least = failure.metric_threshold.change_threshold.absolute.value
+                yield f"The {name} differs by {value:+.4f} from the latest blessed model's; allowed is {least:+.4f}."
+            else:
+                least = failure.metric_threshold.value_threshold.lower_bound.value
+                yield f"The {name} is {value:.4f}; {least:g} is asked for."
+
+
+def _parsed(uri: str, name: str, parse: Callable[[Any], _Parsed]) -> _Parsed:
+    """Returns what `parse` makes of a JSON file.
+
+    Raises:
+        ReportError: There is no such file, or `parse` cannot use it.
+    """
+    path = os.path.join(uri, name)
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return parse(json.load(file))
+    except tf.errors.NotFoundError:
+        raise ReportError(f"{path} does not exist; run the component that writes it again.") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ReportError(f"{path} is malformed: {error!r}. Run the component that writes it again.") from error
+
+
+def _image_report(document: Any) -> tuple[tuple[str, ...], int]:
+    return tuple(document["warnings"]), len(document["undecodable"])
+
+
+def _epochs(document: Any) -> tuple[Mapping[str, Any], ...]:
+    for figures in document:
+        _require(figures, "epoch", "status", "entropy", "best")
+        if figures["status"] == "COMPLETED":
+            _require(figures, "loss", "accuracy", "val_loss", "val_accuracy")
+    return tuple(document)
+
+
+def _require(figures: Mapping[str, Any], *names: str) -> None:
+    missing = [name for name in names if name not in figures]
+    if missing:
+        raise KeyError(f"{', '.join(missing)} of an epoch")
+
+
+def _search(document: Any, epochs: tuple[Mapping[str, Any], ...]) -> Search:
+    choices = tuple(
+        Choice(choice["name"], tuple(choice["operations"]), tuple(choice["probabilities"]))
+        for choice in document["choices"]
+    )
+    for choice in choices:
+        if len(choice.operations) != len(choice.probabilities):
+            raise ValueError(f"{choice.name} has {len(choice.operations)} operations, but not as many probabilities")
+    best = document["best"]
+    return Search(
+        rule=document["rule"]["name"],
+        choices=choices,
+        epochs=epochs,
+        movement=tuple((int(trial["trial"]), trial["probabilities"]) for trial in document["history"]),
+        best_epoch=best and int(best["trial"]),
+        best_accuracy=best and best["score"],
+    )
+
+
+def _derivation(document: Any) -> Derivation:
+    return Derivation(
+        origin=document["origin"],
+        candidates=tuple(
+            (candidate["origin"], candidate["accuracy"], genotype.from_dict(candidate["genotype"]))
+            for candidate in document.get("candidates", ())
+        ),
+    )
+
+
+def _training(document: Any) -> Training:
+    for figures in document["history"]:
+        _require(figures, "epoch", "loss", "accuracy", "learning_rate")
+    return Training(document["params"], document["macs"], document["seconds"], tuple(document["history"]))
+
+
+def _samples(split_uri: str, class_names: Sequence[str]) -> dict[str, list[bytes]]:
+    """Returns the first images of each class, as many as there is room for."""
+    per_class = min(_PER_CLASS, max(1, _ROOM // len(class_names)))
+    wanted = class_names[:_ROOM]
+    found: dict[int, list[bytes]] = collections.defaultdict(list)
+    missing = per_class * len(wanted)
+    batches = input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator()
+    looked_at = 0
+    for batch in batches:
+        for label, encoded in zip(batch["label"], batch["image"], strict=True):
+            if label < len(wanted) and len(found[label]) < per_class:
+                found[label].append(thumbnail(encoded))
+                missing -= 1
+        looked_at += len(batch["label"])
+        if not missing or looked_at >= _LOOKED_AT:
+            break
+    return {name: found[label] for label, name in enumerate(wanted) if found[label]}
+
+
+def thumbnail(encoded: bytes) -> bytes:
+    """Returns an image as a PNG that fits TILE x TILE pixels, small ones enlarged by a whole factor.
+
+    Args:
+        encoded: The bytes of a PNG or JPEG file.
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        shown = image.convert("RGB")
+    shown.thumbnail((TILE, TILE))
+    factor = math.floor(TILE / max(shown.size))
+    if factor > 1:
+        shown = ImageOps.scale(shown, factor, Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    shown.save(file, "png", optimize=True)
+    return file.getvalue()

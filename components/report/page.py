@@ -1,0 +1,129 @@
+"""The report's page: what is on it, as data for the template page.html."""
+
+import base64
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from components.report import architecture, commands, figures, settings
+from components.report.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+
+_CONFUSED = 10  # pairs of classes that are named
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image of the page.
+
+    Attributes:
+        source: A data URI.
+        description: For those who do not see it.
+    """
+
+    source: str
+    description: str
+
+
+def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Returns the page as HTML that needs no other file.
+
+    Args:
+        found: What the run left.
+        used: Its settings.
+        defaults: What they are where a config says nothing.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        name=used["name"],
+        found=found,
+        candidates=_candidates(found.derivation, found.search),
+        samples={
+            name: [_picture(image, "image/png", f"image of class {name}") for image in images]
+            for name, images in found.samples.items()
+        },
+        counts={split: sum(counts) for split, counts in found.info.counts.items()},
+        pictures=_pictures(found),
+        choices=len(found.search.choices) if found.search else 0,
+        panels=figures.PANELS,
+        architecture=[
+            (drawing.title, drawing.caption, _picture(drawing.svg, "image/svg+xml", f"graph: {drawing.title}"))
+            for drawing in architecture.draw(found.genotype)
+        ],
+        genotype=json.dumps(found.genotype.to_dict()),
+        classes=_classes(found.evaluation, found.info.class_names),
+        confused=_confused(found.evaluation, found.info.class_names),
+        settings={name: json.dumps(value, ensure_ascii=False) for name, value in settings.flat(used).items()},
+        config_file=settings.config_file(used, defaults),
+        serve=commands.serve(found.pushed) if found.pushed and "://" not in found.pushed else None,
+    )
+
+
+def _pictures(found: Inputs) -> dict[str, Picture | None]:
+    """Returns the charts by name; None for one that there is nothing to draw of, or no room for."""
+    names = found.info.class_names
+    evaluation = found.evaluation
+    drawn = {
+        "counts": (figures.class_counts(names, found.info.counts), "images per class and split"),
+        "training": (figures.training_curves(found.training.history), "accuracy, loss and learning rate per epoch"),
+        "classes": (figures.class_accuracies(evaluation.classes, evaluation.accuracy), "test accuracy per class"),
+    }
+    if len(names) <= figures.MATRIX:
+        drawn["confusion"] = (figures.confusion(names, evaluation.confusion), "confusion matrix of the test images")
+    if found.search:
+        drawn |= {
+            "search": (figures.search_curves(found.search), "accuracy, loss and entropy per search epoch"),
+            "probabilities": (figures.probabilities(found.search.choices), "probability of each choice's operations"),
+            "movement": (figures.movement(found.search), "probability of each choice's operations per epoch"),
+        }
+    pictures: dict[str, Picture | None] = dict.fromkeys(("search", "probabilities", "movement", "confusion"))
+    return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
+
+
+def _picture(content: bytes, kind: str, description: str) -> Picture:
+    return Picture(f"data:{kind};base64,{base64.b64encode(content).decode()}", description)
+
+
+def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:
+    """Returns who stood for election: `origin`, `explanation`, `accuracy`, `genotype`, and whether it was `elected`."""
+    explanations = {"argmax": "what the update rule recommends; for most, the most probable operations"}
+    if search and search.best_epoch is not None:
+        explanations["best"] = (
+            f"sampled in epoch {search.best_epoch + 1}, with a validation accuracy of {search.best_accuracy:.4f} then"
+        )
+    return [
+        {
+            "origin": origin,
+            "explanation": explanations.get(origin, "drawn from the final distribution"),
+            "accuracy": accuracy,
+            "genotype": candidate.text(),
+            "elected": derivation.origin == f"search, {origin}",
+        }
+        for origin, accuracy, candidate in derivation.candidates
+    ]
+
+
+def _classes(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[ClassResult, str]]:
+    """Returns the classes, the worst first, with what their images are most often mistaken for."""
+    mistaken: dict[str, tuple[int, str]] = {}
+    for (label, predicted), count in evaluation.confusion.items():
+        name = class_names[label]
+        if label != predicted and count > mistaken.get(name, (0, ""))[0]:
+            mistaken[name] = (count, f"{class_names[predicted]} ({count})")
+    return [(result, mistaken.get(result.name, (0, ""))[1]) for result in figures.worst_first(evaluation.classes)]
+
+
+def _confused(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Returns class, class predicted in its place, and the number of images, the most frequent first."""
+    mistakes = [(pair, count) for pair, count in evaluation.confusion.items() if pair[0] != pair[1]]
+    mistakes.sort(key=lambda mistake: -mistake[1])
+    return [(class_names[label], class_names[predicted], count) for (label, predicted), count in mistakes[:_CONFUSED]]

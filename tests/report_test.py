@@ -1,0 +1,421 @@
+"""The report: its figures, its page, what it reads, and the one that a whole run leaves."""
+
+import dataclasses
+import html.parser
+import io
+import json
+import os
+import re
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.report import architecture, commands, figures, inputs, page, settings
+from models import presets
+from models.dataset_info import DatasetInfo
+from pipeline.configs import base, digits, digits_mobile
+
+DEFAULTS = json.loads(json.dumps(base.get_config().to_dict()))
+USED = json.loads(json.dumps(digits.get_config().to_dict()))
+SVG = "{http://www.w3.org/2000/svg}"
+LOADING = ("src", "srcset", "data", "poster", "action", "background")
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would load, the text by section, and the elements."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.loaded: list[str] = []
+        self.tags: set[str] = set()
+        self.text: dict[str, str] = {}
+        self._section = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.add(tag)
+        if tag == "section":
+            self._section = attributes["id"]
+        self.loaded += [
+            attributes[name] for name in ("src", "srcset", "data", "poster", "action") if name in attributes
+        ]
+        if "href" in attributes and (tag != "a" or not attributes["href"].startswith("#")):
+            self.loaded.append(attributes["href"])
+
+    def handle_data(self, data):
+        self.text[self._section] = self.text.get(self._section, "") + data
+
+
+def choices(count=28, operations=8) -> tuple[inputs.Choice, ...]:
+    names = tuple(f"operation_{number}" for number in range(operations))
+    rows = np.random.default_rng(0).dirichlet(np.ones(operations), count)
+    return tuple(inputs.Choice(f"choice_{number}", names, tuple(row)) for number, row in enumerate(rows))
+
+
+def search(epochs=5, of=None) -> inputs.Search:
+    """A search whose third epoch failed."""
+    of = of or choices()
+    figures_of = {"entropy": 50.0, "best": 0.5, "loss": 2.0, "accuracy": 0.4, "val_loss": 1.5, "val_accuracy": 0.5}
+    failed = {"epoch": 2, "status": "FAILED", "entropy": 50.0, "best": 0.5}
+    return inputs.Search(
+        rule="paper",
+        choices=of,
+        epochs=tuple(
+            failed if epoch == 2 else {"epoch": epoch, "status": "COMPLETED", **figures_of} for epoch in range(epochs)
+        ),
+        movement=tuple((epoch, [choice.probabilities for choice in of]) for epoch in range(epochs) if epoch != 2),
+        best_epoch=3,
+        best_accuracy=0.5,
+    )
+
+
+def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
+    """What a run left: two classes, a search, a blessed and pushed model, unless changes say otherwise."""
+    classes = len(class_names)
+    mdenas, darts = (presets.PRESETS[name].genotype for name in ("mdenas_cifar10", "darts_v2"))
+    png = inputs.thumbnail(encoded(Image.new("L", (8, 8), 99)))
+    return inputs.Inputs(
+        **{
+            "info": DatasetInfo(
+                name="pets",
+                version="1.0.0",
+                class_names=tuple(class_names),
+                counts={split: (7,) * classes for split in ("train", "val", "test")},
+                height=(8, 8),
+                width=(8, 9),
+                channels=(1, 1),
+                normalization={},
+                seed=0,
+                val_fraction=0.5,
+            ),
+            "samples": {name: [png] for name in class_names},
+            "warnings": ("The classes are very unequal.",),
+            "undecodable": 3,
+            "genotype": mdenas,
+            "derivation": inputs.Derivation("search, best", (("argmax", 0.25, darts), ("best", 0.75, mdenas))),
+            "search": search(of=choices(3, 2)),
+            "training": inputs.Training(
+                3786742, 599110272, 12.0, ({"epoch": 0, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1},)
+            ),
+            "evaluation": inputs.Evaluation(
+                accuracy=0.8125,
+                loss=0.5,
+                images=16,
+                classes=tuple(
+                    inputs.ClassResult(name, 1 - label / classes, 8) for label, name in enumerate(class_names)
+                ),
+                confusion={(label, label): 5 for label in range(classes)} | {(1, 0): 3},
+                failures=(),
+            ),
+            "blessed": True,
+            "pushed": "/models/7",
+            **changes,
+        }
+    )
+
+
+def encoded(image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+def size(svg: bytes) -> tuple[float, float]:
+    """Width and height in points, of what must be a well-formed SVG file."""
+    _, _, width, height = map(float, ET.fromstring(svg).attrib["viewBox"].split())
+    return width, height
+
+
+FAILED = {"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None}
+RESULTS = [inputs.ClassResult(f"class {number}", number / 120, 30) for number in range(120)]
+DRAWN = {
+    "counts": lambda: figures.class_counts(["a", "b"], {"train": [3, 4], "test": [1, 0]}),
+    "counts of many classes": lambda: figures.class_counts(["a"] * 120, {"train": range(120), "test": range(120)}),
+    "search": lambda: figures.search_curves(search()),
+    "a search of which nothing was completed": lambda: figures.search_curves(
+        inputs.Search(
+            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None
+        )
+    ),
+    "probabilities": lambda: figures.probabilities(choices()),
+    "probabilities of many choices": lambda: figures.probabilities(choices(110)),
+    "probabilities where choices differ": lambda: figures.probabilities(
+        [inputs.Choice("a", ("x", "y"), (0.5, 0.5)), inputs.Choice("b", ("z",), (1.0,))]
+    ),
+    "movement": lambda: figures.movement(search()),
+    "movement of many choices": lambda: figures.movement(search(of=choices(110, 10))),
+    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None)),
+    "training": lambda: figures.training_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1}]),
+    "class accuracies": lambda: figures.class_accuracies(RESULTS[:10], 0.5),
+    "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
+    "confusion": lambda: figures.confusion(["a", "b"], {(0, 0): 3, (1, 0): 2}),
+    "confusion of many classes": lambda: figures.confusion(["a"] * 120, {(3, 3): 3, (119, 0): 2}),
+    "names that are markup": lambda: figures.confusion(["<b>&", "$x_$"], {(0, 0): 3, (1, 0): 2}),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, bytes]:
+    return {name: draw() for name, draw in DRAWN.items()}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_an_svg_no_wider_than_the_page_that_refers_to_nothing_outside(drawn, name):
+    width, height = size(drawn[name])
+    assert 200 < width <= 10.5 * 72
+    assert 0 < height < 14 * 72
+    for element in ET.fromstring(drawn[name]).iter():
+        for attribute, value in element.attrib.items():
+            if attribute.endswith("href"):
+                assert value.startswith(("#", "data:image/png;"))
+
+
+@pytest.mark.parametrize("name", ["search", "movement", "names that are markup"])
+def test_a_figure_is_the_same_bytes_again(drawn, name):
+    assert DRAWN[name]() == drawn[name]
+
+
+def test_the_users_matplotlib_settings_do_not_count(drawn):
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "black", "svg.hashsalt": "other"}):
+        assert DRAWN["training"]() == drawn["training"]
+
+
+def test_the_heat_map_has_a_cell_a_choice_and_operation_and_more_rows_make_it_taller():
+    few, many = (figures.probabilities(choices(count)) for count in (4, 16))
+    assert size(many)[1] > size(few)[1]
+    cells = [path for path in ET.fromstring(few).iter(f"{SVG}path") if "stroke: #ffffff" in path.get("style", "")]
+    assert len(cells) == 4 * 8
+
+
+def test_of_many_choices_those_farthest_from_uniform_are_the_ones_that_moved_most():
+    made = [inputs.Choice(str(first), ("a", "b"), (first, 1 - first)) for first in (0.5, 0.9, 0.6, 0.1)]
+    assert figures.most_moved(made) == [1, 3, 2, 0]
+
+
+def test_the_worst_classes_come_first_and_of_equals_the_larger():
+    results = [inputs.ClassResult(*values) for values in (("a", 0.9, 5), ("b", 0.2, 5), ("c", 0.2, 9))]
+    assert [result.name for result in figures.worst_first(results)] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_published_architecture_is_drawn(name):
+    genotype = presets.PRESETS[name].genotype
+    drawings = architecture.draw(genotype)
+    assert len(drawings) == (1 if hasattr(genotype, "blocks") else 2)
+    for drawing in drawings:
+        width, height = size(drawing.svg)
+        assert 300 < width <= 15 * 72
+        assert 80 < height < 8 * 72
+
+
+def test_boxes_of_a_cell_do_not_touch_and_no_wire_runs_through_one(monkeypatch):
+    boxes, wires = [], []
+
+    def recorded(draw, into):
+        def record(axes, *arguments, **options):
+            into.append(arguments)
+            draw(axes, *arguments, **options)
+
+        return record
+
+    monkeypatch.setattr(architecture, "_box", recorded(architecture._box, boxes))
+    monkeypatch.setattr(architecture, "_wire", recorded(architecture._wire, wires))
+    for preset in presets.PRESETS.values():
+        if hasattr(preset.genotype, "blocks"):
+            continue
+        boxes.clear()
+        wires.clear()
+        architecture._cell(preset.genotype.normal, preset.genotype.normal_concat)
+        assert len(boxes) == 8 + 3
+        for number, (x, y, (width, height), *_) in enumerate(boxes):
+            for other_x, other_y, (other_width, other_height), *_ in boxes[:number]:
+                assert abs(x - other_x) >= (width + other_width) / 2 or abs(y - other_y) >= (height + other_height) / 2
+            for (start_x, _), (end_x, end_y), *_ in wires:
+                # The level part of a wire, from where it has changed lanes.
+                level = (start_x + 0.5, end_x)
+                assert abs(y - end_y) >= height / 2 or level[1] <= x - width / 2 + 1e-9 or level[0] >= x + width / 2
+
+
+@pytest.fixture(scope="module")
+def rendered() -> str:
+    return page.render(found(), USED, DEFAULTS)
+
+
+def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(rendered):
+    shown = Page(rendered)
+    verdict = shown.text["verdict"]
+    for told in ("0.8125", "yes", "3,786,742", "599,110,272", found().genotype.text(), "search, best"):
+        assert told in verdict
+    for told in ("0.2500", "0.7500", "sampled in epoch 4, with a validation accuracy of 0.5000"):
+        assert told in verdict
+    assert verdict.index("best") < verdict.index("elected")
+    assert verdict.count("elected") == 1
+    assert "The classes are very unequal." in shown.text["data"]
+    assert "3 that cannot be decoded" in shown.text["data"]
+    assert "8 to 9 pixels" in shown.text["data"]
+    assert commands.serve("/models/7") in shown.text["serve"]
+    assert re.search(r"dog\s*cat\s*3", shown.text["test"])
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(rendered):
+    shown = Page(rendered)
+    assert len(shown.loaded) > 8
+    assert all(source.startswith("data:image/") for source in shown.loaded)
+    assert not shown.tags & {"script", "link", "iframe", "object", "embed"}
+
+
+def test_the_page_is_the_same_again(rendered):
+    assert page.render(found(), USED, DEFAULTS) == rendered
+
+
+def test_class_names_and_warnings_are_text_whatever_is_in_them():
+    names = ("<b>bold</b>", "\"><script>alert('x')</script>", "$x")
+    text = page.render(found(names, warnings=("<i>look</i>",)), {**USED, "name": "<u>run</u>"}, DEFAULTS)
+    shown = Page(text)
+    assert not shown.tags & {"script", "i", "u"}
+    assert "<b>bold</b>" not in text
+    for name in names:
+        assert name in shown.text["test"]
+        assert name in shown.text["images"]
+    assert "<i>look</i>" in shown.text["data"]
+
+
+def test_a_page_without_a_search_says_so():
+    given = found(search=None, derivation=inputs.Derivation("preset mdenas_cifar10", ()))
+    shown = Page(page.render(given, USED, DEFAULTS))
+    assert "the architecture was given" in shown.text["search"]
+    assert "preset mdenas_cifar10" in shown.text["verdict"]
+    assert "candidate" not in shown.text["verdict"]
+    assert "search epochs" not in shown.text["verdict"]
+
+
+def test_a_page_of_an_unblessed_model_says_why_and_does_not_say_how_to_serve_it():
+    evaluation = dataclasses.replace(found().evaluation, failures=("The accuracy is 0.8125; 0.9 is asked for.",))
+    shown = Page(page.render(found(evaluation=evaluation, blessed=False, pushed=None), USED, DEFAULTS))
+    assert "0.9 is asked for" in shown.text["verdict"]
+    assert re.search(r"no\s*blessed", shown.text["verdict"])
+    assert "docker" not in shown.text["serve"]
+    assert "was not pushed" in shown.text["serve"]
+
+
+def test_a_page_of_many_classes_is_no_larger_than_what_has_room():
+    many = Page(page.render(found([f"class {number}" for number in range(200)]), USED, DEFAULTS))
+    assert "Confusion matrix" not in many.text["test"]
+    assert "Most frequent mistakes" in many.text["test"]
+    assert all(f"class {number}" in many.text["test"] for number in range(200))
+
+
+def test_a_mobile_architecture_is_on_the_page():
+    genotype = presets.PRESETS["mdenas_gpu"].genotype
+    shown = Page(page.render(found(genotype=genotype), USED, DEFAULTS))
+    assert "Blocks" in shown.text["architecture"]
+    assert genotype.text() in shown.text["verdict"]
+
+
+@pytest.mark.parametrize("config", [digits, digits_mobile], ids=lambda module: module.__name__)
+def test_the_config_file_on_the_page_gives_the_same_settings(config):
+    wanted = config.get_config()
+    wanted.oracle.warmup_rounds = 2
+    wanted.space.operations = ("skip_connect", "none")
+    document = json.loads(json.dumps(wanted.to_dict()))
+    text = settings.config_file(document, DEFAULTS)
+    namespace = {}
+    exec(text, namespace)
+    assert json.loads(json.dumps(namespace["get_config"]().to_dict())) == document
+    # Only what differs is there.
+    assert "momentum" not in text
+
+
+def test_settings_that_a_run_on_kubeflow_was_started_with_are_the_ones_shown():
+    started = settings.used(
+        {
+            "config": json.dumps(USED),
+            "seed": 7,
+            "search_epochs": 9,
+            "training": json.dumps({"train": {**USED["train"], "epochs": 11}, "checkpoint_dir": "/x"}),
+            "data_dir": "/data",
+            "data_version": "2.0.0",
+            "image_folder": "/images",
+        }
+    )
+    assert (started["seed"], started["search"]["epochs"], started["train"]["epochs"]) == (7, 9, 11)
+    assert (started["data"]["data_dir"], started["data"]["version"]) == ("/data", "2.0.0")
+    assert started["data"]["image_folder"] == "/images"
+    assert set(started) == set(USED)
+
+
+def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_fit():
+    for shape, expected in (((8, 8), (64, 64)), ((28, 20), (56, 40)), ((200, 100), (64, 32))):
+        with Image.open(io.BytesIO(inputs.thumbnail(encoded(Image.new("RGB", shape))))) as image:
+            assert image.size == expected
+
+
+MALFORMED = {
+    "no JSON": "{",
+    "something else": "[]",
+    "a key is missing": '{"choices": []}',
+    "probabilities are missing": json.dumps(
+        {
+            "choices": [{"name": "a", "operations": ["x"], "probabilities": []}],
+            "best": None,
+            "rule": {"name": "paper"},
+            "history": [],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_input_is_named(tmp_path, content):
+    (tmp_path / "distribution.json").write_text(content)
+    with pytest.raises(inputs.ReportError, match=r"distribution\.json is malformed"):
+        inputs._parsed(str(tmp_path), "distribution.json", lambda document: inputs._search(document, ()))
+
+
+@pytest.mark.parametrize(
+    "parse, document",
+    [
+        (inputs._epochs, [{"epoch": 0, "status": "COMPLETED", "entropy": 1.0, "best": 0.5}]),
+        (inputs._training, {"params": 1, "macs": 1, "seconds": 1.0, "history": [{"epoch": 0}]}),
+    ],
+)
+def test_figures_that_an_epoch_lacks_are_named(tmp_path, parse, document):
+    (tmp_path / "file.json").write_text(json.dumps(document))
+    with pytest.raises(inputs.ReportError, match=r"file\.json is malformed.*loss, .*of an epoch"):
+        inputs._parsed(str(tmp_path), "file.json", parse)
+
+
+def test_a_missing_input_is_named(tmp_path):
+    with pytest.raises(inputs.ReportError, match=r"training\.json does not exist"):
+        inputs._parsed(str(tmp_path), "training.json", inputs._training)
+
+
+def test_a_missing_evaluation_is_named(tmp_path):
+    with pytest.raises(inputs.ReportError, match=re.escape(str(tmp_path))):
+        inputs.read_evaluation(str(tmp_path), ["a", "b"])
+
+
+def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
+    summary = digits_run.summary
+    assert f"report          {summary['report']}" in digits_run.stdout
+    with open(summary["report"]) as file:
+        text = file.read()
+    shown = Page(text)
+    assert all(source.startswith("data:image/") for source in shown.loaded)
+    assert os.listdir(os.path.dirname(summary["report"])) == ["report.html"]
+    assert summary["genotype_text"] in shown.text["verdict"]
+    assert f"{summary['test_accuracy']:.4f}" in shown.text["verdict"]
+    assert f"{summary['params']:,}" in shown.text["verdict"]
+    for origin in ("argmax", "best", "sample 1"):
+        assert origin in shown.text["verdict"]
+    assert commands.serve(summary["serving_model"]) in shown.text["serve"]
+    for name, accuracy in summary["class_accuracy"].items():
+        assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
+    # Eight images of each of ten classes, and every picture.
+    assert len(shown.loaded) == 80 + 9
+    assert "4 epochs" in shown.text["training"]
+    assert "config.search.channels = 4" in shown.text["settings"]
