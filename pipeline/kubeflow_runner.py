@@ -39,8 +39,8 @@ flags.adopt_module_key_flags(launch)
 
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
-# What a run can set when it is started, without a new compilation, and where that goes: parameters of components. The
-# Trainer takes its settings as one JSON text.
+# What a run can set when it is started, without a new compilation, and where that goes: parameters of components, the
+# first of which does what the others tell of. The Trainer takes its settings as one JSON text.
 RUNTIME_PARAMETERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "seed": (
         ("TfdsExampleGen", "seed"),
@@ -159,9 +159,11 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
     for name, targets in RUNTIME_PARAMETERS.items():
+        if targets[0][0] not in tasks:
+            continue  # with a known architecture there is no search to set
         for task, key in targets:
             if task not in tasks:
-                continue  # with a known architecture there is no search
+                continue  # nor a derivation
             kind = spec["components"][task]["inputDefinitions"]["parameters"][key]["parameterType"]
             default = tasks[task]["inputs"]["parameters"][key]["runtimeValue"]["constant"]
             parameters[name] = {"parameterType": kind, "defaultValue": default}

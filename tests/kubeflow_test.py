@@ -143,6 +143,18 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
             assert tasks[task]["inputs"]["parameters"][key] == {"componentInputParameter": name}
 
 
+def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report():
+    spec, _ = compile_small("gs://bucket/mdenas", architecture="darts_v2")
+    tasks = spec["root"]["dag"]["tasks"]
+    assert set(tasks["ReportGen"]["inputs"]["artifacts"]) == {
+        *("examples", "image_report", "genotype", "model_run", "evaluation", "blessing", "pushed_model")
+    }
+    assert set(spec["root"]["inputDefinitions"]["parameters"]) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {
+        "search_epochs"
+    }
+    assert tasks["ReportGen"]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
+
+
 def test_checkpoints_lie_below_the_root_at_a_place_that_every_attempt_shares(documents):
     tasks = documents[0]["root"]["dag"]["tasks"]
     directory = tasks["SupernetSearch"]["inputs"]["parameters"]["checkpoint_dir"]["runtimeValue"]["constant"]

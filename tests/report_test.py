@@ -255,10 +255,11 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     assert verdict.index("best") < verdict.index("elected")
     assert verdict.count("elected") == 1
     assert "The classes are very unequal." in shown.text["data"]
-    assert "3 that cannot be decoded" in shown.text["data"]
+    assert "3, left out" in shown.text["data"]
     assert "8 to 9 pixels" in shown.text["data"]
     assert commands.serve("/models/7") in shown.text["serve"]
     assert re.search(r"dog\s*cat\s*3", shown.text["test"])
+    assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(rendered):

@@ -134,7 +134,8 @@ def probabilities(choices: Sequence[Choice]) -> Figure:
     halves = np.array_split(np.arange(len(choices)), 2 if len(choices) > 16 else 1)
     row_height = 0.25 if len(choices) <= 80 else 0.14
     figure, panels = _figure(1.3 + row_height * len(halves[0]), columns=len(halves))
-    top = max(float(np.nanmax(shown)), 1e-9)
+    # At least twice the uniform distribution's, lest that look decided.
+    top = max(float(np.nanmax(shown)), 2 / len(operations))
     for axes, rows in zip(np.atleast_1d(panels), halves, strict=True):
         image = axes.pcolormesh(shown[rows], cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=0.8)
         axes.set_facecolor("#f0f0f0")
@@ -326,8 +327,7 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
     size = len(class_names)
     matrix = np.zeros((size, size))
     for (label, predicted), count in counts.items():
-        if 0 <= predicted < size:
-            matrix[label, predicted] = count
+        matrix[label, predicted] = count
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     signed = np.where(np.eye(size, dtype=bool), share, -share)
     side = float(np.clip(1.6 + 0.3 * size, 3.2, 8.6))

@@ -209,6 +209,7 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
             if _is_candidate(item.key)
             for matrix in item.value.multi_class_confusion_matrix_at_thresholds.matrices
             for entry in matrix.entries
+            if entry.predicted_class_id >= 0  # below: no class had a probability above 0
         }
         overall = figures.pop(None)
         return Evaluation(

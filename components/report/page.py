@@ -36,6 +36,7 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         used: Its settings.
         defaults: What they are where a config says nothing.
     """
+    document = found.genotype.to_dict()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -59,7 +60,8 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
             (drawing.title, drawing.caption, _picture(drawing.svg, "image/svg+xml", f"graph: {drawing.title}"))
             for drawing in architecture.draw(found.genotype)
         ],
-        genotype=json.dumps(found.genotype.to_dict()),
+        genotype=json.dumps(document),
+        space=document["space"],
         classes=_classes(found.evaluation, found.info.class_names),
         confused=_confused(found.evaluation, found.info.class_names),
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in settings.flat(used).items()},

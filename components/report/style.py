@@ -36,7 +36,7 @@ _SETTINGS = {
     "ytick.labelsize": 8,
     "legend.frameon": False,
     "lines.linewidth": 1.5,
-    "svg.fonttype": "path",  # looks the same everywhere, whichever fonts are there
+    "svg.fonttype": "none",  # the browser has the letters of every script, matplotlib's font has not
     "svg.hashsalt": "report",  # else the ids within an SVG are random
 }
 
