@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
+from components.report import commands
 from models import genotype
 from tests import pipeline_runs
+from tests.html_page import Page
 
 
 def _store(root) -> MetadataStore:
@@ -127,4 +130,31 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
     assert finished.summary["search_epochs"] == 0
     assert "preset darts_v2" in finished.summary["genotype_origin"]
     assert "not pushed" in finished.stdout
+    with open(finished.summary["report"]) as file:
+        report = Page(file.read())
+    assert "0.999 is asked for" in report.text["verdict"]
+    assert "the architecture was given" in report.text["search"]
+    assert "was not pushed" in report.text["serve"]
     assert not os.path.exists(tmp_path / "serving_model")
+
+
+def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
+    summary = digits_run.summary
+    assert f"report          {summary['report']}" in digits_run.stdout
+    with open(summary["report"]) as file:
+        text = file.read()
+    shown = Page(text)
+    assert all(source.startswith("data:image/") for source in shown.loaded)
+    assert os.listdir(os.path.dirname(summary["report"])) == ["report.html"]
+    assert summary["genotype_text"] in shown.text["verdict"]
+    assert f"{summary['test_accuracy']:.4f}" in shown.text["verdict"]
+    assert f"{summary['params']:,}" in shown.text["verdict"]
+    for origin in ("argmax", "best", "sample 1"):
+        assert origin in shown.text["verdict"]
+    assert commands.serve(summary["serving_model"]) in shown.text["serve"]
+    for name, accuracy in summary["class_accuracy"].items():
+        assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
+    # Eight images of each of ten classes, and every picture.
+    assert len(shown.loaded) == 80 + 9
+    assert "4 epochs" in shown.text["training"]
+    assert "config.search.channels = 4" in shown.text["settings"]

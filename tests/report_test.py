@@ -1,10 +1,8 @@
-"""The report: its figures, its page, what it reads, and the one that a whole run leaves."""
+"""The report: its figures, its page and what it reads. That of a whole run is in pipeline_test.py."""
 
 import dataclasses
-import html.parser
 import io
 import json
-import os
 import re
 import xml.etree.ElementTree as ET
 
@@ -17,37 +15,11 @@ from components.report import architecture, commands, figures, inputs, page, set
 from models import presets
 from models.dataset_info import DatasetInfo
 from pipeline.configs import base, digits, digits_mobile
+from tests.html_page import Page
 
 DEFAULTS = json.loads(json.dumps(base.get_config().to_dict()))
 USED = json.loads(json.dumps(digits.get_config().to_dict()))
 SVG = "{http://www.w3.org/2000/svg}"
-LOADING = ("src", "srcset", "data", "poster", "action", "background")
-
-
-class Page(html.parser.HTMLParser):
-    """What a browser would load, the text by section, and the elements."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.loaded: list[str] = []
-        self.tags: set[str] = set()
-        self.text: dict[str, str] = {}
-        self._section = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.tags.add(tag)
-        if tag == "section":
-            self._section = attributes["id"]
-        self.loaded += [
-            attributes[name] for name in ("src", "srcset", "data", "poster", "action") if name in attributes
-        ]
-        if "href" in attributes and (tag != "a" or not attributes["href"].startswith("#")):
-            self.loaded.append(attributes["href"])
-
-    def handle_data(self, data):
-        self.text[self._section] = self.text.get(self._section, "") + data
 
 
 def choices(count=28, operations=8) -> tuple[inputs.Choice, ...]:
@@ -398,25 +370,3 @@ def test_a_missing_input_is_named(tmp_path):
 def test_a_missing_evaluation_is_named(tmp_path):
     with pytest.raises(inputs.ReportError, match=re.escape(str(tmp_path))):
         inputs.read_evaluation(str(tmp_path), ["a", "b"])
-
-
-def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
-    summary = digits_run.summary
-    assert f"report          {summary['report']}" in digits_run.stdout
-    with open(summary["report"]) as file:
-        text = file.read()
-    shown = Page(text)
-    assert all(source.startswith("data:image/") for source in shown.loaded)
-    assert os.listdir(os.path.dirname(summary["report"])) == ["report.html"]
-    assert summary["genotype_text"] in shown.text["verdict"]
-    assert f"{summary['test_accuracy']:.4f}" in shown.text["verdict"]
-    assert f"{summary['params']:,}" in shown.text["verdict"]
-    for origin in ("argmax", "best", "sample 1"):
-        assert origin in shown.text["verdict"]
-    assert commands.serve(summary["serving_model"]) in shown.text["serve"]
-    for name, accuracy in summary["class_accuracy"].items():
-        assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
-    # Eight images of each of ten classes, and every picture.
-    assert len(shown.loaded) == 80 + 9
-    assert "4 epochs" in shown.text["training"]
-    assert "config.search.channels = 4" in shown.text["settings"]
