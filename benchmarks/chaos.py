@@ -2,9 +2,9 @@
 
     python -m benchmarks.chaos --kills=20 --root=runs/chaos
 
-Half of the kills (SIGKILL, at random moments) hit the search, half the final training. Each time the same command is
-given again. Prints, per kill, where the run was and, at the end, whether distribution history, genotype, supernet
-weights and final weights are equal.
+The search is killed (SIGKILL) at that many random moments of its epochs, then the final training at as many. Each
+time the same command is given again. Prints, per kill, where the run was and, at the end, whether distribution
+history, genotype, supernet weights and final weights are equal.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Small, but long enough that a kill finds the search or the training at work.
+# Small, but with epochs enough to be killed in.
 _SETTINGS = (
     "search.epochs=40",
     "search.channels=4",
@@ -31,10 +31,14 @@ _SETTINGS = (
 )
 
 
+# The components that are killed, and what their lines begin with.
+_WORK = {"SupernetSearch": "search", "Trainer": "train"}
+
+
 def main() -> None:
     """Runs, kills, compares; exit status 1 when anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="how many times the run is killed")
+    parser.add_argument("--kills", type=int, default=20, help="how many times each of the two is killed")
     parser.add_argument("--root", default="runs/chaos", help="folder of both runs; emptied first")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--config", default="pipeline/configs/digits.py", help="the pipeline's config")
@@ -48,39 +52,52 @@ def main() -> None:
     shutil.rmtree(args.root, ignore_errors=True)
     calm, stormy = (os.path.join(args.root, name) for name in ("calm", "stormy"))
     subprocess.run(command(calm), check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    seconds = _summary(calm)["seconds"]
-    moments = random.Random(args.seed)
-    for number in range(args.kills):
-        node = "SupernetSearch" if number < args.kills / 2 else "Trainer"
-        # Early enough that the component is still at it the next time.
-        kill_within(command(stormy), node, moments.uniform(0.0, 0.6 * seconds[node]), number + 1)
+    seconds, epochs = _summary(calm)["seconds"], _epochs(calm)
+    random_moments = random.Random(args.seed)
+    hit = 0
+    for node, label in _WORK.items():
+        # In the order of the epochs, since what a kill interrupts goes on where it was.
+        moments = sorted(random_moments.uniform(0, epochs[node] - 2) for _ in range(args.kills))
+        for number, moment in enumerate(moments, 1):
+            where = kill_at(command(stormy), node, label, moment, seconds[node] / epochs[node])
+            hit += where is not None
+            print(f"kill {number} of {label}, at epoch {moment:.2f}: {where or 'too late'}", flush=True)
     subprocess.run(command(stormy), check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     equal = compare(calm, stormy)
     for what, same in equal.items():
         print(f"{what:<24}{'equal, bit for bit' if same else 'DIFFERENT'}")
-    sys.exit(not all(equal.values()))
+    print(f"{hit} kills hit")
+    sys.exit(not all(equal.values()) or hit < len(_WORK) * args.kills)
 
 
-def kill_within(line: Sequence[str], node: str, delay: float, number: int = 1) -> str:
-    """Starts a run and kills it `delay` seconds after a component began; returns the last line it showed.
+def kill_at(line: Sequence[str], node: str, label: str, moment: float, epoch_seconds: float) -> str | None:
+    """Starts a run and kills it at a moment of a component's work.
 
-    A run that ends by itself before that is not killed, which is said.
+    Args:
+        line: The command.
+        node: The component.
+        label: What its lines begin with.
+        moment: Epochs that are done, with a fraction: about so far into the next.
+        epoch_seconds: What an epoch takes.
+
+    Returns:
+        The last line that the run showed, or None when the component had ended before.
     """
     process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     last = ""
     for shown in process.stderr:
         last = shown.strip()
-        if re.fullmatch(rf"\[.*\] {node} \.\.\.", last):
+        done = re.match(rf"{label}(?:: resumed after epoch)? +(\d+)", last)
+        if done and int(done.group(1)) >= int(moment):
             break
-    time.sleep(delay)
+        if int(moment) == 0 and re.fullmatch(rf"\[.*\] {node} \.\.\.", last):
+            break
+    time.sleep(moment % 1 * epoch_seconds)
     process.send_signal(signal.SIGKILL)
     rest = [shown.strip() for shown in process.stderr.read().splitlines() if shown.strip()]
-    code = process.wait()
-    last = rest[-1] if rest else last
-    print(
-        f"kill {number}: {delay:.1f} s into {node}, after: {last}" + ("" if code < 0 else " (it had ended)"), flush=True
-    )
-    return last
+    if process.wait() != -signal.SIGKILL or any(f"{node} done" in shown for shown in rest):
+        return None
+    return rest[-1] if rest else last
 
 
 def compare(one: str, other: str) -> dict[str, bool]:
@@ -109,6 +126,11 @@ def _json(root: str, output: str, name: str):
 def _summary(root: str) -> dict:
     with open(os.path.join(root, "summary.json")) as file:
         return json.load(file)
+
+
+def _epochs(root: str) -> dict[str, int]:
+    with open(os.path.join(_newest(root, "Trainer/model_run"), "training.json")) as file:
+        return {"SupernetSearch": _summary(root)["search_epochs"], "Trainer": json.load(file)["epochs"]}
 
 
 def _archive(root: str) -> dict[str, np.ndarray]:

@@ -126,6 +126,7 @@ def measure(options, rows, rounds):
                 if worker:
                     ratios.setdefault(row, []).append(worker.round() / static_ms)
             if worker:
+                print(f"{row}: {statistics.median(ratios[row]):.3f} of static", file=sys.stderr, flush=True)
                 figures[row] = worker.end()
         figures = {"supernet": supernet.end(), "static": static.end(), **figures}
     for row, values in figures.items():
