@@ -57,7 +57,9 @@ def unpack(content: bytes) -> dict[str, np.ndarray]:
 
 
 def save(directory: str, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], keep: int = 2) -> None:
-    """Writes a checkpoint, then removes all but the newest `keep`.
+    """Writes a checkpoint, then removes all but the newest `keep` that were written to their end.
+
+    Those of later steps go too: they were passed over, or there would be none of this step to write.
 
     Args:
         directory: Where this run's checkpoints are; made when missing. Any path or URI that tf.io.gfile knows.
@@ -84,7 +86,9 @@ def save(directory: str, step: int, arrays: Mapping[str, np.ndarray], state: Map
             f"checkpoint {folder} cannot be written: {getattr(error, 'message', error)}. Earlier checkpoints are "
             "intact; make room or give permission and run the same command again."
         ) from error
-    for old in _steps(directory)[:-keep]:
+    found = _steps(directory)
+    whole = [found_step for found_step in found if found_step <= step and _has_manifest(directory, found_step)]
+    for old in set(found) - set(whole[-keep:]):
         tf.io.gfile.rmtree(os.path.join(directory, f"checkpoint-{old:08d}"))
 
 
@@ -111,6 +115,10 @@ def _steps(directory: str) -> list[int]:
         return []
     names = (_NAME.fullmatch(name.rstrip("/")) for name in tf.io.gfile.listdir(directory))
     return sorted(int(name.group(1)) for name in names if name)
+
+
+def _has_manifest(directory: str, step: int) -> bool:
+    return tf.io.gfile.exists(os.path.join(directory, f"checkpoint-{step:08d}", _MANIFEST))
 
 
 def _write(path: str, content: bytes) -> None:

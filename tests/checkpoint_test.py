@@ -54,6 +54,17 @@ def test_a_damaged_checkpoint_is_reported_and_passed_over(tmp_path, damage, capl
     assert "checkpoint-00000002 is not whole and is passed over" in caplog.text
 
 
+def test_damaged_checkpoints_do_not_push_the_whole_ones_out(tmp_path):
+    directory = str(tmp_path)
+    for step, torn in ((10, 20), (12, 18), (15, None)):
+        _save(directory, step)
+        assert checkpoint.latest(directory).step == step
+        if torn:
+            _save(directory, torn)
+            (tmp_path / f"checkpoint-{torn:08d}" / "manifest.json").unlink()
+    assert sorted(os.listdir(directory)) == ["checkpoint-00000012", "checkpoint-00000015"]
+
+
 def test_what_cannot_be_written_says_so(tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="checkpoint-00000002 cannot be written.*run the same command again"):
