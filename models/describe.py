@@ -91,11 +91,12 @@ def _settings(options, genotype):
 def _build(genotype, settings):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its greetings are not what was asked for
     from models import network as networks
+    from models import sides
 
     options = dict(settings)
     kind, side, classes = options.pop("network"), options.pop("image_size"), options.pop("classes")
-    if kind in networks.SMALLEST_WITH_AUXILIARY:
-        options["auxiliary"] = side >= networks.SMALLEST_WITH_AUXILIARY[kind]
+    if kind in sides.SMALLEST_WITH_AUXILIARY:
+        options["auxiliary"] = side >= sides.SMALLEST_WITH_AUXILIARY[kind]
     return networks.NETWORKS[kind](genotype, (side, side, 3), classes, **options)
 
 

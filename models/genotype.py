@@ -135,6 +135,11 @@ class Backbone:
         channels_in = self.blocks[block - 1][0] if block else self.stem
         return self.blocks[block] == (channels_in, 1)
 
+    @property
+    def halvings(self) -> int:
+        """How many times the sides of an image are halved."""
+        return [self.stem_stride, *(stride for _, stride in self.blocks)].count(2)
+
     def to_dict(self) -> dict:
         """The backbone as JSON-compatible data."""
         return {

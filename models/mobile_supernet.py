@@ -16,7 +16,7 @@ class MobileSupernet(Supernet):
     """A chain in which every block exists in all its kinds. Make one by `MobileSpace.supernet`."""
 
     def __init__(self, backbone: Backbone, choices: Sequence[Choice], input_shape, classes, **kwargs):
-        input_shape = networks.require_input(input_shape, classes, networks.mobile_halvings(backbone))
+        input_shape = networks.require_input(input_shape, classes, backbone.halvings)
         super().__init__(input_shape, **kwargs)
         self.backbone = backbone
         norm = search_norm(networks.IMAGENET_EPSILON)

@@ -15,13 +15,11 @@ import keras
 from keras import ops
 
 from models import cell as cells_
-from models import layers, operations
+from models import layers, operations, sides
 from models.genotype import INPUTS, NONE, CellGenotype, MobileGenotype, reached, require_genotype
 
 CIFAR_EPSILON = 1e-5
 IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
-
-SMALLEST_WITH_AUXILIARY = {"cifar": 29, "imagenet": 193}  # pixels a side: 8 and 7 where the auxiliary head starts
 
 STEM_MULTIPLIER = 3  # channels of the CIFAR stem, in channels of a node
 
@@ -205,10 +203,10 @@ class CellNetwork(keras.Model):
         return ops.split(masks, ends, axis=1)
 
 
-def _cell_network(kind, genotype, input_shape, classes, *, halvings, stems, pool_strides, last_norm, norm, **options):
+def _cell_network(kind, genotype, input_shape, classes, *, stems, pool_strides, last_norm, norm, **options):
     require_genotype(genotype, CellGenotype)
-    input_shape = require_input(input_shape, classes, halvings)
-    smallest = SMALLEST_WITH_AUXILIARY[kind]
+    input_shape = require_input(input_shape, classes, sides.HALVINGS[kind])
+    smallest = sides.SMALLEST_WITH_AUXILIARY[kind]
     if options["auxiliary"] and min(input_shape[:2]) < smallest:
         raise ValueError(
             f"auxiliary: found {input_shape[0]}x{input_shape[1]} pixels; the auxiliary head needs "
@@ -285,7 +283,6 @@ def cifar_network(
         genotype,
         input_shape,
         classes,
-        halvings=2,
         stems=(cifar_stem(channels, norm), operations.Identity()),
         pool_strides=3,
         last_norm=True,
@@ -345,7 +342,6 @@ def imagenet_network(
         genotype,
         input_shape,
         classes,
-        halvings=5,
         stems=(stem0, stem1),
         pool_strides=2,
         last_norm=False,
@@ -367,12 +363,6 @@ def mobile_stem(backbone, norm: operations.Norm) -> operations.Chain:
 def mobile_feature_mix(backbone, norm: operations.Norm) -> operations.Chain:
     """The last 1x1 convolution, batch norm, ReLU6."""
     return operations.Chain([layers.Conv2D(backbone.head), norm(), ops.relu6], name="feature_mix")
-
-
-def mobile_halvings(backbone) -> int:
-    """How many times a backbone halves the sides."""
-    strides = [backbone.stem_stride, *(stride for _, stride in backbone.blocks)]
-    return strides.count(2)
 
 
 class MobileNetwork(keras.Model):
@@ -424,7 +414,7 @@ def mobile_network(genotype: MobileGenotype, input_shape, classes: int, *, dropo
         ValueError: if an argument is not as said above; GenotypeError for the genotype.
     """
     require_genotype(genotype, MobileGenotype)
-    input_shape = require_input(input_shape, classes, mobile_halvings(genotype.backbone))
+    input_shape = require_input(input_shape, classes, genotype.backbone.halvings)
     return MobileNetwork(genotype, input_shape, classes, dropout)
 
 

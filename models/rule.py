@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -51,8 +52,8 @@ def check_one_of(rule: Rule, option: str, allowed: tuple[str, ...]) -> None:
 def check_positive(rule: Rule, *options: str) -> None:
     for option in options:
         value = getattr(rule, option)
-        if not value > 0:
-            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be above 0")
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 
 def check_floor(rule: Rule) -> None:

@@ -36,6 +36,7 @@ from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from components.report.component import ReportGen
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline import validation
 from pipeline.configs import base
 
 LATEST_BLESSED = "latest blessed"
@@ -87,11 +88,14 @@ def create_pipeline(
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     schema = ImportSchemaGen(schema_file=SCHEMA_FILE).with_id("SchemaGen")
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    side, needed_by = validation.smallest_side(config)
     images = ImageValidator(
         examples=examples.outputs["examples"],
         anomalies=anomalies.outputs["anomalies"],
         image_size=config.data.image_size,
         channels=config.data.channels,
+        smallest_side=side,
+        needed_by=needed_by,
     )
     components = [examples, statistics, schema, anomalies, images]
     learned = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from models import presets, search_spaces, update_rules
+from models import presets, search_spaces, sides, update_rules
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -115,7 +115,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
     problems = []
     for key, (holds, allowed) in _CHECKS.items():
         value = _get(config, key)
-        if (isinstance(value, float) and not math.isfinite(value)) or not holds(value):
+        try:
+            possible = holds(value) and not (isinstance(value, float) and not math.isfinite(value))
+        except TypeError:  # None where a number belongs, say
+            possible = False
+        if not possible:
             problems.append(f"config.{key} is {value!r}; allowed is {allowed}.")
     if not problems:  # combinations make sense only where the parts do
         problems = [problem for check in _COMBINATIONS for problem in check(config)]
@@ -152,7 +156,7 @@ def _learning_rates(config):
 def _rule(config):
     try:
         update_rules.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         yield f"config.oracle.{config.oracle.rule}: {error}"
 
 
@@ -183,18 +187,42 @@ def _cells(config):
             )
 
 
-# Smallest sides, in pixels, that leave the auxiliary head something to pool (models/network.py).
-_AUXILIARY_SIDES = {"cifar": 29, "imagenet": 193}
+def smallest_side(config: ml_collections.ConfigDict) -> tuple[int, str]:
+    """What the networks of a config need of the images.
+
+    Args:
+        config: Valid but for the size of its images.
+
+    Returns:
+        The smallest side in pixels, and what it is that needs it.
+    """
+    if config.train.network == "mobile":
+        if config.architecture:
+            backbone = presets.resolve_architecture(config.architecture)[0].backbone
+        else:
+            backbone = search_spaces.create(config.space.to_dict()).backbone
+        return 2**backbone.halvings, "the backbone of the mobile network (config.space.backbone)"
+    auxiliary = config.train.auxiliary_weight > 0
+    what = f"the {config.train.network} network (config.train.network"
+    if auxiliary:
+        what = f"the auxiliary head of {what}; config.train.auxiliary_weight=0.0 removes the head"
+    return sides.smallest(config.train.network, auxiliary), what + ")"
 
 
-def _auxiliary(config):
-    smallest = _AUXILIARY_SIDES.get(config.train.network, 0)
-    if config.train.auxiliary_weight and 0 < config.data.image_size < smallest:
-        yield (
-            f"config.data.image_size is {config.data.image_size}, too small for the auxiliary head of the "
-            f"{config.train.network} network, which needs {smallest}: set --config.train.auxiliary_weight=0.0 or take "
-            "larger images."
-        )
+def _image_size(config):
+    try:
+        side, what = smallest_side(config)
+    except (ValueError, ImportError, AttributeError):
+        return  # the other checks say what is wrong
+    for key in ("pad", "cutout"):
+        for section in ("search", "train"):
+            if 0 < config.data.image_size <= config[section][key]:
+                yield (
+                    f"config.{section}.{key} is {config[section][key]}, not less than config.data.image_size, "
+                    f"{config.data.image_size}: nothing of an image would be left."
+                )
+    if 0 < config.data.image_size < side:
+        yield f"config.data.image_size is {config.data.image_size}, but {what} needs {side} pixels or more."
 
 
 def _architecture(config):
@@ -213,4 +241,4 @@ def _architecture(config):
         )
 
 
-_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _auxiliary, _architecture)
+_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _image_size, _architecture)

@@ -119,6 +119,17 @@ def test_a_message_names_five_images_and_counts_the_rest(tmp_path):
         validate(tmp_path, splits)
 
 
+def test_images_too_small_for_the_networks_are_refused_unless_they_are_resized(tmp_path):
+    splits = images()
+    _replaced("test", 5, file=image_fixtures.encode(99, size=(8, 7)))(splits)
+    small = {"smallest_side": 8, "needed_by": "the network"}
+    with pytest.raises(
+        DataError, match=r"1 images have .* less than 8 pixels, which the network needs: test/5\.png has 8x7"
+    ):
+        validate(tmp_path / "small", splits, **small)
+    assert not validate(tmp_path / "resized", splits, image_size=8, **small)["problems"]
+
+
 def test_differing_images_pass_where_a_setting_makes_them_alike(tmp_path):
     splits = images()
     _replaced("test", 5, file=image_fixtures.encode(99, size=(9, 7)))(splits)

@@ -40,7 +40,14 @@ BAD = [
     ("data.val_fraction", 1.0, "config.data.val_fraction is 1.0"),
     ("data.val_fraction", float("nan"), "config.data.val_fraction is nan"),
     ("data.image_size", 2, "config.data.image_size is 2; allowed is 0 (as the images are) or 4 or more pixels."),
-    ("data.image_size", 28, "too small for the auxiliary head of the cifar network, which needs 29"),
+    (
+        "data.image_size",
+        28,
+        "config.data.image_size is 28, but the auxiliary head of the cifar network (config.train.network; "
+        "config.train.auxiliary_weight=0.0 removes the head) needs 29 pixels or more.",
+    ),
+    ("search.epochs", None, "config.search.epochs is None; allowed is 1 or more."),
+    ("oracle.paper.alpha", None, "config.oracle.paper: alpha of the rule 'paper': found None"),
     ("data.image_folder", "/no/such/folder", "config.data.image_folder=/no/such/folder is not a folder."),
     ("data.max_corrupt_share", 1.0, "config.data.max_corrupt_share is 1.0"),
     ("search.epochs", 0, "config.search.epochs is 0; allowed is 1 or more."),

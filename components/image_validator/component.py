@@ -17,6 +17,8 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "image_size": component_spec.ExecutionParameter(type=int),
         "channels": component_spec.ExecutionParameter(type=int),
+        "smallest_side": component_spec.ExecutionParameter(type=int),
+        "needed_by": component_spec.ExecutionParameter(type=str),
         "max_imbalance": component_spec.ExecutionParameter(type=float),
     }
     INPUTS = {
@@ -30,7 +32,8 @@ class ImageValidator(base_component.BaseComponent):
     """Looks at every image before time is spent on training, and fails if the data cannot be used.
 
     Refused are anomalies that ExampleValidator found, labels outside the classes, classes without images to train on,
-    fewer than two classes, and images that differ in size or channels without a setting to make them alike. Warned of
+    fewer than two classes, images that are too small for the networks, and images that differ in size or channels
+    without a setting to make them alike. Warned of
     are the same image in two splits, classes without test images, and very unequal classes. All of it is in the output
     `image_report`.
 
@@ -47,6 +50,8 @@ class ImageValidator(base_component.BaseComponent):
         *,
         image_size: int = 0,
         channels: int = 0,
+        smallest_side: int = 0,
+        needed_by: str = "",
         max_imbalance: float = 10.0,
     ):
         """Checks the arguments.
@@ -56,6 +61,8 @@ class ImageValidator(base_component.BaseComponent):
             anomalies: What ExampleValidator found in them.
             image_size: `config.data.image_size`: what images are resized to in training; 0 for not at all.
             channels: `config.data.channels`: 1 or 3, what images are converted to in training; 0 for not at all.
+            smallest_side: Pixels that each side of an image needs, where images are not resized.
+            needed_by: What needs them, for the message.
             max_imbalance: Images of the largest class per image of the smallest, above which a warning is given.
 
         Raises:
@@ -73,6 +80,8 @@ class ImageValidator(base_component.BaseComponent):
                 anomalies=anomalies,
                 image_size=image_size,
                 channels=channels,
+                smallest_side=smallest_side,
+                needed_by=needed_by,
                 max_imbalance=float(max_imbalance),
                 image_report=channel.Channel(type=artifacts.ImageReport),
             )

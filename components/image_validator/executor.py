@@ -52,6 +52,7 @@ class Executor(base_executor.BaseExecutor):
             *(problem for artifact in input_dict.get("anomalies") or [] for problem in _anomalies(artifact)),
             *_label_problems(images, info.class_names),
             *_shape_problems(images, exec_properties["image_size"], exec_properties["channels"]),
+            *_size_problems(images, exec_properties),
         ]
         warnings = [
             *_duplicates(images),
@@ -130,6 +131,16 @@ def _shape_problems(images, image_size, channels):
                 f"The images differ in {what}: {number} have {usual}, {len(others)} do not: "
                 f"{_some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
             )
+
+
+def _size_problems(images, settings):
+    side = settings["smallest_side"]
+    small = [image for image in itertools.chain(*images.values()) if min(map(int, image.size.split("x"))) < side]
+    if small and not settings["image_size"]:
+        yield (
+            f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
+            f"{_some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
+        )
 
 
 def _duplicates(images):
