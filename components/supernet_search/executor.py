@@ -15,6 +15,9 @@ from models import checkpoint, input, runtime, search_spaces, tuner
 DISTRIBUTION_FILE = "distribution.json"
 SUPERNET_FILE = "supernet.npz"
 
+# Settings of the search that say how it runs, not what comes out: another value of these goes on with its checkpoints.
+_WITHOUT_EFFECT = ("checkpoint_every", "max_invalid", "traced_architectures")
+
 
 class Executor(base_executor.BaseExecutor):
     """Searches, and writes what was learned."""
@@ -56,7 +59,7 @@ class Executor(base_executor.BaseExecutor):
             seed=seed,
             checkpoint_dir=os.path.join(
                 exec_properties["checkpoint_dir"],
-                checkpoint.fingerprint(settings, epochs, seed, train.fingerprint),
+                _fingerprint(exec_properties, train, val),
             ),
             results_dir=results_dir,
             log_dir=artifact_utils.get_single_uri(output_dict["logs"]),
@@ -65,10 +68,13 @@ class Executor(base_executor.BaseExecutor):
         try:
             supernet_tuner.search(verbose=0)
         except RuntimeError as error:
+            if "consecutive failures" not in str(error):
+                raise
             raise RuntimeError(
-                f"The search stopped after {search['max_invalid']} failed trials in a row. Lower "
-                "config.search.learning_rate, set config.search.gradient_clip or config.search.mixed_precision=''; "
-                f"what was reached is kept and the search goes on from there. {error}"
+                f"The search stopped after {search['max_invalid']} failed trials in a row. Start a new one with a "
+                "lower config.search.learning_rate, with config.search.gradient_clip or with "
+                "config.search.mixed_precision='', or go on with this one with a higher config.search.max_invalid. "
+                f"{error}"
             ) from error
 
         (distribution,) = output_dict["distribution"]
@@ -76,6 +82,15 @@ class Executor(base_executor.BaseExecutor):
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
         supernet_uri = artifact_utils.get_single_uri(output_dict["supernet"])
         _write(supernet_uri, SUPERNET_FILE, checkpoint.pack(trainer.state()))
+
+
+def _fingerprint(exec_properties, train, val) -> str:
+    """Names a search by all that its result depends on."""
+    settings = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
+    for name in _WITHOUT_EFFECT:
+        del settings["search"][name]
+    ways = {name: exec_properties[name] for name in ("epochs", "seed", "deterministic", "tuned_kernels")}
+    return checkpoint.fingerprint(settings, ways, train.fingerprint, val.fingerprint)
 
 
 def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> input.ImageDataset:
