@@ -47,13 +47,14 @@ def tuned():
 
 
 @functools.cache
-def _on_cpu():
+def on_cpu():
+    """Whether TensorFlow has no GPU here."""
     return not tf.config.list_physical_devices("GPU")
 
 
 def tuned_for_cpu():
     """Whether to take the ways that were found faster on a CPU."""
-    return _tuned and _on_cpu()
+    return _tuned and on_cpu()
 
 
 @contextlib.contextmanager

@@ -292,7 +292,10 @@ class _Program:
 
 @contextlib.contextmanager
 def _without_graph_optimizer():
-    """Grappler costs seconds per program and makes its steps no faster (on a CPU)."""
+    """Grappler costs seconds per program and makes its steps no faster on a CPU; a GPU needs it for the layout."""
+    if not kernels.on_cpu():
+        yield
+        return
     options = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:

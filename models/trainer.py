@@ -205,7 +205,7 @@ def train(
         recipe: `config.train`.
         seed: Of data order and augmentation, which depend on it, the epoch and the step alone.
         strategy: What the classifier was built under.
-        checkpoint_dir: This training's own checkpoints; a finished training's are removed.
+        checkpoint_dir: This training's own checkpoints.
         log_dir: TensorBoard scalars per epoch.
 
     Returns:
@@ -251,14 +251,11 @@ def train(
             figures = classifier.train_function(iterator)
             progress.step(step + 1, steps, figures["loss"])
             if step + 1 < steps and time.monotonic() - saved > recipe.checkpoint_seconds:
+                _require_finite(figures, epoch)
                 _save(classifier, checkpoint_dir, reached(epoch, step + 1), epoch * steps + step + 1)
                 saved = time.monotonic()
         figures = {name: float(value) for name, value in figures.items()}
-        if not math.isfinite(figures["loss"]):
-            raise ValueError(
-                f"The training loss is {figures['loss']} in epoch {epoch + 1}. Lower config.train.learning_rate, set "
-                "config.train.gradient_clip, or train in float32 (config.train.mixed_precision='')."
-            )
+        _require_finite(figures, epoch)
         figures["learning_rate"] = rates(epoch)
         history.append({"epoch": epoch, **figures})
         with writer.as_default(step=epoch):
@@ -271,6 +268,16 @@ def train(
     writer.close()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
     return reached(recipe.epochs, 0)
+
+
+def _require_finite(figures: Mapping[str, Any], epoch: int) -> None:
+    # The mean over the epoch so far, so that no earlier step's loss is overlooked.
+    loss = float(figures["loss"])
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"The training loss is {loss} in epoch {epoch + 1}. Lower config.train.learning_rate, set "
+            "config.train.gradient_clip, or train in float32 (config.train.mixed_precision='')."
+        )
 
 
 def _variables(classifier: Classifier) -> list[keras.Variable]:

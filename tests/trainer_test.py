@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import input, runtime, trainer
+from models import checkpoint, input, runtime, trainer
 from pipeline.configs import base
 
 RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
@@ -135,6 +135,14 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_advice(tmp_path, _dete
     recipe = _recipe(learning_rate=1e30, gradient_clip=0.0)
     with pytest.raises(ValueError, match=r"training loss is (nan|inf) in epoch 1.*config\.train\.learning_rate"):
         _train(tmp_path, recipe)
+
+
+def test_weights_that_are_not_finite_are_not_checkpointed(tmp_path, _deterministic):
+    recipe = _recipe(learning_rate=1e30, gradient_clip=0.0, checkpoint_seconds=0.0)
+    with pytest.raises(ValueError, match="training loss is"):
+        _train(tmp_path, recipe)
+    found = checkpoint.latest(str(tmp_path / "checkpoints"))
+    assert found is None or all(np.isfinite(found.arrays[name]).all() for name in found.arrays)
 
 
 def test_the_auxiliary_loss_is_weighted_and_metrics_look_at_the_main_logits_alone(_deterministic):
