@@ -4,6 +4,7 @@ Imports of TensorFlow and TFX are made inside functions, so that `--help` and a 
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -74,9 +75,11 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
 
     connection = metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite"))
     store = MetadataStore(connection)
-    _close_abandoned_executions(store)
     serving_dir = os.path.join(root, "serving_model")
-    pushed_before = _versions(serving_dir)
+    for execution in _close_abandoned_executions(store):
+        _remove_unfinished_pushes(store, serving_dir, execution.create_time_since_epoch / 1000)
+    _forget_lost_pushes(store)
+    began_at = time.time()
     try:
         runner.run(
             create_pipeline(
@@ -89,7 +92,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             )
         )
     except BaseException:
-        _remove_unfinished_push(store, serving_dir, pushed_before)
+        _remove_unfinished_pushes(store, serving_dir, began_at)
         raise
     summary = summaries.summarise(summaries.Run(store, config.name))
     summary["seconds"]["total"] = round(time.monotonic() - began, 1)
@@ -97,8 +100,8 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     return summary
 
 
-def _close_abandoned_executions(store: Any) -> None:
-    """Marks what a killed run left RUNNING as FAILED: the root is ours alone, so nobody is at work on it."""
+def _close_abandoned_executions(store: Any) -> list[Any]:
+    """Marks what a killed run left RUNNING as FAILED and returns it: as the root is ours, nobody is at work on it."""
     from ml_metadata.proto import metadata_store_pb2
 
     abandoned = [
@@ -110,21 +113,34 @@ def _close_abandoned_executions(store: Any) -> None:
         execution.last_known_state = metadata_store_pb2.Execution.FAILED
     if abandoned:
         store.put_executions(abandoned)
+    return abandoned
 
 
-def _versions(serving_dir: str) -> set[str]:
-    return set(os.listdir(serving_dir)) if os.path.isdir(serving_dir) else set()
+def _remove_unfinished_pushes(store: Any, serving_dir: str, since: float) -> None:
+    """Removes versions whose push did not end: TFX copies them in place, and TF Serving would find half a model.
+
+    Args:
+        store: ML Metadata's, which knows the versions whose push did end.
+        serving_dir: Where the versions are; TFX names them by the second in which their push began.
+        since: Seconds since the epoch; older versions are left alone.
+    """
+    finished = {_destination(artifact) for artifact in store.get_artifacts_by_type("PushedModel")}
+    for version in os.listdir(serving_dir) if os.path.isdir(serving_dir) else ():
+        folder = os.path.join(serving_dir, version)
+        if version.isdigit() and int(version) >= int(since) and folder not in finished:
+            shutil.rmtree(folder)
 
 
-def _remove_unfinished_push(store: Any, serving_dir: str, before: set[str]) -> None:
-    """Removes a version that this run began to push: TFX copies it in place, and TF Serving would find half a model."""
-    finished = {
-        artifact.custom_properties["pushed_destination"].string_value
-        for artifact in store.get_artifacts_by_type("PushedModel")
-    }
-    for version in _versions(serving_dir) - before:
-        if os.path.join(serving_dir, version) not in finished:
-            shutil.rmtree(os.path.join(serving_dir, version))
+def _forget_lost_pushes(store: Any) -> None:
+    """Removes the record of pushed versions that are no longer there, so that the Pusher is not taken as cached."""
+    for artifact in store.get_artifacts_by_type("PushedModel"):
+        destination = _destination(artifact)
+        if destination and not os.path.isdir(destination):
+            shutil.rmtree(artifact.uri, ignore_errors=True)
+
+
+def _destination(pushed_model: Any) -> str:
+    return pushed_model.custom_properties["pushed_destination"].string_value
 
 
 def _guarded(create_runner: Callable[[], Any]) -> int:
@@ -216,6 +232,8 @@ def _ours(path: str) -> bool:
 
 def _log_to(path: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A full disk must not print a traceback for every line of the log.
+    logging.raiseExceptions = False
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -234,6 +252,8 @@ def _log_to(path: str) -> None:
 def one_line(error: BaseException) -> str:
     """Returns what a person needs to know of an error."""
     message = getattr(error, "message", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message += ". Make room there, or for temporary files, and give the same command again."
     # Beam appends where it was when the error came.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
     return " ".join(message.split())
