@@ -39,7 +39,7 @@ class Genotype(artifact.Artifact):
 
 
 class ImageReport(artifact.Artifact):
-    """What the look at every image found, and the ids of the images to leave out (JSON)."""
+    """What the look at every image found: counts, problems, warnings (JSON)."""
 
     TYPE_NAME = "components.ImageReport"
 

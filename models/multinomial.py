@@ -41,7 +41,7 @@ class Multinomial:
     Args:
         choices: pairs of a unique name and its operations (any hashable values, at least one, all different).
         rule: name of the update rule, see models/update_rules.py: "paper" (default), "pairwise", "elite",
-            "main_effects" or "reinforce".
+            "main_effects", "interactions" or "reinforce".
         rule_options: options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: rounds in which every operation is sampled equally often before the distribution is used; a
             round is as many samples as the largest choice has operations. None (default): as many as the rule

@@ -105,9 +105,13 @@ def _grey_and_coloured(root):
 
 # Data, settings, and what is said of them.
 BAD_DATA = {
-    "no train folder": (lambda root: str(root), {}, "train"),
-    "one class": (lambda root: image_fixtures.write_folder(root / "data", classes=("cat",)), {}, "class"),
-    "classes differ": (_missing_class, {}, "dog"),
+    "no train folder": (lambda root: str(root), {}, "has no directory train/; found: "),
+    "one class": (
+        lambda root: image_fixtures.write_folder(root / "data", classes=("cat",)),
+        {},
+        "needed are 2 or more",
+    ),
+    "classes differ": (_missing_class, {}, "test differ (only in train: dog; only in test: fox)"),
     "corrupt image": (_corrupt, {"data.image_size": 0}, "train/cat/0.png"),
     "truncated image": (_truncated, {"data.image_size": 0}, "train/dog/1.png"),
     "sizes differ": (_two_sizes, {"data.image_size": 0}, "config.data.image_size"),
@@ -115,7 +119,7 @@ BAD_DATA = {
     "too small": (
         lambda root: image_fixtures.write_folder(root / "data", size=(3, 3)),
         {"data.image_size": 0},
-        "needs at least 4x4",
+        "24 images have sides of less than 4 pixels, which the cifar network (config.train.network) needs",
     ),
 }
 
@@ -143,6 +147,9 @@ def test_data_that_cannot_be_used_are_refused_with_their_name_and_leave_nothing_
             if event.type == metadata_store_pb2.Event.OUTPUT
         ]
         assert outputs == []
+        published = [artifact.uri for artifact in _store(root).get_artifacts()]
+        for folder, _, files in os.walk(os.path.join(root, "artifacts")):
+            assert not files or ".system" in folder or folder.startswith(tuple(published)), folder
     assert not os.path.exists(os.path.join(root, "summary.json"))
     assert not os.path.exists(os.path.join(root, "serving_model"))
 

@@ -15,6 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns settings for a folder of images; `config.data.image_folder` must be given."""
     config = cifar10.get_config()
     config.name = "image_folder"
+    config.deterministic = True  # set it to False for speed on a GPU
     config.data.name = ""
     config.data.download = False
     config.data.image_size = 32
