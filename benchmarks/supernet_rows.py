@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from benchmarks import more_operations
 from models import cell as cells_
-from models import layers
+from models import kernels, layers
 from models import network as networks
 from models.cell_supernet import CellSupernet
 from models.genotype import INPUTS, NODES, NONE
@@ -241,8 +241,10 @@ class Switch:
     """Shared weights, tf.switch_case for each edge: one program for all, a gradient for every weight."""
 
     network = SwitchNetwork
+    tuned = False
 
     def __init__(self, options, data, paths):
+        kernels.set_tuned(self.tuned)
         space = cell.create()
         self.model = _supernet(options, space, self.network)
         self.model.operations = space.operations
@@ -269,6 +271,12 @@ class Switch:
         return tf.constant([self.model.operations.index(path[name]) for name in self.model.numbers])
 
 
+class TunedSwitch(Switch):
+    """The same with our tuned layers."""
+
+    tuned = True
+
+
 class Mixed(Switch):
     """All operations computed and weighted."""
 
@@ -278,13 +286,21 @@ class Mixed(Switch):
         return tf.one_hot(super().architecture(path), len(self.model.operations))
 
 
+class TunedMixed(Mixed):
+    """The same with our tuned layers."""
+
+    tuned = True
+
+
 ROWS = {
     "supernet": Supernet,
     "supernet_16": DoubleSupernet,
     "static": Static,
     "keras_fit": KerasFit,
     "switch": Switch,
+    "switch_tuned": TunedSwitch,
     "mixed": Mixed,
+    "mixed_tuned": TunedMixed,
 }
 
 

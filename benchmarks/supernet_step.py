@@ -9,9 +9,12 @@ The same randomly sampled architectures of the cell space in every row:
 - `supernet_16`  ours with eight more operations on every edge, never sampled
 - `static`       the same architecture alone: same layers, own tf.function
 - `keras_fit`    the same architecture of ordinary Keras layers in `fit`
-- `switch`       shared weights, tf.switch_case for every edge, one tf.function for all architectures
-- `mixed`        shared weights, all operations computed and weighted
+- `switch`       shared weights, tf.switch_case for every edge, one tf.function for all architectures, layers of
+                 plain Keras operations (kernels.set_tuned(False))
+- `mixed`        shared weights, all operations computed and weighted, the same layers
 - `torch`        the same architecture in PyTorch, channels last, where PyTorch is installed
+
+On request, `--rows=switch_tuned,mixed_tuned`: the naive ways with our tuned layers.
 
 Every row runs in its own process on one core with one thread. `supernet` and `static` stay; each other row in its turn
 alternates with them, round by round. Prints medians, over the rounds, of the mean over the architectures: ms a step,
@@ -32,6 +35,7 @@ from absl import app, flags
 from benchmarks import architectures
 
 TENSORFLOW_ROWS = ("supernet_16", "keras_fit", "switch", "mixed")
+MORE_ROWS = ("switch_tuned", "mixed_tuned")
 
 _JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
 _BATCH = flags.DEFINE_integer("batch", 64, "Images a step.", lower_bound=1)
@@ -160,9 +164,11 @@ def has_torch():
 
 def main(argv):
     del argv
-    unknown = set(_ROWS.value) - {*TENSORFLOW_ROWS, "torch"}
+    unknown = set(_ROWS.value) - {*TENSORFLOW_ROWS, *MORE_ROWS, "torch"}
     if unknown:
-        raise app.UsageError(f"--rows: no row {sorted(unknown)}; there are {', '.join(TENSORFLOW_ROWS)} and torch.")
+        raise app.UsageError(
+            f"--rows: no row {sorted(unknown)}; there are {', '.join(TENSORFLOW_ROWS + MORE_ROWS)} and torch."
+        )
     options = {
         "core": _CORE.value,
         "batch": _BATCH.value,
