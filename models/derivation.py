@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from models.genotype import Genotype
+from models.multinomial import Distribution
 from models.search_spaces import SearchSpace
 
 SOURCES = ("argmax", "best", "verify")
@@ -29,7 +29,7 @@ class Candidate:
 
 def derive(
     space: SearchSpace,
-    distribution: Mapping[str, Any],
+    distribution: Distribution,
     source: str,
     *,
     samples: int,
@@ -40,7 +40,7 @@ def derive(
 
     Args:
         space: The space that was searched.
-        distribution: The document of a search (models/multinomial.py).
+        distribution: What a search learned.
         source: "argmax" takes the most probable operations, as the paper does, or what the rule recommends where it
             does not mean them; "best" the architecture that was
             evaluated best during the search; "verify" evaluates both and `samples` architectures drawn from the final
@@ -58,7 +58,7 @@ def derive(
     paths: dict[str, Mapping[str, str] | None] = {}
     if source in ("argmax", "verify"):
         # A rule may recommend another architecture than the most probable operations: docs/oracle.md.
-        recommended = distribution["argmax"]
+        recommended = distribution.argmax
         most_probable = all(
             probabilities[choice.name][choice.operations.index(recommended[choice.name])]
             == max(probabilities[choice.name])
@@ -66,16 +66,12 @@ def derive(
         )
         paths["argmax"] = None if most_probable else recommended
     if source in ("best", "verify"):
-        if distribution["best"] is None:
+        if distribution.best is None:
             raise ValueError("The search completed no trial, so there is no best evaluated architecture.")
-        paths["best"] = distribution["best"]["architecture"]
+        paths["best"] = distribution.best
     if source == "verify":
-        rng = np.random.default_rng(seed)
-        for number in range(samples):
-            paths[f"sample {number + 1}"] = {
-                choice.name: choice.operations[rng.choice(len(choice.operations), p=probabilities[choice.name])]
-                for choice in space.choices
-            }
+        for number, path in enumerate(distribution.sample(samples, seed), 1):
+            paths[f"sample {number}"] = path
 
     candidates = []
     for origin, path in paths.items():
@@ -85,16 +81,15 @@ def derive(
     return max(candidates, key=lambda candidate: candidate.accuracy or 0.0), candidates
 
 
-def _probabilities(space: SearchSpace, distribution: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    learned = {choice["name"]: choice for choice in distribution["choices"]}
+def _probabilities(space: SearchSpace, distribution: Distribution) -> dict[str, np.ndarray]:
     for choice in space.choices:
-        found = tuple(learned.get(choice.name, {}).get("operations", ()))
+        found = tuple(distribution.operations.get(choice.name, ()))
         if found != tuple(choice.operations):
             raise ValueError(
                 f"The distribution has {list(found)} for choice {choice.name!r}, the {space.name} space has "
                 f"{list(choice.operations)}: it was learned in another space or with other config.space.operations."
             )
-    return {choice.name: np.asarray(learned[choice.name]["probabilities"]) for choice in space.choices}
+    return {choice.name: np.asarray(distribution.probabilities[choice.name]) for choice in space.choices}
 
 
 def _leaning(

@@ -1,24 +1,25 @@
 """models/derivation.py: which architecture is taken from what a search learned."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from models import derivation, search_spaces
+from models.multinomial import Distribution
 
 
 def _distribution(space, best_path=None, seed=0):
     rng = np.random.default_rng(seed)
-    choices = [
-        {
-            "name": choice.name,
-            "operations": list(choice.operations),
-            "probabilities": rng.dirichlet(np.ones(len(choice.operations))).tolist(),
-        }
-        for choice in space.choices
-    ]
-    argmax = {choice["name"]: choice["operations"][int(np.argmax(choice["probabilities"]))] for choice in choices}
-    best = best_path and {"architecture": best_path, "score": 0.9, "trial": "0"}
-    return {"choices": choices, "argmax": argmax, "best": best}
+    probabilities = {choice.name: rng.dirichlet(np.ones(len(choice.operations))) for choice in space.choices}
+    return Distribution(
+        operations={choice.name: choice.operations for choice in space.choices},
+        probabilities=probabilities,
+        argmax={choice.name: choice.operations[probabilities[choice.name].argmax()] for choice in space.choices},
+        best=best_path,
+        best_score=best_path and 0.9,
+        direction="max",
+    )
 
 
 @pytest.fixture
@@ -34,15 +35,15 @@ def _path(space, seed):
 def test_argmax_takes_the_most_probable_operations_without_evaluating(space):
     distribution = _distribution(space)
     elected, candidates = derivation.derive(space, distribution, "argmax", samples=0, seed=0)
-    expected = space.derive({choice["name"]: choice["probabilities"] for choice in distribution["choices"]})
+    expected = space.derive(distribution.probabilities)
     assert elected.origin == "argmax" and elected.genotype == expected
     assert candidates == [elected]
 
 
 def test_argmax_follows_a_rule_that_recommends_something_else_than_the_most_probable(space):
-    distribution = _distribution(space)
     recommended = {choice.name: "sep_conv_3x3" for choice in space.choices}
-    elected, _ = derivation.derive(space, {**distribution, "argmax": recommended}, "argmax", samples=0, seed=0)
+    distribution = dataclasses.replace(_distribution(space), argmax=recommended)
+    elected, _ = derivation.derive(space, distribution, "argmax", samples=0, seed=0)
     assert set(space.path(elected.genotype).values()) == {"sep_conv_3x3", "none"}
 
 

@@ -12,6 +12,7 @@ from tfx.types import artifact, artifact_utils
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
 from models import derivation, input, runtime, search_spaces, tuner
+from models.multinomial import Distribution
 
 
 class Executor(base_executor.BaseExecutor):
@@ -28,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
         space = search_spaces.create(json.loads(exec_properties["space"]))
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         with tf.io.gfile.GFile(os.path.join(uri, DISTRIBUTION_FILE)) as file:
-            distribution = json.load(file)
+            distribution = Distribution.from_document(json.load(file))
         elected, candidates = derivation.derive(
             space,
             distribution,
