@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 # Utilities are cut at so many deviations from the median: how bad the bad ones are does not matter.
 _WORST, _BEST = -2.5, 10.0
-# As many evaluations say what the kernel's parameters are; they are asked when there are a tenth more evaluations.
-_FITTED = 120
-# Prior medians: of a choice's weight in the distance, and of the noise's variance relative to the kernel's.
-_WEIGHT, _NOISE = 0.3, 0.05
-_SMALLEST_NOISE = 3e-4
+# Log-normal priors, medians and deviations of the logarithms: of a choice's weight in the distance (around the choices'
+# mean, and of that mean), and of the noise's variance relative to the kernel's.
+_WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
+_NOISE, _NOISE_DEVIATION = 0.05, 2.0
+_SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
+# The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
+_VARIANCE_EVALUATIONS = 40
+# Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
+_STEPS, _STEPS_ARCHITECTURES = 8, 100
+# Sizes of these steps (of the logarithms), and what they are multiplied by.
+_FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.2, 0.005, 0.5
+_GROW, _SHRINK = 1.2, 0.5
 # The architectures from which proposals are made, and the proposals.
 _ELITES, _PROPOSALS, _ROUNDS = 10, 8, 2
 
@@ -43,45 +50,41 @@ class Interactions(Rule):
     Attributes:
         sharpness: a proposal's share is its expected improvement to this power.
         floor: share of the uniform distribution in the probabilities; as often, a sample changes one choice at random.
-        evaluations: the process looks at this many evaluations at most: half are the best, half the latest others.
+        architectures: the process looks at this many architectures at most: half are the best, half the latest others.
         candidates: architectures among which the first proposals are looked for.
     """
 
     sharpness: float = 8.0
     floor: float = 0.05
-    evaluations: int = 160
+    architectures: int = 128
     candidates: int = 200
 
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2
 
     def __post_init__(self):
-        check_positive(self, "sharpness", "evaluations", "candidates")
+        check_positive(self, "sharpness", "architectures", "candidates")
         check_floor(self)
-        self._weights: np.ndarray | None = None
-        self._noise = 2 * _NOISE
-        self._next_fit = 0
+        # Distinct architectures -> their numbers, and of each evaluation the number of its architecture.
+        self._numbers: dict[bytes, int] = {}
+        self._evaluated: list[int] = []
+        self._parameters: _Parameters | None = None
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
         self._best: np.ndarray | None = None
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
         choices, width = multinomial.mask.shape
-        count = len(multinomial)
-        if count < width:
+        self._evaluated.append(self._numbers.setdefault(multinomial.architectures[-1].tobytes(), len(self._numbers)))
+        if len(multinomial) < width:
             return multinomial.uniform()
         generator = multinomial.generator()
-        kept = self._kept(multinomial.accuracies)
-        architectures = multinomial.architectures[kept]
-        utility = _utility(multinomial.accuracies)[kept]
-        if self._weights is None:
-            self._weights = np.full(choices, _WEIGHT)
-        if count >= self._next_fit and utility.any():
-            part = generator.permutation(len(kept))[:_FITTED]
-            self._weights, self._noise = _fit(architectures[part], utility[part], self._weights, self._noise, generator)
-            # The first ones teach much, the hundredth little.
-            self._next_fit = max(count + 3, math.ceil(1.1 * count))
-        posterior = _Posterior(architectures, utility, width, self._weights, self._noise)
+        evaluations = self._evaluations(multinomial)
+        self._parameters = self._parameters or _Parameters(choices)
+        for _ in range(min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)):
+            posterior = _Posterior(evaluations, self._parameters.weights, self._parameters.noise)
+            self._parameters.step(posterior.gradient())
+        architectures = evaluations.architectures
         order = np.argsort(-posterior.means, kind="stable")
         self._best = architectures[order[0]]
 
@@ -116,14 +119,27 @@ class Interactions(Rule):
             return super().recommend(multinomial)
         return np.where(self._best < 0, super().recommend(multinomial), self._best)
 
-    def _kept(self, accuracies: np.ndarray) -> np.ndarray:
-        """Indices of the evaluations that the process looks at, so that its cost does not grow for ever."""
-        count = len(accuracies)
-        if count <= self.evaluations:
-            return np.arange(count)
-        order = np.argsort(-accuracies, kind="stable")
-        best, others = order[: self.evaluations // 2], np.sort(order[self.evaluations // 2 :])
-        return np.concatenate([best, others[len(best) - self.evaluations :]])
+    def _evaluations(self, multinomial: Multinomial) -> _Evaluations:
+        """What the process looks at: not all there is for ever, so that its cost does not grow."""
+        numbers = np.array(self._evaluated)
+        utility = _utility(multinomial.accuracies)
+        counts = np.bincount(numbers)
+        means = np.bincount(numbers, utility) / counts
+        scatter = np.bincount(numbers, (utility - means[numbers]) ** 2)
+        latest = np.empty(len(counts), np.int64)
+        latest[numbers] = np.arange(len(numbers))
+        kept = np.argsort(-means, kind="stable")
+        if len(kept) > self.architectures:
+            best, others = np.split(kept, [self.architectures // 2])
+            others = others[np.argsort(-latest[others])]
+            kept = np.concatenate([best, others[: self.architectures - len(best)]])
+        return _Evaluations(
+            multinomial.architectures[latest[kept]],
+            multinomial.mask.shape[1],
+            means[kept],
+            counts[kept],
+            scatter[kept].sum(),
+        )
 
     def _candidates(self, multinomial, elites, generator) -> np.ndarray:
         """A third each: the best ones' neighbours, children of the elites, and random architectures."""
@@ -136,32 +152,106 @@ class Interactions(Rule):
         return np.concatenate([elites[:3], near, children, _random(multinomial, third, generator)])
 
 
+@dataclasses.dataclass
+class _Evaluations:
+    """Evaluations, those of the same architecture taken together.
+
+    Attributes:
+        architectures: int64 (architectures, choices), -1 where a choice was not active.
+        width: operations of the largest choice.
+        utility: float64 (architectures,): the means.
+        counts: int64 (architectures,): how many evaluations an architecture had.
+        scatter: sum of the squared deviations of the evaluations from their architectures' means.
+    """
+
+    architectures: np.ndarray
+    width: int
+    utility: np.ndarray
+    counts: np.ndarray
+    scatter: float
+
+
+class _Parameters:
+    """The parameters of the process: moved a step per evaluation, so that no update costs more than another.
+
+    A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) by the parameters'
+    logarithms, with a step size per parameter that grows while the sign stays and shrinks when it turns (Rprop,
+    Riedmiller and Braun 1993).
+
+    Attributes:
+        weights: float64 (choices,): how far apart two architectures are that differ in the choice.
+        noise: variance of the noise relative to the kernel's.
+    """
+
+    def __init__(self, choices: int):
+        self._logs = np.log(np.append(np.full(choices, _WEIGHT), 2 * _NOISE))
+        self._sizes = np.full(choices + 1, _FIRST_STEP)
+        self._signs = np.zeros(choices + 1)
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.exp(self._logs[:-1])
+
+    @property
+    def noise(self) -> float:
+        return math.exp(self._logs[-1])
+
+    def step(self, gradient: np.ndarray) -> None:
+        """Moves the parameters.
+
+        Args:
+            gradient: float64 (choices + 1,): of the log marginal likelihood by the logarithms of weights and noise.
+        """
+        weights, noise = self._logs[:-1], self._logs[-1]
+        mean = weights.mean()
+        apart = (weights - mean) / _WEIGHT_DEVIATION**2
+        together = (mean - math.log(_WEIGHT)) / _MEAN_DEVIATION**2 / len(weights)
+        prior = np.append(apart + together, (noise - math.log(_NOISE)) / _NOISE_DEVIATION**2)
+        signs = np.sign(gradient - prior)
+        turned = signs * self._signs
+        self._sizes *= np.where(turned > 0, _GROW, np.where(turned < 0, _SHRINK, 1.0))
+        self._sizes = np.clip(self._sizes, _SMALLEST_STEP, _LARGEST_STEP)
+        self._signs = signs
+        self._logs = self._logs + signs * self._sizes
+        self._logs[-1] = np.clip(self._logs[-1], math.log(_SMALLEST_NOISE), math.log(_LARGEST_NOISE))
+
+
 class _Posterior:
     """The process after the evaluations, with a constant unknown mean.
 
-    Args:
-        architectures: int64 (evaluations, choices), -1 where a choice was not active.
-        utility: float64 (evaluations,).
-        width: operations of the largest choice.
-        weights: float64 (choices,): how far apart two architectures are that differ in the choice.
-        noise: variance of the noise relative to the kernel's.
-
     Attributes:
-        means: float64 (evaluations,): the posterior means of the architectures.
+        means: float64 (architectures,): the posterior means of the evaluated architectures.
     """
 
-    def __init__(self, architectures, utility, width, weights, noise):
-        self._width = width
-        weights = weights.astype(np.float32)
-        self._total = weights.sum()
-        self._columns = np.repeat(weights, width)
-        self._weighted = (self._one_hot(architectures) * self._columns).T
-        covariance = self._covariance(architectures)
-        self._inverse = np.linalg.inv(covariance + noise * np.eye(len(utility)))
-        self._dual = self._inverse @ utility
-        scale = utility @ self._dual / len(utility)
-        self._scale, self._noise = scale, scale * noise
+    def __init__(self, evaluations: _Evaluations, weights: np.ndarray, noise: float):
+        self._evaluations, self._weights, self._relative_noise = evaluations, weights, noise
+        self._columns = self._one_hot(evaluations.architectures)
+        self._weighted = (self._columns * np.repeat(weights, evaluations.width + 1).astype(np.float32)).T
+        covariance = self._covariance(evaluations.architectures)
+        self._kernel = covariance - 1.0
+        noisy = covariance.copy()
+        noisy[np.diag_indices(len(noisy))] += noise / evaluations.counts
+        self._inverse = np.linalg.inv(noisy)
+        self._dual = self._inverse @ evaluations.utility
+        squares = evaluations.utility @ self._dual + evaluations.scatter / noise
+        self._scale = (squares + _VARIANCE_EVALUATIONS) / (evaluations.counts.sum() + _VARIANCE_EVALUATIONS)
+        self._noise = self._scale * noise
         self.means = covariance @ self._dual
+
+    def gradient(self) -> np.ndarray:
+        """Of the log marginal likelihood by the logarithms of weights and noise, float64 (choices + 1,).
+
+        The kernel's variance is integrated out.
+        """
+        counts, noise = self._evaluations.counts, self._relative_noise
+        # The derivative by a covariance's entry, twice: where a choice differs, its weight moves it by -kernel.
+        slope = np.outer(self._dual, self._dual / self._scale)
+        slope -= self._inverse
+        moved = (slope * self._kernel).astype(np.float32)
+        same = np.einsum("ij,ij->j", moved @ self._columns, self._columns).reshape(len(self._weights), -1).sum(axis=1)
+        by_noise = noise * (slope.diagonal() / counts).sum()
+        repeated = self._evaluations.scatter / self._noise - (counts - 1).sum()
+        return 0.5 * np.append(self._weights * (same - moved.sum()), by_noise + repeated)
 
     def improvement(self, architectures: np.ndarray) -> np.ndarray:
         """Augmented expected improvement over the best mean."""
@@ -178,47 +268,16 @@ class _Posterior:
 
     def _covariance(self, architectures: np.ndarray) -> np.ndarray:
         # Single precision is enough for the distances, and half the time.
-        return np.exp(self._one_hot(architectures) @ self._weighted - self._total).astype(float) + 1.0
+        near = self._one_hot(architectures) @ self._weighted
+        near -= np.float32(self._weights.sum())
+        covariance = np.exp(near, out=near).astype(float)
+        covariance += 1.0
+        return covariance
 
     def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
-        one_hot = architectures[:, :, np.newaxis] == np.arange(self._width)
-        return one_hot.reshape(len(architectures), len(self._columns)).astype(np.float32)
-
-
-def _fit(architectures, utility, weights, noise, generator) -> tuple[np.ndarray, float]:
-    """Weights and noise of more marginal likelihood times prior, one factor at a time from those given.
-
-    The priors are log-normal: of the choices' weights around their own mean, of that mean, and of the noise.
-    """
-    differ = (architectures[:, np.newaxis] != architectures).astype(float)
-
-    def evaluate(distance, weights, noise):
-        covariance = np.exp(-distance) + 1.0
-        covariance[np.diag_indices(len(utility))] += noise
-        factor = np.linalg.cholesky(covariance)
-        whitened = np.linalg.solve(factor, utility)
-        logs = np.log(weights)
-        likelihood = len(utility) * np.log(whitened @ whitened) / 2 + np.log(np.diag(factor)).sum()
-        prior = ((logs - logs.mean()) ** 2).sum() / 0.7**2 + (logs.mean() - math.log(_WEIGHT)) ** 2
-        return -likelihood - 0.5 * (prior + (math.log(noise / _NOISE) / 2) ** 2)
-
-    distance = differ @ weights
-    best = evaluate(distance, weights, noise)
-    for factor in (0.6, 1 / 0.6):
-        while (value := evaluate(distance * factor, weights * factor, noise)) > best:
-            best, distance, weights = value, distance * factor, weights * factor
-    for factor in (1 / 3, 3.0):
-        while noise * factor > _SMALLEST_NOISE and (value := evaluate(distance, weights, noise * factor)) > best:
-            best, noise = value, noise * factor
-    for choice in generator.permutation(len(weights)):
-        for factor in (0.5, 2.0):
-            changed = weights.copy()
-            changed[choice] *= factor
-            moved = distance + (changed - weights)[choice] * differ[:, :, choice]
-            if (value := evaluate(moved, changed, noise)) > best:
-                best, distance, weights = value, moved, changed
-                break
-    return weights, noise
+        # What is not active is an operation of its own.
+        one_hot = architectures[:, :, np.newaxis] == np.arange(-1, self._evaluations.width)
+        return one_hot.reshape(len(architectures), -1).astype(np.float32)
 
 
 def _utility(accuracies: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import update_rules
+from models import interactions, update_rules
 from models.multinomial import Distribution, Multinomial
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -215,6 +215,70 @@ def test_interactions_keeps_operations_together_that_its_probabilities_do_not():
     rule._proposals, rule._shares = np.array([[0, 0], [1, 1]]), np.array([0.5, 0.5])
     samples = [rule.sample(multinomial, np.random.default_rng(seed)).tolist() for seed in range(50)]
     assert {tuple(sample) for sample in samples} == {(0, 0), (1, 1)}
+
+
+def dense_process(evaluations, scores, weights, noise):
+    """Posterior means and log likelihood by plain algebra, a row per evaluation, the variance integrated out."""
+    kernel = np.exp(-((evaluations[:, np.newaxis] != evaluations) @ weights)) + 1
+    noisy = kernel + noise * np.eye(len(scores))
+    dual = np.linalg.solve(noisy, scores)
+    prior = interactions._VARIANCE_EVALUATIONS
+    likelihood = -(len(scores) + prior) / 2 * np.log(scores @ dual + prior) - np.linalg.slogdet(noisy)[1] / 2
+    return kernel @ dual, likelihood
+
+
+def grouped(evaluations, scores, width):
+    distinct, numbers, counts = np.unique(evaluations, axis=0, return_inverse=True, return_counts=True)
+    means = np.bincount(numbers, scores) / counts
+    scatter = ((scores - means[numbers]) ** 2).sum()
+    return interactions._Evaluations(distinct, width, means, counts, scatter), numbers
+
+
+def test_interactions_takes_evaluations_together_without_a_loss():
+    generator = np.random.default_rng(0)
+    # Few architectures, so that most are there several times; -1 is a choice that was not active.
+    evaluations, scores = generator.integers(-1, 2, size=(40, 3)), generator.normal(size=40)
+    weights = np.array([0.2, 0.5, 1.0])
+    together, numbers = grouped(evaluations, scores, 2)
+    assert len(together.counts) < 30
+    posterior = interactions._Posterior(together, weights, 0.3)
+    means, _ = dense_process(evaluations, scores, weights, 0.3)
+    np.testing.assert_allclose(posterior.means[numbers], means, atol=1e-5)
+
+
+def test_interactions_parameters_follow_the_slope_of_the_likelihood():
+    generator = np.random.default_rng(0)
+    evaluations, scores = generator.integers(3, size=(60, 3)), generator.normal(size=60)
+    together, _ = grouped(evaluations, scores, 3)
+    logs = np.log([0.2, 0.5, 1.0, 0.3])
+    gradient = interactions._Posterior(together, np.exp(logs[:-1]), np.exp(logs[-1])).gradient()
+    for index, step in enumerate(1e-4 * np.eye(4)):
+        above, below = (
+            dense_process(evaluations, scores, np.exp(moved[:-1]), np.exp(moved[-1]))[1]
+            for moved in (logs + step, logs - step)
+        )
+        assert gradient[index] == pytest.approx((above - below) / 2e-4, abs=1e-3)
+
+
+def test_interactions_finds_out_what_matters_and_how_noisy_it_is():
+    multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"floor": 0.5}, seed=1)
+    generator = np.random.default_rng(1)
+    for number in range(80):
+        sample = multinomial.sample(number)
+        multinomial.observe(sample, sample["0"] + 0.3 * generator.normal())
+    weights, noise = multinomial.rule._parameters.weights, multinomial.rule._parameters.noise
+    assert weights[0] > 2 * weights[1:].max()
+    assert noise > 0.01
+
+
+def test_interactions_looks_at_the_best_and_the_latest():
+    multinomial = Multinomial([("a", range(30))], "interactions", {"architectures": 6}, seed=1)
+    # Two evaluations of an architecture are one.
+    for number in [*range(30), 3]:
+        multinomial.observe({"a": number}, -abs(number - 10))
+    kept = multinomial.rule._evaluations(multinomial)
+    assert set(kept.architectures[:3].ravel()) == {9, 10, 11}
+    assert set(kept.architectures[3:].ravel()) == {3, 28, 29}
 
 
 # What holds for all rules. #
