@@ -251,12 +251,11 @@ class MainEffects(Rule):
         check_positive(self, "ridge", "ridge_epochs", "draws")
         check_floor(self)
         self._columns: list[np.ndarray] = []
-        self._gram: np.ndarray | None = None
+        self._inverse: np.ndarray | None = None
         self._mean: np.ndarray | None = None
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
         choices, width = multinomial.mask.shape
-        size = choices * width
         self._remember(multinomial)
         architectures = multinomial.architectures
         trained = np.asarray(self._columns)
@@ -265,19 +264,19 @@ class MainEffects(Rule):
         utility = _rank_utility(multinomial.accuracies)
 
         operations = multinomial.sum_by_operation(architectures, np.column_stack([utility, trained]))
-        operations = operations.reshape(size, 3)
-        precision = np.empty((size + 2, size + 2))
-        precision[:size, :size] = self._gram
-        precision[size:, :size] = operations[:, 1:].T
-        precision[:size, size:] = operations[:, 1:]
-        precision[size:, size:] = trained.T @ trained
-        precision[np.diag_indices(size + 2)] += np.append(np.full(size, self.ridge), [self.ridge_epochs] * 2)
-        target = np.append(operations[:, 0], utility @ trained)
-        covariance = np.linalg.inv(precision)
-        effects = covariance @ target
-        noise = max((utility @ utility - effects @ target) / len(utility), 0.0)
-        deviation = np.sqrt(noise * np.diag(covariance)[:size]).reshape(choices, width)
-        self._mean = np.where(multinomial.mask, effects[:size].reshape(choices, width), -np.inf)
+        operations = operations.reshape(choices * width, 3)
+        target, mixed = operations[:, 0], operations[:, 1:]
+        # The precision has two more rows, those of the two columns, and they change with every evaluation: by blocks.
+        projected = self._inverse @ mixed
+        block = np.linalg.inv(trained.T @ trained + self.ridge_epochs * np.eye(2) - mixed.T @ projected)
+        by_columns = utility @ trained
+        slopes = block @ (by_columns - projected.T @ target)
+        effects = self._inverse @ target - projected @ slopes
+        residual = utility @ utility - effects @ target - slopes @ by_columns
+        noise = max(residual / len(utility), 0.0)
+        variance = self._inverse.diagonal() + ((projected @ block) * projected).sum(axis=1)
+        deviation = np.sqrt(noise * variance).reshape(choices, width)
+        self._mean = np.where(multinomial.mask, effects.reshape(choices, width), -np.inf)
 
         normal = multinomial.generator().standard_normal((self.draws, choices, width))
         best = (self._mean + deviation * normal).argmax(axis=2)
@@ -291,14 +290,19 @@ class MainEffects(Rule):
         return np.where(multinomial.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, multinomial: Multinomial) -> None:
-        """Adds the newest architecture to what is counted once: the pairs of operations and how trained they were."""
+        """Adds the newest architecture to what is not computed anew.
+
+        That is how trained its operations were, and the inverse of the precision of the operations' effects, which an
+        evaluation changes by a matrix of rank one (Sherman and Morrison 1950).
+        """
         new = multinomial.architectures[-1]
         choices, width = multinomial.mask.shape
         active = np.flatnonzero(new >= 0)
-        if self._gram is None:
-            self._gram = np.zeros((choices * width, choices * width))
+        if self._inverse is None:
+            self._inverse = np.eye(choices * width) / self.ridge
         columns = active * width + new[active]
-        self._gram[np.ix_(columns, columns)] += 1.0
+        moved = self._inverse[:, columns].sum(axis=1)
+        self._inverse -= np.outer(moved, moved / (1 + moved[columns].sum()))
         before = multinomial.epochs[active, new[active]] - 1.0
         count = max(len(active), 1)
         self._columns.append(np.array([np.log1p(before).sum(), (1 / (1 + before)).sum()]) / count)

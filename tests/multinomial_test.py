@@ -172,7 +172,7 @@ def test_main_effects_are_the_ridge_regression_of_rank_utilities():
     multinomial = Multinomial([("x", range(3)), ("y", range(2))], "main_effects", warmup_rounds=0)
     epochs = {(name, op): 0 for name, size in (("x", 3), ("y", 2)) for op in range(size)}
     rows, trained, scores = [], [], []
-    for step in range(30):
+    for step in range(300):
         sample = multinomial.sample(step)
         counts = [epochs[item] for item in sample.items()]
         trained.append([np.mean(np.log1p(counts)), np.mean([1 / (1 + count) for count in counts])])
@@ -184,7 +184,7 @@ def test_main_effects_are_the_ridge_regression_of_rank_utilities():
     trained = (np.array(trained) - np.mean(trained, axis=0)) / np.std(trained, axis=0)
     design = np.hstack([rows, trained])
     rank = np.argsort(np.argsort(-np.array(scores)))
-    utility = -np.log((rank + 0.5) / 30)
+    utility = -np.log((rank + 0.5) / 300)
     utility -= utility.mean()
     effects = np.linalg.solve(design.T @ design + np.diag([3.0] * 5 + [0.1] * 2), design.T @ utility)
     assert multinomial.argmax() == {"x": int(effects[:3].argmax()), "y": int(effects[3:5].argmax())}
