@@ -27,6 +27,8 @@ _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
 # The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
 _VARIANCE_EVALUATIONS = 40
+# Less scatter of repeated evaluations than this comes from rounding: there is no noise.
+_EQUAL = 1e-20
 # Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
 _STEPS, _STEPS_ARCHITECTURES = 8, 100
 # Sizes of these steps (of the logarithms), and what they are multiplied by.
@@ -91,12 +93,12 @@ class Interactions(Rule):
         elites = architectures[order[:_ELITES]]
         # What was not active in an elite may be anything.
         elites = np.where(elites < 0, _random(multinomial, len(elites), generator), elites)
-        found = _distinct(self._candidates(multinomial, elites, generator))
+        found = self._worth_it(_distinct(self._candidates(multinomial, elites, generator)), evaluations)
         gains = posterior.improvement(found)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
             near = _neighbours(multinomial, found[best[:3]], self.candidates // 2, generator)
-            found = _distinct(np.concatenate([found[best], near]))
+            found = self._worth_it(_distinct(np.concatenate([found[best], near])), evaluations)
             gains = posterior.improvement(found)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
         self._proposals = found[best]
@@ -140,6 +142,13 @@ class Interactions(Rule):
             counts[kept],
             scatter[kept].sum(),
         )
+
+    def _worth_it(self, architectures: np.ndarray, evaluations: _Evaluations) -> np.ndarray:
+        """Those that another evaluation can teach about: only new ones where the repeated ones were equal."""
+        if evaluations.counts.max() == 1 or evaluations.scatter > _EQUAL:
+            return architectures
+        new = [architecture.tobytes() not in self._numbers for architecture in architectures]
+        return architectures[new] if any(new) else architectures
 
     def _candidates(self, multinomial, elites, generator) -> np.ndarray:
         """A third each: the best ones' neighbours, children of the elites, and random architectures."""

@@ -281,6 +281,16 @@ def test_interactions_looks_at_the_best_and_the_latest():
     assert set(kept.architectures[3:].ravel()) == {3, 28, 29}
 
 
+@pytest.mark.parametrize(("noise", "repeats"), [(0.0, False), (0.3, True)])
+def test_interactions_repeats_an_evaluation_only_where_there_is_noise(noise, repeats):
+    multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"floor": 0.0}, seed=1)
+    generator = np.random.default_rng(1)
+    for number in range(60):
+        sample = multinomial.sample(number)
+        multinomial.observe(sample, sample["0"] + sample["1"] + noise * generator.normal())
+    assert (len(np.unique(multinomial.architectures, axis=0)) < 55) == repeats
+
+
 # What holds for all rules. #
 
 
