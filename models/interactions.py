@@ -88,7 +88,8 @@ class Interactions(Rule):
             self._parameters.step(posterior.gradient())
         architectures = evaluations.architectures
         order = np.argsort(-posterior.means, kind="stable")
-        self._best = architectures[order[0]]
+        # Of exact evaluations the best is known.
+        self._best = architectures[evaluations.utility.argmax() if evaluations.exact else order[0]]
 
         elites = architectures[order[:_ELITES]]
         # What was not active in an elite may be anything.
@@ -145,7 +146,7 @@ class Interactions(Rule):
 
     def _worth_it(self, architectures: np.ndarray, evaluations: _Evaluations) -> np.ndarray:
         """Those that another evaluation can teach about: only new ones where the repeated ones were equal."""
-        if evaluations.counts.max() == 1 or evaluations.scatter > _EQUAL:
+        if not evaluations.exact:
             return architectures
         new = [architecture.tobytes() not in self._numbers for architecture in architectures]
         return architectures[new] if any(new) else architectures
@@ -178,6 +179,11 @@ class _Evaluations:
     utility: np.ndarray
     counts: np.ndarray
     scatter: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether there are repeated evaluations, and all came out equal."""
+        return self.counts.max() > 1 and self.scatter < _EQUAL
 
 
 class _Parameters:

@@ -289,6 +289,8 @@ def test_interactions_repeats_an_evaluation_only_where_there_is_noise(noise, rep
         sample = multinomial.sample(number)
         multinomial.observe(sample, sample["0"] + sample["1"] + noise * generator.normal())
     assert (len(np.unique(multinomial.architectures, axis=0)) < 55) == repeats
+    if not repeats:
+        assert multinomial.argmax() == multinomial.best()[0]
 
 
 # What holds for all rules. #
