@@ -6,7 +6,7 @@ Prints per rule, in milliseconds at the given trial (mean and maximum over the 1
 distribution, and all that KerasTuner does with the oracle for a trial, create_trial + update_trial + end_trial, which
 includes the update, the sample and the saves to disk. It is processor time of one thread, so what else runs on the
 machine does not count. KerasTuner's BayesianOptimization is timed at the same trial, over --bayesian_trials trials
-only, since each takes minutes; 0 leaves it out.
+only, since each takes many seconds; 0 leaves it out.
 """
 
 from __future__ import annotations
