@@ -111,7 +111,7 @@ BAD_DATA = {
         {},
         "needed are 2 or more",
     ),
-    "classes differ": (_missing_class, {}, "test differ (only in train: dog; only in test: fox)"),
+    "classes differ": (_missing_class, {}, "test differ (only in train/: dog; only in test/: fox)"),
     "corrupt image": (_corrupt, {"data.image_size": 0}, "train/cat/0.png"),
     "truncated image": (_truncated, {"data.image_size": 0}, "train/dog/1.png"),
     "sizes differ": (_two_sizes, {"data.image_size": 0}, "config.data.image_size"),
@@ -119,7 +119,7 @@ BAD_DATA = {
     "too small": (
         lambda root: image_fixtures.write_folder(root / "data", size=(3, 3)),
         {"data.image_size": 0},
-        "24 images have sides of less than 4 pixels, which the cifar network (config.train.network) needs",
+        "16 images have sides of less than 29 pixels, which the auxiliary head of the cifar network",
     ),
 }
 
