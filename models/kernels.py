@@ -1,6 +1,6 @@
 """Faster ways, in TensorFlow, to the values and gradients of `models/layers.py`.
 
-What is fast here was measured on a CPU (benchmarks/supernet_step.py); on a machine with a GPU only the fused
+What is fast here was measured on a CPU (docs/performance.md); on a machine with a GPU only the fused
 batch norm is used and everything else is left to cuDNN. `set_tuned(False)` turns all of it off: the layers then compute
 what `keras.ops` says.
 
