@@ -71,8 +71,8 @@ def test_an_error_is_one_line_without_beams_notes():
 
 
 def test_a_full_disk_says_what_to_do():
-    error = OSError(errno.ENOSPC, "No space left on device", "/root/trial.json")
-    assert "'/root/trial.json'. Make room there" in launch.one_line(error)
+    error = OSError(errno.ENOSPC, "No space left on device", "runs/trial.json")
+    assert "'runs/trial.json'. Make room there" in launch.one_line(error)
 
 
 class _FailingPush:
