@@ -42,9 +42,9 @@ def derive(
         space: The space that was searched.
         distribution: What a search learned.
         source: "argmax" takes the most probable operations, as the paper does, or what the rule recommends where it
-            does not mean them; "best" the architecture that was
-            evaluated best during the search; "verify" evaluates both and `samples` architectures drawn from the final
-            distribution on the supernet and takes the most accurate (the first of equals).
+            does not mean them; "best" the architecture that was evaluated best during the search; "verify" evaluates
+            both and `samples` architectures drawn from the final distribution on the supernet and takes the most
+            accurate (the first of equals).
         samples: How many draws "verify" adds.
         seed: Of these draws.
         evaluate: Validation accuracy of a path on the supernet; called by "verify" alone.
