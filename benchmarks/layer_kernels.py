@@ -48,7 +48,7 @@ def step(layer, images, tuned):
     def forward_and_backward(images):
         with kernels.registered_gradients():
             outputs = layer(images, **trains)
-        return tf.gradients(outputs, [images, *weights], outputs_gradient)
+            return tf.gradients(outputs, [images, *weights], outputs_gradient)
 
     kernels.set_tuned(tuned)
     function = tf.function(forward_and_backward, autograph=False).get_concrete_function(

@@ -11,13 +11,13 @@ import json
 import statistics
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import architectures as sampled
 from benchmarks import step_worker
+from models import runtime
 from models.path_training import PathTrainer
 from models.search_spaces import cell
 
@@ -73,7 +73,7 @@ def main(argv):
     step_worker.pin(0)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.utils.set_random_seed(0)
+    runtime.set_up(seed=0, deterministic=False, tuned_kernels=True)
     memory, seconds = measure(_ARCHITECTURES.value, _CACHED.value, _IMAGES.value)
     growth = max(memory[10:]) / memory[9] - 1
     print(f"after 10 architectures {memory[9]:.0f} MB; later at most {growth:+.1%}; last {memory[-1]:.0f} MB")

@@ -16,12 +16,16 @@ Reasons worth knowing:
 
 Such gradients are attached in two ways. `tf.custom_gradient` works everywhere, but registers each use for good, with
 the graph around it. Under `with registered_gradients():`, for graphs whose gradients are taken by `tf.gradients`, the
-gradient function is kept by the graph itself and goes with it.
+gradient functions are forgotten at its end.
 """
 
+import collections
 import contextlib
+import dataclasses
 import functools
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,45 +61,74 @@ def tuned_for_cpu():
     return _tuned and on_cpu()
 
 
+@dataclasses.dataclass
+class _Notes:
+    """What is known of a graph while it is traced."""
+
+    gradients: dict[str, Callable] = dataclasses.field(default_factory=dict)  # by the name of an operation
+    constants: dict[Any, tf.Tensor] = dataclasses.field(default_factory=dict)
+    reads: dict[int, tf.Tensor] = dataclasses.field(default_factory=dict)  # by the id of a variable
+    shared: dict[Any, tf.Tensor] = dataclasses.field(default_factory=dict)  # see `_shared`
+
+
 @contextlib.contextmanager
 def registered_gradients():
-    """Says that the gradients of what is traced inside are taken by `tf.gradients`, not by a tape."""
-    before, _tracing.registered = _registered(), True
+    """Says that gradients are taken by `tf.gradients`, inside of this context too, and not by a tape."""
+    before, _tracing.notes = _registered(), collections.defaultdict(_Notes)
     try:
         yield
     finally:
-        _tracing.registered = before
+        _tracing.notes = before
 
 
 def _registered():
-    return getattr(_tracing, "registered", False)
+    """The notes of the graphs that are traced under `registered_gradients`, or None."""
+    return getattr(_tracing, "notes", None)
+
+
+def _notes():
+    graph, registered = tf.compat.v1.get_default_graph(), _registered()
+    if registered is not None:
+        return registered[graph]
+    if not hasattr(graph, "mdenas_notes"):
+        graph.mdenas_notes = _Notes()
+    return graph.mdenas_notes
 
 
 _GRADIENT = "MdenasGradient"
 
 
 @tf.RegisterGradient(_GRADIENT)
-def _attached_gradient(operation, *gradients):
-    return [*operation.graph.mdenas_gradients[operation.name](gradients[-1]), None]
+def _noted_gradient(operation, *gradients):
+    return _notes().gradients[operation.name](gradients[-1])
+
+
+def _compute(function, *inputs, training, operation=None):
+    """The output of a `function` that returns an output and its gradient, differentiable if `training`.
+
+    If the function makes one operation alone, of the type `operation` and with these inputs, the gradient becomes that
+    operation's own.
+    """
+    if not training:
+        return function(*inputs)[0]
+    if _registered() is None:
+        return tf.custom_gradient(function)(*inputs)
+    override = tf.compat.v1.get_default_graph().gradient_override_map
+    if operation:
+        with override({operation: _GRADIENT}):
+            output, gradient = function(*inputs)
+        _notes().gradients[output.op.name] = gradient
+        return output
+    output, gradient = function(*inputs)
+    return _attach(inputs, output, gradient)
 
 
 def _attach(inputs, output, gradient):
     """`output` as a tensor from which `gradient` leads to `inputs`, past whatever computed it."""
-    graph = output.graph
-    with graph.gradient_override_map({"IdentityN": _GRADIENT}):
+    with tf.compat.v1.get_default_graph().gradient_override_map({"IdentityN": _GRADIENT}):
         attached = tf.raw_ops.IdentityN(input=[*inputs, output])[-1]
-    if not hasattr(graph, "mdenas_gradients"):
-        graph.mdenas_gradients = {}
-    graph.mdenas_gradients[attached.op.name] = gradient
+    _notes().gradients[attached.op.name] = lambda outputs: [*gradient(outputs), None]
     return attached
-
-
-def _compute(function, *inputs, training):
-    """The output of a `function` that returns an output and its gradient, differentiable if `training`."""
-    if training and not _registered():
-        return tf.custom_gradient(function)(*inputs)
-    output, gradient = function(*inputs)
-    return _attach(inputs, output, gradient) if training else output
 
 
 def _shared(function):
@@ -103,16 +136,16 @@ def _shared(function):
 
     Several edges of a cell start at the same node, and need the same preparation of it.
     """
-    attribute = f"mdenas{function.__name__}"
 
     @functools.wraps(function)
     def call(tensor, *args):
         if tf.executing_eagerly() or tensor.graph is not tf.compat.v1.get_default_graph():
             return function(tensor, *args)
-        results = tensor.__dict__.setdefault(attribute, {})
-        if args not in results:
-            results[args] = function(tensor, *args)
-        return results[args]
+        results = _notes().shared
+        key = function.__name__, tensor.ref(), args
+        if key not in results:
+            results[key] = function(tensor, *args)
+        return results[key]
 
     return call
 
@@ -121,14 +154,23 @@ def _constant(value, dtype="int32"):
     """A constant, one per graph."""
     if tf.executing_eagerly():
         return tf.constant(value, dtype)
-    graph = tf.compat.v1.get_default_graph()
-    if not hasattr(graph, "mdenas_constants"):
-        graph.mdenas_constants = {}
+    constants = _notes().constants
     key = value, dtype
-    if key not in graph.mdenas_constants:
-        with graph.control_dependencies(None):
-            graph.mdenas_constants[key] = tf.constant(value, dtype)
-    return graph.mdenas_constants[key]
+    if key not in constants:
+        with tf.control_dependencies(None):
+            constants[key] = tf.constant(value, dtype)
+    return constants[key]
+
+
+def read(variable):
+    """The value of a Keras variable, in the layer's own precision; read once where gradients are registered."""
+    value, registered = variable.value, _registered()
+    if registered is None or not isinstance(value, tf.Variable):
+        return tf.convert_to_tensor(value)
+    reads = _notes().reads
+    if id(value) not in reads:
+        reads[id(value)] = tf.convert_to_tensor(value)
+    return reads[id(value)]
 
 
 def _shape(tensor):
@@ -173,18 +215,36 @@ def _pad(images, rows, columns, value=0.0):
 def conv(images, kernel, strides, padding):
     """A convolution with `padding` pixels of zeros on every side."""
     same = _is_same(kernel.shape[0], strides, padding)
-    return tf.raw_ops.Conv2D(
-        input=images,
-        filter=tf.convert_to_tensor(kernel),
-        strides=[1, strides, strides, 1],
-        padding="SAME" if same else "EXPLICIT",
-        explicit_paddings=[] if same else [0, 0, padding, padding, padding, padding, 0, 0],
+    geometry = {
+        "strides": [1, strides, strides, 1],
+        "padding": "SAME" if same else "EXPLICIT",
+        "explicit_paddings": [] if same else [0, 0, padding, padding, padding, padding, 0, 0],
+    }
+
+    def convolve(images, kernel):
+        def gradient(outputs):
+            return _conv_gradients(images, kernel, outputs, **geometry)
+
+        return tf.raw_ops.Conv2D(input=images, filter=kernel, **geometry), gradient
+
+    # A tape has what TensorFlow itself makes of it.
+    return _compute(convolve, images, read(kernel), training=_registered() is not None, operation="Conv2D")
+
+
+def _conv_gradients(images, kernel, outputs, **geometry):
+    """Of images and kernel; TensorFlow's own makes operations for their shapes."""
+    images_gradient = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=_shape(images), filter=kernel, out_backprop=outputs, **geometry
     )
+    kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
+        input=images, filter_sizes=_shape(kernel), out_backprop=outputs, **geometry
+    )
+    return images_gradient, kernel_gradient
 
 
 def depthwise(images, kernel, strides, dilation, training):
     """A depthwise convolution padded by `dilation * (kernel size // 2)`."""
-    kernel = tf.convert_to_tensor(kernel)
+    kernel = read(kernel)
     size = kernel.shape[0]
     even = not any(side % 2 for side in images.shape[1:3])
     if dilation > 1 and strides > 1:
@@ -196,12 +256,12 @@ def depthwise(images, kernel, strides, dilation, training):
     if strides > 1:
         by_phases = even and size > FAST_WIDTH
         return _compute(_by_phases if by_phases else _padded, images, kernel, training=training)
-    if size <= FAST_WIDTH:
+    if size <= FAST_WIDTH and _registered() is None:
         return _depthwise(images, kernel)
-    return _compute(_wide, images, kernel, training=training)
+    return _compute(_undilated, images, kernel, training=training, operation="DepthwiseConv2dNative")
 
 
-def _wide(images, kernel):
+def _undilated(images, kernel):
     """A convolution of stride 1, and its gradient."""
 
     def gradient(outputs):
@@ -342,7 +402,7 @@ def batch_norm(images, gamma, beta, epsilon):
     outputs = tf.raw_ops.FusedBatchNormV3(
         x=images, scale=scale, offset=offset, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
-    if not _registered():
+    if _registered() is None:
         return outputs[:3]
     mean, variance = outputs.reserve_space_1, outputs.reserve_space_2
 
@@ -425,7 +485,7 @@ def normalize(images, mean, variance, gamma, beta, epsilon):
 
 def _scale_and_offset(images, gamma, beta):
     if gamma is not None:
-        return tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+        return read(gamma), read(beta)
     channels = images.shape[-1]
     return _constant((1.0,) * channels, "float32"), _constant((0.0,) * channels, "float32")
 
@@ -474,8 +534,7 @@ def subsample(images):
 
 def factorized_reduction(images, kernel, shifted_kernel, training):
     """Both 1x1 kernels as the diagonal of a 2x2 kernel of stride 2."""
-    kernels = tf.convert_to_tensor(kernel), tf.convert_to_tensor(shifted_kernel)
-    return _compute(_diagonal, images, *kernels, training=training)
+    return _compute(_diagonal, images, read(kernel), read(shifted_kernel), training=training)
 
 
 def _diagonal(images, kernel, shifted_kernel):
@@ -487,15 +546,7 @@ def _diagonal(images, kernel, shifted_kernel):
     geometry = {"strides": [1, 2, 2, 1], "padding": "SAME"}
 
     def gradient(outputs):
-        both = tf.raw_ops.Conv2DBackpropFilter(
-            input=images,
-            filter_sizes=_constant((2, 2, channels, first + shifted)),
-            out_backprop=outputs,
-            **geometry,
-        )
-        images_gradient = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=_shape(images), filter=kernels, out_backprop=outputs, **geometry
-        )
+        images_gradient, both = _conv_gradients(images, kernels, outputs, **geometry)
         kernel_gradient = _slice(both, (0, 0, 0, 0), (1, 1, -1, first))
         return images_gradient, kernel_gradient, _slice(both, (1, 1, 0, first), (1, 1, -1, -1))
 

@@ -232,13 +232,13 @@ class _Program:
     def _train_share(self, images, labels, learning_rate):
         with kernels.registered_gradients():
             loss, correct = self._forward(images, labels, training=True)
-        scale = self._trainer.loss_scale
-        scaled_loss = loss if scale is None else loss * scale
-        gradients = tf.gradients(scaled_loss, [variable.value for variable in self._variables])
-        # A sampled "none" can cut weights off from the output.
-        pairs = [pair for pair in zip(gradients, self._variables, strict=True) if pair[0] is not None]
-        gradients, variables = zip(*pairs, strict=True)
-        self._apply(kernels.sum_over_replicas(gradients), variables, learning_rate)
+            scale = self._trainer.loss_scale
+            scaled_loss = loss if scale is None else loss * scale
+            gradients = tf.gradients(scaled_loss, [variable.value for variable in self._variables])
+            # A sampled "none" can cut weights off from the output.
+            pairs = [pair for pair in zip(gradients, self._variables, strict=True) if pair[0] is not None]
+            gradients, variables = zip(*pairs, strict=True)
+            self._apply(kernels.sum_over_replicas(gradients), variables, learning_rate)
         return kernels.sum_over_replicas((loss, correct))
 
     def _evaluate_share(self, images, labels):
@@ -254,31 +254,42 @@ class _Program:
         return tf.reduce_sum(losses) / tf.cast(size, tf.float32), tf.reduce_sum(tf.cast(right, tf.float32))
 
     def _apply(self, gradients, variables, learning_rate):
-        """The step of `models.optimizer.SGD`, with as few operations to trace as can be."""
+        """The step of `models.optimizer.SGD`, with as few operations to trace as can be: one for all of a shape."""
         trainer = self._trainer
+        groups = collections.defaultdict(list)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            groups[tuple(variable.shape)].append((gradient, variable))
+        packed = []
+        for group in groups.values():
+            gradients, variables = zip(*group, strict=True)
+            packed.append((tf.stack(gradients), tf.stack([kernels.read(v) for v in variables]), variables))
+
         factor, momentum = tf.constant(1.0), tf.constant(trainer.momentum)
         decay = tf.constant(trainer.weight_decay)
-        norm = tf.linalg.global_norm(gradients)
+        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(gradients) for gradients, _, _ in packed]))
         if trainer.loss_scale is not None:
             factor = 1 / trainer.loss_scale
             norm *= factor
         if trainer.gradient_clip:
             factor *= tf.minimum(1.0, trainer.gradient_clip / norm)
-        steps = [factor * gradient + decay * w.value for gradient, w in zip(gradients, variables, strict=True)]
+        finite = None
         if trainer.loss_scale is not None:
             finite = tf.math.is_finite(norm)
             self._adapt_loss_scale(finite)
-            steps = [tf.where(finite, step, 0.0) for step in steps]
             momentum = tf.where(finite, momentum, 1.0)
             learning_rate = tf.where(finite, learning_rate, 0.0)
-        for step, variable in zip(steps, variables, strict=True):
-            tf.raw_ops.ResourceApplyMomentum(
-                var=variable.value.handle,
-                accum=trainer.velocity(variable).handle,
-                lr=learning_rate,
-                grad=step,
-                momentum=momentum,
-            )
+        for gradients, weights, variables in packed:
+            steps = factor * gradients + decay * weights
+            if finite is not None:
+                steps = tf.where(finite, steps, 0.0)
+            for step, variable in zip(tf.unstack(steps), variables, strict=True):
+                tf.raw_ops.ResourceApplyMomentum(
+                    var=variable.value.handle,
+                    accum=trainer.velocity(variable).handle,
+                    lr=learning_rate,
+                    grad=step,
+                    momentum=momentum,
+                )
 
     def _adapt_loss_scale(self, finite):
         scale, steps = self._trainer.loss_scale, self._trainer.steps_at_scale

@@ -1,5 +1,7 @@
 """The one place that sets TensorFlow and Keras up: seeds, determinism, precision, XLA, devices."""
 
+import gc
+
 import keras
 import tensorflow as tf
 from absl import logging
@@ -28,6 +30,10 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
         tf.config.experimental.enable_op_determinism()
     kernels.set_tuned(tuned_kernels)
     keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}" if mixed_precision else "float32")
+    # Modules are never garbage, and there are a million objects in them. Left out of the garbage collections to come,
+    # these are quick and frequent, and dropped programs (models/path_training.py) do not pile up.
+    gc.collect()
+    gc.freeze()
 
 
 def use_xla(asked: bool) -> bool:

@@ -64,8 +64,8 @@ def _outputs_and_gradients(layer, images, way):
     def graph(images):
         with kernels.registered_gradients():
             outputs = layer(images, **arguments)
-        sources = [images, *(variable.value for variable in layer.trainable_variables)]
-        return outputs, tf.gradients(weighted(outputs), sources)
+            sources = [images, *(variable.value for variable in layer.trainable_variables)]
+            return outputs, tf.gradients(weighted(outputs), sources)
 
     @tf.function(autograph=False)
     def tape(images):
