@@ -109,8 +109,8 @@ class GaussianProcess(_Categorical):
             candidates = np.concatenate([self.random(2000)] + [self.neighbours(self._architectures[i]) for i in best])
         else:
             candidates = self._whole
-        seen = {tuple(architecture) for architecture in self._architectures}
-        candidates = np.array([candidate for candidate in candidates if tuple(candidate) not in seen])
+        seen = {architecture.tobytes() for architecture in self._architectures}
+        candidates = candidates[[candidate.tobytes() not in seen for candidate in candidates]]
         if not len(candidates):
             return self.random(1)[0]
         mu, sigma = process.predict(self._one_hot(candidates), return_std=True)

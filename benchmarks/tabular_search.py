@@ -5,8 +5,9 @@
 
 Prints per method, over the seeds: the reported metric (mean and standard deviation) of the architecture that the
 method recommends (argmax) and of the best one it evaluated, the regret (what is lacking to the best of the table), its
-ratio to random search's regret at the same number of evaluations, and the seconds of one search. Every method is a
-KerasTuner oracle and is driven through the same calls; nothing is written to disk meanwhile.
+ratio to random search's regret at the same number of evaluations, and the seconds of one search. Of several tables
+(--table=A.csv,B.csv) it prints the means over the tables. Every method is a KerasTuner oracle and is driven through the
+same calls; nothing is written to disk meanwhile.
 
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
 is scikit-learn's Gaussian process with a Hamming kernel (benchmarks/baselines.py); all others are rules of
@@ -124,6 +125,19 @@ def summarize(results: dict[str, list[dict[str, float | None]]], best: float) ->
     }
 
 
+def average(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The means of every figure over the summaries of several tables; None where one of them has none."""
+
+    def mean(values):
+        if None in values:
+            return None
+        if isinstance(values[0], dict):
+            return {key: mean([value[key] for value in values]) for key in values[0]}
+        return statistics.fmean(values)
+
+    return mean(summaries)
+
+
 def render(summary: dict[str, Any]) -> str:
     """The summary as a table of text."""
     lines = [
@@ -138,7 +152,7 @@ def render(summary: dict[str, Any]) -> str:
             else:
                 ratio = "-" if answer["ratio"] is None else f"{answer['ratio']:.2f}"
                 cells += f"{answer['mean']:9.3f}{answer['sd']:8.3f}{answer['regret']:10.4f}{ratio:>8} |"
-        lines.append(f"{method:14}|{cells}{row['seconds']:9.2f}{row['seeds']:7d}")
+        lines.append(f"{method:14}|{cells}{row['seconds']:9.2f}{row['seeds']:7.0f}")
     return "\n".join(lines)
 
 
@@ -170,18 +184,22 @@ def _key(table: tables.Table, hyperparameters) -> tables.Key:
     return tuple(hyperparameters.values[name] for name in table.choices)
 
 
-_worker_table: tables.Table
+_worker_tables: list[tables.Table]
+
+
+def _load(paths, *columns) -> list[tables.Table]:
+    return [tables.load(path, *columns) for path in paths]
 
 
 def _start_worker(load) -> None:
-    global _worker_table
-    _worker_table = load()
+    global _worker_tables
+    _worker_tables = load()
 
 
 def _work(
-    method: str, evaluations: Sequence[int], noise: float, seed: int
-) -> tuple[str, int, list[dict[str, float | None]]]:
-    return method, seed, search(_worker_table, method, evaluations, noise, seed)
+    table: int, method: str, evaluations: Sequence[int], noise: float, seed: int
+) -> list[dict[str, float | None]]:
+    return search(_worker_tables[table], method, evaluations, noise, seed)
 
 
 def main(_: Sequence[str]) -> None:
@@ -189,29 +207,38 @@ def main(_: Sequence[str]) -> None:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise app.UsageError(f"--methods: found {unknown[0]!r}, allowed are {', '.join(METHODS)}")
-    load = functools.partial(tables.load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
-    table = load()
+    load = functools.partial(_load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
+    searched = load()
     # One thread a process; set before the processes import NumPy.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
     evaluations = sorted(int(number) for number in _EVALUATIONS.value)
     tasks = [
-        (method, evaluations, _NOISE.value, seed)
+        (table, method, seed)
+        for table in range(len(searched))
         for method in methods
         for seed in range(min(_SEEDS.value, _SLOW_SEEDS.value) if method in _SLOW else _SEEDS.value)
     ]
-    runs: dict[str, dict[int, list[dict[str, float | None]]]] = {method: {} for method in methods}
     with concurrent.futures.ProcessPoolExecutor(
         min(_PROCESSES.value, len(tasks)), multiprocessing.get_context("spawn"), _start_worker, (load,)
     ) as pool:
-        futures = [pool.submit(_work, *task) for task in tasks]
-        for future in tqdm.tqdm(concurrent.futures.as_completed(futures), total=len(tasks), unit="search"):
-            method, seed, results = future.result()
-            runs[method][seed] = results
-    print(f"{_TABLE.value}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
+        futures = {
+            pool.submit(_work, table, method, evaluations, _NOISE.value, seed): (table, method, seed)
+            for table, method, seed in tasks
+        }
+        done = tqdm.tqdm(concurrent.futures.as_completed(futures), total=len(tasks), unit="search")
+        runs = {futures[future]: future.result() for future in done}
+    for path, table in zip(_TABLE.value, searched, strict=True):
+        print(f"{path}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
     figures = {}
     for index, number in enumerate(evaluations):
-        results = {method: [by_seed[seed][index] for seed in sorted(by_seed)] for method, by_seed in runs.items()}
-        figures[number] = {"methods": summarize(results, table.best)}
+        summaries = []
+        for position, table in enumerate(searched):
+            results: dict[str, list[dict[str, float | None]]] = {method: [] for method in methods}
+            for task in tasks:
+                if task[0] == position:
+                    results[task[1]].append(runs[task][index])
+            summaries.append(summarize(results, table.best))
+        figures[number] = {"methods": average(summaries)}
         print(f"\n{number} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
         print(render(figures[number]["methods"]))
     if _JSON.value:
@@ -220,7 +247,7 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _TABLE = flags.DEFINE_string("table", None, "CSV file with a row per architecture.", required=True)
+    _TABLE = flags.DEFINE_list("table", None, "CSV file with a row per architecture; several.", required=True)
     _CHOICES = flags.DEFINE_string("choices", None, "Pattern of the choices' columns: 'layer_*'.", required=True)
     _OBJECTIVE = flags.DEFINE_string("objective", None, "Column that the search sees; more is better.", required=True)
     _REPORT = flags.DEFINE_list("report", None, "Columns whose mean the result is judged by.", required=True)

@@ -59,7 +59,7 @@ class Interactions(Rule):
     sharpness: float = 8.0
     floor: float = 0.05
     architectures: int = 128
-    candidates: int = 200
+    candidates: int = 280
 
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2
@@ -98,7 +98,7 @@ class Interactions(Rule):
         gains = posterior.improvement(found)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
-            near = _neighbours(multinomial, found[best[:3]], self.candidates // 2, generator)
+            near = _neighbours(multinomial, found[best[:3]], self.candidates // 3, generator)
             found = self._worth_it(_distinct(np.concatenate([found[best], near])), evaluations)
             gains = posterior.improvement(found)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
@@ -152,14 +152,14 @@ class Interactions(Rule):
         return architectures[new] if any(new) else architectures
 
     def _candidates(self, multinomial, elites, generator) -> np.ndarray:
-        """A third each: the best ones' neighbours, children of the elites, and random architectures."""
-        third = max(self.candidates // 3, 1)
-        mothers, fathers = (elites[generator.integers(len(elites), size=third)] for _ in range(2))
+        """Half of them the elites' neighbours, a quarter their children, a quarter random; the very best besides."""
+        quarter = max(self.candidates // 4, 1)
+        mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)
         mutated = generator.random(mothers.shape) < 1.5 / mothers.shape[1]
-        children = np.where(mutated, _random(multinomial, third, generator), children)
-        near = _neighbours(multinomial, elites[:3], third, generator)
-        return np.concatenate([elites[:3], near, children, _random(multinomial, third, generator)])
+        children = np.where(mutated, _random(multinomial, quarter, generator), children)
+        near = _neighbours(multinomial, elites, 2 * quarter, generator)
+        return np.concatenate([elites[:3], near, children, _random(multinomial, quarter, generator)])
 
 
 @dataclasses.dataclass

@@ -213,6 +213,20 @@ def test_gradients_that_are_attached_to_a_graph_register_nothing(case):
     assert "MdenasGradient" not in gradients(registered=False)
 
 
+def test_a_weight_is_read_once_under_registered_gradients():
+    layer = _built("conv_1x1", (8, 8))
+
+    @tf.function(autograph=False)
+    def function(images):
+        with kernels.registered_gradients():
+            return layer(images) + layer(images), kernels.read(layer.kernel)
+
+    function = function.get_concrete_function(tf.TensorSpec((None, 8, 8, 4)))
+    reads = [op for op in function.graph.get_operations() if op.type == "ReadVariableOp"]
+    assert len(reads) == 1
+    np.testing.assert_array_equal(function(tf.constant(_images((8, 8))))[1], layer.kernel)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_layer_can_be_made_again_from_its_config(case):
     layer = _built(case, (8, 8))

@@ -99,6 +99,36 @@ def test_summary_relates_regret_to_random_search():
     assert "1.25" in text and "0.5000" in text
 
 
+def test_several_tables_give_the_means_of_their_figures(tmp_path):
+    def summary(best, seconds, ratio):
+        return {"paper": {"argmax": None, "best": {"mean": best, "ratio": ratio}, "seconds": seconds, "seeds": 2}}
+
+    mean = tabular_search.average([summary(90.0, 1.0, 0.5), summary(92.0, 3.0, None)])
+    assert mean == {"paper": {"argmax": None, "best": {"mean": 91.0, "ratio": None}, "seconds": 2.0, "seeds": 2}}
+    other, figures = tmp_path / "other.csv", tmp_path / "figures.json"
+    header, *rows = TINY.read_text().splitlines()
+    # The same architectures, all a percent worse: the same regrets, so the same ratios.
+    columns = header.split(",")
+    worse = [
+        ",".join(
+            value if name.startswith("layer_") else str(float(value) - 1.0)
+            for name, value in zip(columns, row.split(","), strict=True)
+        )
+        for row in rows
+    ]
+    other.write_text("\n".join([header, *worse]))
+    command = [sys.executable, "-m", "benchmarks.tabular_search", "--choices=layer_*", "--objective=accuracy"]
+    command += ["--report=second,third", "--evaluations=8", "--seeds=2", "--methods=elite", "--processes=1"]
+    found = []
+    for paths in (TINY, f"{TINY},{other}"):
+        subprocess.run(
+            [*command, f"--table={paths}", f"--json={figures}"], check=True, capture_output=True, timeout=300
+        )
+        found.append(json.loads(figures.read_text())["methods"]["elite"]["best"])
+    assert found[1]["ratio"] == pytest.approx(found[0]["ratio"])
+    assert found[1]["mean"] == pytest.approx(found[0]["mean"] - 0.5)
+
+
 def test_command_prints_the_methods_and_writes_the_figures(tmp_path):
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.tabular_search", f"--table={TINY}", "--choices=layer_*"]
