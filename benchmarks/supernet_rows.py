@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from benchmarks import more_operations
 from models import cell as cells_
-from models import kernels, layers
+from models import kernels, layers, runtime
 from models import network as networks
 from models.cell_supernet import CellSupernet
 from models.genotype import INPUTS, NODES, NONE
@@ -316,7 +316,7 @@ def main():
     options = json.loads(sys.argv[1])
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.utils.set_random_seed(0)
+    runtime.set_up(seed=0, deterministic=False, tuned_kernels=True)
     random = np.random.default_rng(0)
     images = random.normal(size=(options["batch"], *options["image_shape"])).astype("float32")
     labels = random.integers(CLASSES, size=options["batch"]).astype("int32")
