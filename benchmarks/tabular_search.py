@@ -231,13 +231,13 @@ def main(_: Sequence[str]) -> None:
         print(f"{path}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
     figures = {}
     for index, number in enumerate(evaluations):
-        summaries = []
-        for position, table in enumerate(searched):
-            results: dict[str, list[dict[str, float | None]]] = {method: [] for method in methods}
-            for task in tasks:
-                if task[0] == position:
-                    results[task[1]].append(runs[task][index])
-            summaries.append(summarize(results, table.best))
+        summaries = [
+            summarize(
+                {method: [runs[task][index] for task in tasks if task[:2] == (position, method)] for method in methods},
+                table.best,
+            )
+            for position, table in enumerate(searched)
+        ]
         figures[number] = {"methods": average(summaries)}
         print(f"\n{number} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
         print(render(figures[number]["methods"]))
@@ -247,7 +247,7 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _TABLE = flags.DEFINE_list("table", None, "CSV file with a row per architecture; several.", required=True)
+    _TABLE = flags.DEFINE_list("table", None, "CSV files with a row per architecture.", required=True)
     _CHOICES = flags.DEFINE_string("choices", None, "Pattern of the choices' columns: 'layer_*'.", required=True)
     _OBJECTIVE = flags.DEFINE_string("objective", None, "Column that the search sees; more is better.", required=True)
     _REPORT = flags.DEFINE_list("report", None, "Columns whose mean the result is judged by.", required=True)
