@@ -27,6 +27,9 @@ _FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
 }
 
+# Batches that wait for their step; a step takes longer than a batch, so that more would only take memory.
+_PREFETCHED = 2
+
 
 class EncodedImages:
     """Encoded images in a temporary file, decoded whenever they are asked for."""
@@ -231,7 +234,11 @@ def batches(
         )
 
     numbers = tf.data.Dataset.range(start_step, steps)
-    return numbers.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    made = numbers.map(batch_of, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(_PREFETCHED)
+    # The end of an iterator would wait for the thread that tunes it, with few threads for as long as ten steps take.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return made.with_options(options)
 
 
 def _read_sorted(patterns):

@@ -87,6 +87,10 @@ def test_a_data_set_smaller_than_a_batch_is_one_batch():
     assert [sorted(batch) for batch in numbers(input.batches(numbered(5), 8, epoch=0))] == [list(range(5))]
 
 
+def test_the_end_of_an_epoch_does_not_wait_for_a_thread_that_tunes_it():
+    assert input.batches(numbered(5), 2, epoch=0).options().autotune.enabled is False
+
+
 def test_labels_stay_with_their_images():
     data = numbered(50)
     for images, labels in listed(input.batches(data, 8, epoch=2, augment=input.Augmentation(flip=True))):
