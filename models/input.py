@@ -27,8 +27,9 @@ _FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
 }
 
-# Batches that wait for their step; a step takes longer than a batch, so that more would only take memory.
-_PREFETCHED = 2
+# Batches that wait for their step, and batches made at once at most: all of them are in memory, whatever the machine's
+# number of cores (a container's share of them is not known).
+_PREFETCHED, _PARALLEL = 2, 8
 
 
 class EncodedImages:
@@ -234,7 +235,8 @@ def batches(
         )
 
     numbers = tf.data.Dataset.range(start_step, steps)
-    made = numbers.map(batch_of, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(_PREFETCHED)
+    parallel = min(os.cpu_count() or 1, _PARALLEL)
+    made = numbers.map(batch_of, num_parallel_calls=parallel, deterministic=True).prefetch(_PREFETCHED)
     # The end of an iterator would wait for the thread that tunes it, with few threads for as long as ten steps take.
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_a_data_set_smaller_than_a_batch_is_one_batch():
 
 def test_the_end_of_an_epoch_does_not_wait_for_a_thread_that_tunes_it():
     assert input.batches(numbered(5), 2, epoch=0).options().autotune.enabled is False
+
+
+def test_a_machine_with_many_cores_does_not_hold_many_batches_in_memory(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    made = []
+    images = input.EncodedImages([tf.io.encode_png(np.zeros((6, 5, 3), np.uint8)).numpy()] * 60, (6, 5, 3))
+    encoded = images._encoded
+    images._encoded = lambda indices: made.append(len(indices)) or encoded(indices)
+    batches = iter(input.batches(dataset(60, images=images), 1))
+    next(batches)
+    # Nobody asks for more, so that no more are made once it is quiet.
+    count = 0
+    while len(made) > count:
+        count = len(made)
+        time.sleep(0.3)
+    assert count <= 1 + input._PREFETCHED + input._PARALLEL + 1
 
 
 def test_labels_stay_with_their_images():
