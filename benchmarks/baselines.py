@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import keras_tuner
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -97,25 +99,28 @@ class GaussianProcess(_Categorical):
         self._next_fit = 0
         self._whole = None
         if np.prod(self._sizes, dtype=float) <= _WHOLE:
-            self._whole = np.indices(self._sizes).reshape(len(self._sizes), -1).T
+            self._whole = _Whole(np.indices(self._sizes).reshape(len(self._sizes), -1).T, self._one_hot)
 
     def propose(self) -> np.ndarray:
         if len(self._scores) < 2 * self._sizes.max():
             return self.random(1)[0]
         process = self._fit()
-        mean = process.predict(self._one_hot(np.array(self._architectures)))
+        evaluated = np.array(self._architectures)
+        means = process.predict(self._one_hot(evaluated))
         if self._whole is None:
-            best = np.argsort(-mean)[:5]
-            candidates = np.concatenate([self.random(2000)] + [self.neighbours(self._architectures[i]) for i in best])
+            best = evaluated[np.argsort(-means)[:5]]
+            candidates = np.concatenate([self.random(2000), *(self.neighbours(architecture) for architecture in best)])
+            mean, deviation = process.predict(self._one_hot(candidates), return_std=True)
         else:
-            candidates = self._whole
+            candidates = self._whole.architectures
+            mean, deviation = self._whole.predict(process)
+        gain = (mean - means.max()) / np.maximum(deviation, 1e-9)
+        improvement = deviation * (gain * norm.cdf(gain) + norm.pdf(gain))
         seen = {architecture.tobytes() for architecture in self._architectures}
-        candidates = candidates[[candidate.tobytes() not in seen for candidate in candidates]]
-        if not len(candidates):
-            return self.random(1)[0]
-        mu, sigma = process.predict(self._one_hot(candidates), return_std=True)
-        gain = (mu - mean.max()) / np.maximum(sigma, 1e-9)
-        return candidates[(sigma * (gain * norm.cdf(gain) + norm.pdf(gain))).argmax()]
+        for index in np.argsort(-improvement, kind="stable"):
+            if candidates[index].tobytes() not in seen:
+                return candidates[index]
+        return self.random(1)[0]
 
     def tell(self, indices: np.ndarray, score: float) -> None:
         self._architectures.append(indices)
@@ -130,18 +135,47 @@ class GaussianProcess(_Categorical):
         return hyperparameters
 
     def _fit(self) -> GaussianProcessRegressor:
-        anew = len(self._scores) >= self._next_fit
-        process = GaussianProcessRegressor(
-            self._kernel, optimizer="fmin_l_bfgs_b" if anew else None, normalize_y=True, alpha=1e-8
-        )
+        """The process of the standardised scores."""
+        scores = np.array(self._scores)
+        anew = len(scores) >= self._next_fit
+        process = GaussianProcessRegressor(self._kernel, optimizer="fmin_l_bfgs_b" if anew else None, alpha=1e-8)
         with warnings.catch_warnings():
             # A variance that ends at its bound is fine.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            process.fit(self._one_hot(np.array(self._architectures)), np.array(self._scores))
+            process.fit(self._one_hot(np.array(self._architectures)), (scores - scores.mean()) / (scores.std() or 1.0))
         if anew:
             self._kernel = process.kernel_
-            self._next_fit = 1.1 * len(self._scores)
+            self._next_fit = 1.1 * len(scores)
         return process
 
     def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
         return (architectures[:, :, np.newaxis] == np.arange(self._sizes.max())).reshape(len(architectures), -1) * 1.0
+
+
+class _Whole:
+    """Predictions for all architectures of a space, at the cost of the newest evaluations only.
+
+    `GaussianProcessRegressor.predict` solves L v = k for every architecture anew, L being the Cholesky factor of the
+    evaluations' covariance. As long as the kernel stays, more evaluations only add rows to L, and so to v.
+    """
+
+    def __init__(self, architectures: np.ndarray, one_hot: Callable[[np.ndarray], np.ndarray]):
+        self.architectures = architectures
+        self._features = one_hot(architectures)
+        self._kernel = None
+
+    def predict(self, process: GaussianProcessRegressor) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations, as `process.predict` returns them."""
+        if process.kernel_ != self._kernel:
+            self._kernel = process.kernel_
+            self._solved = np.zeros((0, len(self.architectures)))
+            self._variance = self._kernel.diag(self._features)
+        known, factor = len(self._solved), process.L_
+        if known < len(factor):
+            covariance = self._kernel(process.X_train_[known:], self._features)
+            rest = covariance - factor[known:, :known] @ self._solved
+            rows = solve_triangular(factor[known:, known:], rest, lower=True)
+            self._solved = np.concatenate([self._solved, rows])
+            self._variance = self._variance - (rows**2).sum(axis=0)
+        means = (factor.T @ process.alpha_) @ self._solved
+        return means, np.sqrt(np.maximum(self._variance, 0.0))
