@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from models.rule import Rule, check_floor, check_positive
+from models.rule import Rule, check_floor, check_positive, check_whole
 
 if TYPE_CHECKING:
     from models.multinomial import Multinomial
@@ -27,10 +27,10 @@ _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
 # The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
 _VARIANCE_EVALUATIONS = 40
-# Less scatter of repeated evaluations than this comes from rounding: there is no noise.
-_EQUAL = 1e-20
 # Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
 _STEPS, _STEPS_ARCHITECTURES = 8, 100
+# For a recommendation the parameters are found anew, from this many architectures at most and in so many steps.
+_RECOMMENDED, _RECOMMENDED_STEPS = 1000, 20
 # Sizes of these steps (of the logarithms), and what they are multiplied by.
 _FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.2, 0.005, 0.5
 _GROW, _SHRINK = 1.2, 0.5
@@ -47,12 +47,13 @@ class Interactions(Rule):
     The next architectures are sampled from a few proposals: those for which the process expects most improvement over
     its best mean (augmented expected improvement, Huang et al. 2006, which repeats an evaluation when noise makes that
     worth more than a new one). The probabilities are the proposals' shares, operation by operation, so that samples
-    keep together what is good only together. The architecture recommended is the one evaluated with the best mean.
+    keep together what is good only together. The architecture recommended is the one evaluated with the best mean,
+    also where evaluations are exact: the best one evaluated owes something to the chance of its one training.
 
     Attributes:
         sharpness: a proposal's share is its expected improvement to this power.
         floor: share of the uniform distribution in the probabilities; as often, a sample changes one choice at random.
-        architectures: the process looks at this many architectures at most: half are the best, half the latest others.
+        architectures: an update looks at this many architectures at most: half are the best, half the latest others.
         candidates: architectures among which the first proposals are looked for.
     """
 
@@ -65,42 +66,43 @@ class Interactions(Rule):
     warmup_rounds: ClassVar[int] = 2
 
     def __post_init__(self):
-        check_positive(self, "sharpness", "architectures", "candidates")
+        check_positive(self, "sharpness")
+        check_whole(self, "architectures", "candidates")
         check_floor(self)
         # Distinct architectures -> their numbers, and of each evaluation the number of its architecture.
         self._numbers: dict[bytes, int] = {}
         self._evaluated: list[int] = []
+        # Where choices were not active, once each.
+        self._inactive: dict[bytes, np.ndarray] = {}
         self._parameters: _Parameters | None = None
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
-        self._best: np.ndarray | None = None
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
         choices, width = multinomial.mask.shape
-        self._evaluated.append(self._numbers.setdefault(multinomial.architectures[-1].tobytes(), len(self._numbers)))
+        newest = multinomial.architectures[-1]
+        self._evaluated.append(self._numbers.setdefault(newest.tobytes(), len(self._numbers)))
+        if (newest < 0).any():
+            self._inactive[(newest < 0).tobytes()] = newest < 0
         if len(multinomial) < width:
             return multinomial.uniform()
         generator = multinomial.generator()
-        evaluations = self._evaluations(multinomial)
+        evaluations = self._evaluations(multinomial, self.architectures)
         self._parameters = self._parameters or _Parameters(choices)
-        for _ in range(min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)):
-            posterior = _Posterior(evaluations, self._parameters.weights, self._parameters.noise)
-            self._parameters.step(posterior.gradient())
-        architectures = evaluations.architectures
-        order = np.argsort(-posterior.means, kind="stable")
-        # Of exact evaluations the best is known.
-        self._best = architectures[evaluations.utility.argmax() if evaluations.exact else order[0]]
-
-        elites = architectures[order[:_ELITES]]
+        steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
+        posterior = self._parameters.fit(evaluations, steps)
+        # New architectures are worth more than repetitions as long as the process can look at all of them.
+        reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
+        elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
         # What was not active in an elite may be anything.
         elites = np.where(elites < 0, _random(multinomial, len(elites), generator), elites)
-        found = self._worth_it(_distinct(self._candidates(multinomial, elites, generator)), evaluations)
-        gains = posterior.improvement(found)
+        found, recorded = self._worth_it(self._candidates(multinomial, elites, generator), evaluations)
+        gains = posterior.improvement(recorded, reluctance)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
             near = _neighbours(multinomial, found[best[:3]], self.candidates // 3, generator)
-            found = self._worth_it(_distinct(np.concatenate([found[best], near])), evaluations)
-            gains = posterior.improvement(found)
+            found, recorded = self._worth_it(np.concatenate([found[best], near]), evaluations)
+            gains = posterior.improvement(recorded, reluctance)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
         self._proposals = found[best]
         shares = (gains[best] / max(gains[best[0]], np.finfo(float).tiny)) ** self.sharpness
@@ -118,12 +120,16 @@ class Interactions(Rule):
         return sample
 
     def recommend(self, multinomial: Multinomial) -> np.ndarray:
-        if self._best is None:
-            return super().recommend(multinomial)
-        return np.where(self._best < 0, super().recommend(multinomial), self._best)
+        probable = super().recommend(multinomial)
+        if self._proposals is None:
+            return probable
+        evaluations = self._evaluations(multinomial, _RECOMMENDED)
+        posterior = _Parameters(len(probable)).fit(evaluations, _RECOMMENDED_STEPS)
+        best = evaluations.architectures[posterior.means.argmax()]
+        return np.where(best < 0, probable, best)
 
-    def _evaluations(self, multinomial: Multinomial) -> _Evaluations:
-        """What the process looks at: not all there is for ever, so that its cost does not grow."""
+    def _evaluations(self, multinomial: Multinomial, most: int) -> _Evaluations:
+        """What the process looks at: at most so many architectures, so that its cost does not grow for ever."""
         numbers = np.array(self._evaluated)
         utility = _utility(multinomial.accuracies)
         counts = np.bincount(numbers)
@@ -131,25 +137,42 @@ class Interactions(Rule):
         scatter = np.bincount(numbers, (utility - means[numbers]) ** 2)
         latest = np.empty(len(counts), np.int64)
         latest[numbers] = np.arange(len(numbers))
+        differ = multinomial.accuracies != multinomial.accuracies[latest[numbers]]
+        noisy = bool(differ.any()) if counts.max() > 1 else None
+        if noisy is False:
+            # The same result again is no second sample: it says nothing of the chance that the first one had.
+            counts, scatter = np.ones_like(counts), np.zeros_like(scatter)
         kept = np.argsort(-means, kind="stable")
-        if len(kept) > self.architectures:
-            best, others = np.split(kept, [self.architectures // 2])
+        if len(kept) > most:
+            best, others = np.split(kept, [most // 2])
             others = others[np.argsort(-latest[others])]
-            kept = np.concatenate([best, others[: self.architectures - len(best)]])
+            kept = np.concatenate([best, others[: most - len(best)]])
         return _Evaluations(
             multinomial.architectures[latest[kept]],
             multinomial.mask.shape[1],
             means[kept],
             counts[kept],
             scatter[kept].sum(),
+            noisy,
         )
 
-    def _worth_it(self, architectures: np.ndarray, evaluations: _Evaluations) -> np.ndarray:
-        """Those that another evaluation can teach about: only new ones where the repeated ones were equal."""
-        if not evaluations.exact:
-            return architectures
-        new = [architecture.tobytes() not in self._numbers for architecture in architectures]
-        return architectures[new] if any(new) else architectures
+    def _worth_it(self, architectures: np.ndarray, evaluations: _Evaluations) -> tuple[np.ndarray, np.ndarray]:
+        """Those that another evaluation can teach about: each once, and only new ones where the objective is exact.
+
+        Returns:
+            The architectures, and what an evaluation of them would record as far as is known: not active choices as -1.
+        """
+        recorded = architectures.copy()
+        for inactive in self._inactive.values():
+            # What agrees with an evaluated architecture in all that was active there has the same choices active.
+            masked = np.where(inactive, -1, architectures)
+            known = [architecture.tobytes() in self._numbers for architecture in masked]
+            recorded[known] = masked[known]
+        once = {architecture.tobytes(): index for index, architecture in enumerate(recorded)}
+        if evaluations.noisy is False:
+            once = {key: index for key, index in once.items() if key not in self._numbers} or once
+        kept = list(once.values())
+        return architectures[kept], recorded[kept]
 
     def _candidates(self, multinomial, elites, generator) -> np.ndarray:
         """Half of them the elites' neighbours, a quarter their children, a quarter random; the very best besides."""
@@ -172,6 +195,7 @@ class _Evaluations:
         utility: float64 (architectures,): the means.
         counts: int64 (architectures,): how many evaluations an architecture had.
         scatter: sum of the squared deviations of the evaluations from their architectures' means.
+        noisy: whether repeated evaluations differed; None if there are none.
     """
 
     architectures: np.ndarray
@@ -179,11 +203,7 @@ class _Evaluations:
     utility: np.ndarray
     counts: np.ndarray
     scatter: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether there are repeated evaluations, and all came out equal."""
-        return self.counts.max() > 1 and self.scatter < _EQUAL
+    noisy: bool | None = None
 
 
 class _Parameters:
@@ -210,6 +230,13 @@ class _Parameters:
     @property
     def noise(self) -> float:
         return math.exp(self._logs[-1])
+
+    def fit(self, evaluations: _Evaluations, steps: int) -> _Posterior:
+        """Moves the parameters so many steps; the process before the last of them, whose inverse is there."""
+        for _ in range(steps):
+            posterior = _Posterior(evaluations, self.weights, self.noise)
+            self.step(posterior.gradient())
+        return posterior
 
     def step(self, gradient: np.ndarray) -> None:
         """Moves the parameters.
@@ -268,8 +295,8 @@ class _Posterior:
         repeated = self._evaluations.scatter / self._noise - (counts - 1).sum()
         return 0.5 * np.append(self._weights * (same - moved.sum()), by_noise + repeated)
 
-    def improvement(self, architectures: np.ndarray) -> np.ndarray:
-        """Augmented expected improvement over the best mean."""
+    def improvement(self, architectures: np.ndarray, reluctance: int) -> np.ndarray:
+        """Augmented expected improvement over the best mean; its factor for noise to the power of `reluctance`."""
         covariance = self._covariance(architectures)
         explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
         # 2 is the prior variance: of the kernel and of the unknown constant.
@@ -279,7 +306,7 @@ class _Posterior:
         below = 0.5 * (1 + _erf(gain / math.sqrt(2)).astype(float))
         density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
         expected = deviation * np.maximum(gain * below + density, 0.0)
-        return expected * (1 - np.sqrt(self._noise / (self._noise + variance)))
+        return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
 
     def _covariance(self, architectures: np.ndarray) -> np.ndarray:
         # Single precision is enough for the distances, and half the time.
@@ -306,11 +333,6 @@ def _utility(accuracies: np.ndarray) -> np.ndarray:
 
 def _random(multinomial: Multinomial, count: int, generator: np.random.Generator) -> np.ndarray:
     return generator.integers(multinomial.mask.sum(axis=1), size=(count, len(multinomial.mask)))
-
-
-def _distinct(architectures: np.ndarray) -> np.ndarray:
-    """Each architecture once."""
-    return architectures[list({row.tobytes(): index for index, row in enumerate(architectures)}.values())]
 
 
 def _neighbours(multinomial, architectures, most, generator) -> np.ndarray:

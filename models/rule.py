@@ -56,6 +56,13 @@ def check_positive(rule: Rule, *options: str) -> None:
             raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 
+def check_whole(rule: Rule, *options: str) -> None:
+    for option in options:
+        value = getattr(rule, option)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a whole number above 0")
+
+
 def check_floor(rule: Rule) -> None:
     if not 0 <= rule.floor < 1:
         raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}, must be from 0 to below 1")

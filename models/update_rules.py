@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from models.interactions import Interactions
-from models.rule import Rule, check_floor, check_one_of, check_positive
+from models.rule import Rule, check_floor, check_one_of, check_positive, check_whole
 
 if TYPE_CHECKING:
     from models.multinomial import Multinomial
@@ -177,7 +177,8 @@ class Elite(Rule):
     name: ClassVar[str] = "elite"
 
     def __post_init__(self):
-        check_positive(self, "eta", "elites")
+        check_positive(self, "eta")
+        check_whole(self, "elites")
         check_floor(self)
 
     def update(self, multinomial: Multinomial) -> np.ndarray:
@@ -248,7 +249,8 @@ class MainEffects(Rule):
     warmup_rounds: ClassVar[int] = 4
 
     def __post_init__(self):
-        check_positive(self, "ridge", "ridge_epochs", "draws")
+        check_positive(self, "ridge", "ridge_epochs")
+        check_whole(self, "draws")
         check_floor(self)
         self._columns: list[np.ndarray] = []
         self._inverse: np.ndarray | None = None
