@@ -386,7 +386,7 @@ def test_interactions_recommends_of_all_where_an_update_looks_at_few(monkeypatch
 
 def test_interactions_recommends_what_similar_architectures_bear_out():
     gained = []
-    for seed in range(16):
+    for seed in range(16, 32):
         # The same result whenever an architecture is evaluated, yet partly chance, as of one training.
         chance = np.random.default_rng(seed).normal(size=(3,) * 5)
         multinomial = Multinomial([(str(i), range(3)) for i in range(5)], "interactions", seed=seed)
@@ -596,6 +596,9 @@ def test_document_that_is_no_distribution_is_refused():
         ({"rule_options": {"alpha": 0}}, "above 0"),
         ({"rule_options": {"projection": "cut"}}, "clip, euclidean, softmax"),
         ({"rule_options": {"accuracy": "best"}}, "latest, mean"),
+        ({"rule": "interactions", "rule_options": {"architectures": 2.5}}, "whole number"),
+        ({"rule": "interactions", "rule_options": {"candidates": 0}}, "whole number"),
+        ({"rule": "elite", "rule_options": {"elites": "ten"}}, "whole number"),
         ({"warmup_rounds": -1}, "warmup_rounds"),
         ({"seed": -1}, "seed"),
         ({"direction": "up"}, "'max' and 'min'"),
