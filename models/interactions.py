@@ -318,8 +318,8 @@ class _Posterior:
 
     def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
         # What is not active is an operation of its own.
-        one_hot = architectures[:, :, np.newaxis] == np.arange(-1, self._evaluations.width)
-        return one_hot.reshape(len(architectures), -1).astype(np.float32)
+        rows = np.eye(self._evaluations.width + 1, dtype=np.float32)
+        return rows[architectures + 1].reshape(len(architectures), -1)
 
 
 def _utility(accuracies: np.ndarray) -> np.ndarray:
@@ -339,7 +339,7 @@ def _neighbours(multinomial, architectures, most, generator) -> np.ndarray:
     """What differs from the architectures in one choice, at most so many, drawn at random."""
     sizes = multinomial.mask.sum(axis=1)
     choice = np.repeat(np.arange(len(sizes)), sizes - 1)
-    step = np.concatenate([np.arange(1, size) for size in sizes])
+    step = np.arange(len(choice)) - (np.cumsum(sizes - 1) - sizes)[choice]
     drawn = generator.permutation(len(architectures) * len(choice))[:most]
     which, where = np.divmod(drawn, max(len(choice), 1))
     near = architectures[which]
