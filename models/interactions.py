@@ -339,6 +339,7 @@ def _neighbours(multinomial, architectures, most, generator) -> np.ndarray:
     """What differs from the architectures in one choice, at most so many, drawn at random."""
     sizes = multinomial.mask.sum(axis=1)
     choice = np.repeat(np.arange(len(sizes)), sizes - 1)
+    # 1, 2, ... up to the other operations of every choice.
     step = np.arange(len(choice)) - (np.cumsum(sizes - 1) - sizes)[choice]
     drawn = generator.permutation(len(architectures) * len(choice))[:most]
     which, where = np.divmod(drawn, max(len(choice), 1))

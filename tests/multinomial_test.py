@@ -260,7 +260,7 @@ def test_interactions_parameters_follow_the_slope_of_the_likelihood():
         assert gradient[index] == pytest.approx((above - below) / 2e-4, abs=1e-3)
 
 
-def test_interactions_finds_out_what_matters_and_how_noisy_it_is():
+def test_interactions_finds_out_what_matters_and_how_noisy_it_is(monkeypatch):
     multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"floor": 0.5}, seed=1)
     generator = np.random.default_rng(1)
     for number in range(80):
@@ -269,6 +269,25 @@ def test_interactions_finds_out_what_matters_and_how_noisy_it_is():
     weights, noise = multinomial.rule._parameters.weights, multinomial.rule._parameters.noise
     assert weights[0] > 2 * weights[1:].max()
     assert noise > 0.01
+    # As it does anew for a recommendation.
+    fitted = []
+    posterior = interactions._Posterior.__init__
+    monkeypatch.setattr(
+        interactions._Posterior, "__init__", lambda *arguments: (fitted.append(arguments[2:]), posterior(*arguments))[1]
+    )
+    multinomial.argmax()
+    weights, noise = fitted[-1]
+    assert weights[0] > 2 * weights[1:].max()
+    assert noise > 0.01
+
+
+def test_interactions_neighbours_differ_in_one_choice():
+    multinomial = Multinomial([(str(i), range(size)) for i, size in enumerate((1, 3, 2, 5))], "interactions")
+    architecture = np.array([0, 2, 0, 3])
+    near = interactions._neighbours(multinomial, architecture[np.newaxis], 10**6, np.random.default_rng(0))
+    everything = np.indices((1, 3, 2, 5)).reshape(4, -1).T
+    expected = everything[(everything != architecture).sum(axis=1) == 1]
+    assert sorted(near.tolist()) == sorted(expected.tolist())
 
 
 def test_interactions_looks_at_the_best_and_the_latest():
@@ -344,6 +363,8 @@ def test_interactions_sees_through_choices_that_are_not_active(noise):
     different = len(np.unique(multinomial.architectures, axis=0))
     assert different >= (16 if noise == 0 else 8)
     argmax = multinomial.argmax()
+    # It names an operation of every choice, active or not.
+    assert set(argmax) == {"half", *"abcd"}
     assert argmax["half"] == 1 and argmax["c"] == argmax["d"] == 2
 
 
