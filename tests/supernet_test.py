@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,6 +23,7 @@ RANDOM_NETWORKS = 8
 
 @pytest.fixture(scope="module")
 def supernets():
+    keras.utils.set_random_seed(0)
     return {name: space.supernet(SHAPE, CLASSES, **options) for name, (space, options) in SPACES.items()}
 
 
@@ -202,7 +204,9 @@ def test_a_path_can_be_traced_for_any_batch(name, supernets):
         input_signature=[tf.TensorSpec((None, *SHAPE))],
         autograph=False,
     )
-    for batch in (2, 5):
+    # Not of two images: the last cells see them as single pixels, and batch norm of two numbers that are nearly
+    # equal makes their last bits, which depend on the order of a sum, as large as the bound.
+    for batch in (5, 8):
         np.testing.assert_allclose(traced(images(batch)), supernet(images(batch), path), atol=1e-5)
     assert supernet.image_shape == SHAPE
 
