@@ -228,8 +228,8 @@ def test_schema_accepts_an_image_data_set(tmp_path):
     assert validates(tmp_path, found) is None
 
 
-def validates(tmp_path, found: anomalies_pb2.Anomalies):
-    """Returns the feature for which the component refuses images with these anomalies, or None."""
+def artifact_of(tmp_path, found: anomalies_pb2.Anomalies):
+    """What ExampleValidator hands on if it finds these anomalies in the training images."""
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
     anomalies.split_names = artifact_utils.encode_split_names(["train"])
@@ -237,10 +237,32 @@ def validates(tmp_path, found: anomalies_pb2.Anomalies):
     os.makedirs(directory)
     with open(os.path.join(directory, "SchemaDiff.pb"), "wb") as file:
         file.write(found.SerializeToString())
+    return anomalies
+
+
+def validates(tmp_path, found: anomalies_pb2.Anomalies):
+    """Returns the feature for which the component refuses images with these anomalies, or None."""
     try:
-        validate(tmp_path, images(), anomalies)
+        validate(tmp_path, images(), artifact_of(tmp_path, found))
     except DataError as error:
         (problem,) = str(error).splitlines()[1:]
         assert problem.startswith("- train: feature ")
         return problem.split(": ")[1].removeprefix("feature ")
     return None
+
+
+def test_an_anomaly_below_an_error_is_a_warning_in_the_report(tmp_path):
+    found = found_by_schema(more=[[1], [2]])
+    found.anomaly_info["more"].severity = anomalies_pb2.AnomalyInfo.WARNING
+    report = validate(tmp_path, images(), artifact_of(tmp_path, found))
+    assert report["problems"] == []
+    (warning,) = report["warnings"]
+    assert warning.startswith("train: feature more: New column: New column")
+
+
+def test_an_anomaly_of_the_data_set_as_a_whole_is_refused(tmp_path):
+    found = anomalies_pb2.Anomalies()
+    found.dataset_anomaly_info.severity = anomalies_pb2.AnomalyInfo.ERROR
+    found.dataset_anomaly_info.description = "The dataset has 3 examples, which is fewer than expected."
+    with pytest.raises(DataError, match="- train: The dataset has 3 examples"):
+        validate(tmp_path, images(), artifact_of(tmp_path, found))

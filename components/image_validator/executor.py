@@ -49,12 +49,13 @@ class Executor(base_executor.BaseExecutor):
         info = dataset_info.load(examples.uri)
         images = {split: list(_look(artifact_utils.get_split_uri([examples], split))) for split in SPLITS}
         problems = [
-            *(problem for artifact in input_dict.get("anomalies") or [] for problem in _anomalies(artifact)),
+            *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.ERROR),
             *_label_problems(images, info.class_names),
             *_shape_problems(images, exec_properties["image_size"], exec_properties["channels"]),
             *_size_problems(images, exec_properties),
         ]
         warnings = [
+            *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.WARNING),
             *_duplicates(images),
             *_count_warnings(images, info.class_names, exec_properties["max_imbalance"]),
         ]
@@ -86,18 +87,19 @@ def _look(split_uri):
             yield _Image(image_id.decode(), int(label), hashlib.sha256(encoded).digest(), size, channels)
 
 
-def _anomalies(artifact):
-    """Returns what TFDV found, in its own words."""
-    for split in artifact_utils.decode_split_names(artifact.split_names):
-        anomalies = anomalies_pb2.Anomalies()
-        path = os.path.join(artifact_utils.get_split_uri([artifact], split), "SchemaDiff.pb")
-        with tf.io.gfile.GFile(path, "rb") as file:
-            anomalies.ParseFromString(file.read())
-        if anomalies.dataset_anomaly_info.reason:
-            yield f"{split}: {anomalies.dataset_anomaly_info.description}"
-        for feature, anomaly in sorted(anomalies.anomaly_info.items()):
-            if anomaly.severity == anomalies_pb2.AnomalyInfo.ERROR:
-                yield f"{split}: feature {feature}: {anomaly.short_description}: {anomaly.description}"
+def _anomalies(input_dict, severity):
+    """Returns what TFDV found of a severity, in its own words."""
+    for artifact in input_dict.get("anomalies") or []:
+        for split in artifact_utils.decode_split_names(artifact.split_names):
+            anomalies = anomalies_pb2.Anomalies()
+            path = os.path.join(artifact_utils.get_split_uri([artifact], split), "SchemaDiff.pb")
+            with tf.io.gfile.GFile(path, "rb") as file:
+                anomalies.ParseFromString(file.read())
+            if anomalies.dataset_anomaly_info.severity == severity:
+                yield f"{split}: {anomalies.dataset_anomaly_info.description}"
+            for feature, anomaly in sorted(anomalies.anomaly_info.items()):
+                if anomaly.severity == severity:
+                    yield f"{split}: feature {feature}: {anomaly.short_description}: {anomaly.description}"
 
 
 def _label_problems(images, class_names):
