@@ -86,7 +86,7 @@ def test_the_command_writes_the_picture(tmp_path):
     [
         ("macro", "found 'macro', needed is LABEL=FILE"),
         ("macro=none.json", "No such file or directory: 'none.json'"),
-        ("macro=README.md", "README.md: not a file that benchmarks.tabular_search wrote with --json"),
+        ("macro=requirements.txt", "requirements.txt: not a file that benchmarks.tabular_search wrote with --json"),
         ("macro=pyproject.toml,none.json", "pyproject.toml: not a file that"),
     ],
 )
