@@ -25,6 +25,10 @@ _WORST, _BEST = -2.5, 10.0
 _WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
 _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
+# The same of the trend's variance, and how many functions of time the trend is a sum of.
+_TREND, _TREND_DEVIATION = 0.02, 2.0
+_SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
+_BUMPS = 8
 # The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
 _VARIANCE_EVALUATIONS = 40
 # Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
@@ -49,6 +53,9 @@ class Interactions(Rule):
     worth more than a new one). The probabilities are the proposals' shares, operation by operation, so that samples
     keep together what is good only together. The architecture recommended is the one evaluated with the best mean,
     also where evaluations are exact: the best one evaluated owes something to the chance of its one training.
+
+    Accuracies on the shared weights of a supernet rise and fall with its training, whatever the architecture. So a
+    smooth trend over the evaluations is part of the process, as likely to be as large as the evaluations say.
 
     Attributes:
         sharpness: a proposal's share is its expected improvement to this power.
@@ -75,6 +82,8 @@ class Interactions(Rule):
         # Where choices were not active, once each.
         self._inactive: dict[bytes, np.ndarray] = {}
         self._parameters: _Parameters | None = None
+        # Of each evaluation, what the trend has added to its accuracy.
+        self._trend = np.zeros(0)
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
 
@@ -87,10 +96,14 @@ class Interactions(Rule):
         if len(multinomial) < width:
             return multinomial.uniform()
         generator = multinomial.generator()
+        # As far as is known, it was the same for what is new.
+        known = self._trend[-1] if len(self._trend) else 0.0
+        self._trend = np.append(self._trend, np.full(len(multinomial) - len(self._trend), known))
         evaluations = self._evaluations(multinomial, self.architectures)
         self._parameters = self._parameters or _Parameters(choices)
         steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
         posterior = self._parameters.fit(evaluations, steps)
+        self._trend = evaluations.unit * (_bumps(len(multinomial)) @ posterior.trend)
         # New architectures are worth more than repetitions as long as the process can look at all of them.
         reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
         elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
@@ -131,28 +144,33 @@ class Interactions(Rule):
     def _evaluations(self, multinomial: Multinomial, most: int) -> _Evaluations:
         """What the process looks at: at most so many architectures, so that its cost does not grow for ever."""
         numbers = np.array(self._evaluated)
-        utility = _utility(multinomial.accuracies)
+        # What is cut off are outliers beside the trend, which stays in.
+        utility, unit = _utility(multinomial.accuracies - self._trend)
+        observed = np.column_stack([_bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
-        means = np.bincount(numbers, utility) / counts
-        scatter = np.bincount(numbers, (utility - means[numbers]) ** 2)
+        means = np.stack([np.bincount(numbers, column) / counts for column in observed.T], axis=1)
+        within = observed - means[numbers]
         latest = np.empty(len(counts), np.int64)
         latest[numbers] = np.arange(len(numbers))
         differ = multinomial.accuracies != multinomial.accuracies[latest[numbers]]
         noisy = bool(differ.any()) if counts.max() > 1 else None
         if noisy is False:
             # The same result again is no second sample: it says nothing of the chance that the first one had.
-            counts, scatter = np.ones_like(counts), np.zeros_like(scatter)
-        kept = np.argsort(-means, kind="stable")
+            counts, within = np.ones_like(counts), np.zeros_like(within)
+        kept = np.argsort(-np.bincount(numbers, utility) / np.bincount(numbers), kind="stable")
         if len(kept) > most:
             best, others = np.split(kept, [most // 2])
             others = others[np.argsort(-latest[others])]
             kept = np.concatenate([best, others[: most - len(best)]])
+        within = within[np.isin(numbers, kept)]
         return _Evaluations(
             multinomial.architectures[latest[kept]],
             multinomial.mask.shape[1],
-            means[kept],
+            means[kept, -1],
+            means[kept, :-1],
             counts[kept],
-            scatter[kept].sum(),
+            within.T @ within,
+            unit,
             noisy,
         )
 
@@ -193,16 +211,21 @@ class _Evaluations:
         architectures: int64 (architectures, choices), -1 where a choice was not active.
         width: operations of the largest choice.
         utility: float64 (architectures,): the means.
+        bumps: float64 (architectures, _BUMPS): the means of the functions of time.
         counts: int64 (architectures,): how many evaluations an architecture had.
-        scatter: sum of the squared deviations of the evaluations from their architectures' means.
+        within: float64 (_BUMPS + 1, _BUMPS + 1): products, summed over the evaluations, of the deviations from their
+            architectures' means: of the functions of time, and last of the utility.
+        unit: the accuracy that is a utility of 1.
         noisy: whether repeated evaluations differed; None if there are none.
     """
 
     architectures: np.ndarray
     width: int
     utility: np.ndarray
+    bumps: np.ndarray
     counts: np.ndarray
-    scatter: float
+    within: np.ndarray
+    unit: float = 1.0
     noisy: bool | None = None
 
 
@@ -216,25 +239,30 @@ class _Parameters:
     Attributes:
         weights: float64 (choices,): how far apart two architectures are that differ in the choice.
         noise: variance of the noise relative to the kernel's.
+        trend: variance of the weights of the functions of time that the trend is a sum of, relative to the kernel's.
     """
 
     def __init__(self, choices: int):
-        self._logs = np.log(np.append(np.full(choices, _WEIGHT), 2 * _NOISE))
-        self._sizes = np.full(choices + 1, _FIRST_STEP)
-        self._signs = np.zeros(choices + 1)
+        self._logs = np.log(np.append(np.full(choices, _WEIGHT), [2 * _NOISE, _TREND]))
+        self._sizes = np.full(len(self._logs), _FIRST_STEP)
+        self._signs = np.zeros(len(self._logs))
 
     @property
     def weights(self) -> np.ndarray:
-        return np.exp(self._logs[:-1])
+        return np.exp(self._logs[:-2])
 
     @property
     def noise(self) -> float:
+        return math.exp(self._logs[-2])
+
+    @property
+    def trend(self) -> float:
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: _Evaluations, steps: int) -> _Posterior:
         """Moves the parameters so many steps; the process before the last of them, whose inverse is there."""
         for _ in range(steps):
-            posterior = _Posterior(evaluations, self.weights, self.noise)
+            posterior = _Posterior(evaluations, self.weights, self.noise, self.trend)
             self.step(posterior.gradient())
         return posterior
 
@@ -242,58 +270,85 @@ class _Parameters:
         """Moves the parameters.
 
         Args:
-            gradient: float64 (choices + 1,): of the log marginal likelihood by the logarithms of weights and noise.
+            gradient: float64 (choices + 2,): of the log marginal likelihood by the logarithms of weights, noise and
+                trend.
         """
-        weights, noise = self._logs[:-1], self._logs[-1]
+        weights, noise, trend = self._logs[:-2], self._logs[-2], self._logs[-1]
         mean = weights.mean()
         apart = (weights - mean) / _WEIGHT_DEVIATION**2
         together = (mean - math.log(_WEIGHT)) / _MEAN_DEVIATION**2 / len(weights)
-        prior = np.append(apart + together, (noise - math.log(_NOISE)) / _NOISE_DEVIATION**2)
+        variances = [
+            (noise - math.log(_NOISE)) / _NOISE_DEVIATION**2,
+            (trend - math.log(_TREND)) / _TREND_DEVIATION**2,
+        ]
+        prior = np.concatenate([apart + together, variances])
         signs = np.sign(gradient - prior)
         turned = signs * self._signs
         self._sizes *= np.where(turned > 0, _GROW, np.where(turned < 0, _SHRINK, 1.0))
         self._sizes = np.clip(self._sizes, _SMALLEST_STEP, _LARGEST_STEP)
         self._signs = signs
         self._logs = self._logs + signs * self._sizes
-        self._logs[-1] = np.clip(self._logs[-1], math.log(_SMALLEST_NOISE), math.log(_LARGEST_NOISE))
+        self._logs[-2:] = np.clip(
+            self._logs[-2:],
+            np.log([_SMALLEST_NOISE, _SMALLEST_TREND]),
+            np.log([_LARGEST_NOISE, _LARGEST_TREND]),
+        )
 
 
 class _Posterior:
-    """The process after the evaluations, with a constant unknown mean.
+    """The process after the evaluations, with a constant unknown mean and a trend.
+
+    Architectures' means and the deviations from them are independent but for the trend's weights. So what the
+    deviations say of these comes first, and is the prior for what the means say of everything.
 
     Attributes:
-        means: float64 (architectures,): the posterior means of the evaluated architectures.
+        means: float64 (architectures,): the posterior means of the evaluated architectures, without the trend.
+        trend: float64 (_BUMPS,): the posterior means of the trend's weights.
     """
 
-    def __init__(self, evaluations: _Evaluations, weights: np.ndarray, noise: float):
-        self._evaluations, self._weights, self._relative_noise = evaluations, weights, noise
+    def __init__(self, evaluations: _Evaluations, weights: np.ndarray, noise: float, trend: float):
+        self._evaluations, self._weights = evaluations, weights
+        self._relative_noise, self._relative_trend = noise, trend
         self._columns = self._one_hot(evaluations.architectures)
         self._weighted = (self._columns * np.repeat(weights, evaluations.width + 1).astype(np.float32)).T
         covariance = self._covariance(evaluations.architectures)
         self._kernel = covariance - 1.0
-        noisy = covariance.copy()
-        noisy[np.diag_indices(len(noisy))] += noise / evaluations.counts
-        self._inverse = np.linalg.inv(noisy)
-        self._dual = self._inverse @ evaluations.utility
-        squares = evaluations.utility @ self._dual + evaluations.scatter / noise
+        products, with_utility = evaluations.within[:-1, :-1], evaluations.within[:-1, -1]
+        within = np.linalg.inv(np.eye(len(products)) / trend + products / noise)
+        by_within = within @ with_utility / noise
+        spread = evaluations.bumps @ within
+        observed = covariance + spread @ evaluations.bumps.T
+        observed[np.diag_indices(len(observed))] += noise / evaluations.counts
+        self._inverse = np.linalg.inv(observed)
+        rest = evaluations.utility - evaluations.bumps @ by_within
+        self._dual = self._inverse @ rest
+        squares = rest @ self._dual + (evaluations.within[-1, -1] - with_utility @ by_within) / noise
         self._scale = (squares + _VARIANCE_EVALUATIONS) / (evaluations.counts.sum() + _VARIANCE_EVALUATIONS)
         self._noise = self._scale * noise
         self.means = covariance @ self._dual
+        self.trend = by_within + spread.T @ self._dual
+        self._trend_covariance = within - spread.T @ self._inverse @ spread
 
     def gradient(self) -> np.ndarray:
-        """Of the log marginal likelihood by the logarithms of weights and noise, float64 (choices + 1,).
+        """Of the log marginal likelihood by the logarithms of weights, noise and trend, float64 (choices + 2,).
 
-        The kernel's variance is integrated out.
+        The kernel's variance is integrated out. That of a variance is half of by how much the squares expected after
+        the evaluations exceed those expected before (Fisher's identity).
         """
-        counts, noise = self._evaluations.counts, self._relative_noise
+        counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
         # The derivative by a covariance's entry, twice: where a choice differs, its weight moves it by -kernel.
         slope = np.outer(self._dual, self._dual / self._scale)
         slope -= self._inverse
         moved = (slope * self._kernel).astype(np.float32)
         same = np.einsum("ij,ij->j", moved @ self._columns, self._columns).reshape(len(self._weights), -1).sum(axis=1)
         by_noise = noise * (slope.diagonal() / counts).sum()
-        repeated = self._evaluations.scatter / self._noise - (counts - 1).sum()
-        return 0.5 * np.append(self._weights * (same - moved.sum()), by_noise + repeated)
+        away = np.append(-self.trend, 1.0)
+        products = self._evaluations.within
+        squares = away @ products @ away / self._noise + (products[:-1, :-1] * covariance).sum() / noise
+        repeated = squares - (counts - 1).sum()
+        weights = (self.trend @ self.trend / self._scale + covariance.trace()) / self._relative_trend
+        by_variances = [by_noise + repeated, weights - len(self.trend)]
+        return 0.5 * np.append(self._weights * (same - moved.sum()), by_variances)
 
     def improvement(self, architectures: np.ndarray, reluctance: int) -> np.ndarray:
         """Augmented expected improvement over the best mean; its factor for noise to the power of `reluctance`."""
@@ -322,13 +377,24 @@ class _Posterior:
         return rows[architectures + 1].reshape(len(architectures), -1)
 
 
-def _utility(accuracies: np.ndarray) -> np.ndarray:
-    """Accuracies in units of their deviation from the median, cut, then standardised."""
+def _utility(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
+    """Accuracies in units of their deviation from the median, cut, then standardised; and what a utility of 1 is."""
     distance = accuracies - np.median(accuracies)
     deviation = 1.4826 * np.median(np.abs(distance)) or distance.std() or 1.0
     with np.errstate(over="ignore"):
         utility = np.clip(distance / deviation, _WORST, _BEST)
-    return (utility - utility.mean()) / (utility.std() or 1.0)
+    scale = utility.std() or 1.0
+    return (utility - utility.mean()) / scale, deviation * scale
+
+
+def _bumps(evaluations: int) -> np.ndarray:
+    """The functions of time at each of the evaluations, float64 (evaluations, _BUMPS).
+
+    Evenly spread from the first to the latest, and of mean 0: the constant is the process's.
+    """
+    time = np.linspace(0, _BUMPS - 1, evaluations)[:, None]
+    bumps = np.exp(-0.5 * (time - np.arange(_BUMPS)) ** 2)
+    return bumps - bumps.mean(axis=0)
 
 
 def _random(multinomial: Multinomial, count: int, generator: np.random.Generator) -> np.ndarray:
