@@ -7,6 +7,7 @@ import dataclasses
 import fnmatch
 import math
 import os
+import statistics
 from collections.abc import Sequence
 
 Key = tuple[str, ...]
@@ -29,6 +30,13 @@ class Table:
     @property
     def best(self) -> float:
         return max(self.report.values())
+
+    @property
+    def deviation(self) -> float:
+        """Of the objective: 1.4826 median absolute deviations, which a few broken architectures do not widen."""
+        values = self.objective.values()
+        median = statistics.median(values)
+        return 1.4826 * statistics.median(abs(value - median) for value in values)
 
     @property
     def worst(self) -> float:

@@ -12,6 +12,9 @@ same calls; nothing is written to disk meanwhile.
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
 is scikit-learn's Gaussian process with a Hamming kernel (benchmarks/baselines.py); all others are rules of
 models/oracle.py. The slow ones (bayesian, gp) run on --slow_seeds seeds at most.
+
+On the shared weights of a supernet accuracies rise with its training, and fall where the learning rate is annealed to
+0. --trend=rise:5 or --trend=fall:5 adds the like to what is evaluated: five deviations of the table's objective in all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import concurrent.futures
 import functools
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -42,11 +46,18 @@ _ORACLES = {
     "gp": ("benchmarks.baselines", "GaussianProcess"),
 }
 _SLOW = ("bayesian", "gp")
+# By the share of the search that is done.
+_TRENDS = {"rise": lambda done: 1 - np.exp(-5 * done), "fall": lambda done: -(done**4)}
 METHODS = (*update_rules.RULES, *_ORACLES)
 
 
 def search(
-    table: tables.Table, method: str, evaluations: Sequence[int], noise: float, seed: int
+    table: tables.Table,
+    method: str,
+    evaluations: Sequence[int],
+    noise: float,
+    seed: int,
+    trend: tuple[str, float] | None = None,
 ) -> list[dict[str, float | None]]:
     """One search, judged after each of the given numbers of evaluations.
 
@@ -56,23 +67,27 @@ def search(
         evaluations: rising numbers of architectures evaluated.
         noise: standard deviation of normal noise that is added to every evaluation's objective.
         seed: of the method and the noise.
+        trend: "rise" or "fall", and by how many deviations of the table's objective until the last evaluation.
 
     Returns:
         Per number of evaluations the reported metric of the method's "argmax" (None where it has none) and of the
         "best" it evaluated, and the "seconds" until then.
     """
     oracle = _oracle(method, table, evaluations[-1], seed)
-    noises = np.random.default_rng([seed, 1]).normal(0, noise, evaluations[-1])
+    added = np.random.default_rng([seed, 1]).normal(0, noise, evaluations[-1])
+    if trend:
+        shape, size = trend
+        added += size * table.deviation * _TRENDS[shape](np.arange(1, len(added) + 1) / len(added))
     best, best_key = -np.inf, None
     start = time.perf_counter()
     results: list[dict[str, float | None]] = []
-    for number, value_noise in enumerate(noises, start=1):
+    for number, addition in enumerate(added, start=1):
         trial = oracle.create_trial("benchmark")
         # Random search stops when it has evaluated all.
         if trial.status == "RUNNING":
             key = _key(table, trial.hyperparameters)
             if key in table.objective:
-                value = table.objective[key] + value_noise
+                value = table.objective[key] + addition
                 oracle.update_trial(trial.trial_id, {"metric": value})
                 trial.status = "COMPLETED"
                 if value > best:
@@ -196,10 +211,26 @@ def _start_worker(load) -> None:
     _worker_tables = load()
 
 
-def _work(
-    table: int, method: str, evaluations: Sequence[int], noise: float, seed: int
-) -> list[dict[str, float | None]]:
-    return search(_worker_tables[table], method, evaluations, noise, seed)
+def _work(table: int, *arguments) -> list[dict[str, float | None]]:
+    return search(_worker_tables[table], *arguments)
+
+
+def _trend(text: str) -> tuple[str, float] | None:
+    """What --trend says: None for "".
+
+    Raises:
+        app.UsageError: it is not SHAPE:SIZE.
+    """
+    if not text:
+        return None
+    shape, _, size = text.partition(":")
+    try:
+        found = float(size)
+    except ValueError:
+        found = math.nan
+    if shape not in _TRENDS or not math.isfinite(found):
+        raise app.UsageError(f"--trend: found {text!r}, needed is {' or '.join(_TRENDS)}, a colon and a number: rise:5")
+    return shape, found
 
 
 def main(_: Sequence[str]) -> None:
@@ -207,6 +238,7 @@ def main(_: Sequence[str]) -> None:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise app.UsageError(f"--methods: found {unknown[0]!r}, allowed are {', '.join(METHODS)}")
+    trend = _trend(_TREND.value)
     load = functools.partial(_load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
     searched = load()
     # One thread a process; set before the processes import NumPy.
@@ -222,13 +254,14 @@ def main(_: Sequence[str]) -> None:
         min(_PROCESSES.value, len(tasks)), multiprocessing.get_context("spawn"), _start_worker, (load,)
     ) as pool:
         futures = {
-            pool.submit(_work, table, method, evaluations, _NOISE.value, seed): (table, method, seed)
+            pool.submit(_work, table, method, evaluations, _NOISE.value, seed, trend): (table, method, seed)
             for table, method, seed in tasks
         }
         done = tqdm.tqdm(concurrent.futures.as_completed(futures), total=len(tasks), unit="search")
         runs = {futures[future]: future.result() for future in done}
     for path, table in zip(_TABLE.value, searched, strict=True):
         print(f"{path}: {len(table.objective):,} architectures, best {table.best:.4f} ({', '.join(_REPORT.value)})")
+    told = f", trend {_TREND.value}" if trend else ""
     figures = {}
     for index, number in enumerate(evaluations):
         summaries = [
@@ -239,7 +272,7 @@ def main(_: Sequence[str]) -> None:
             for position, table in enumerate(searched)
         ]
         figures[number] = {"methods": average(summaries)}
-        print(f"\n{number} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}\n")
+        print(f"\n{number} evaluations of {_OBJECTIVE.value}, noise of standard deviation {_NOISE.value:g}{told}\n")
         print(render(figures[number]["methods"]))
     if _JSON.value:
         with open(_JSON.value, "w", encoding="utf-8") as file:
@@ -255,6 +288,7 @@ if __name__ == "__main__":
     _SEEDS = flags.DEFINE_integer("seeds", 100, "Searches per method.", lower_bound=1)
     _SLOW_SEEDS = flags.DEFINE_integer("slow_seeds", 20, "Searches at most of bayesian and gp.", lower_bound=1)
     _NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation of noise on every evaluation.", lower_bound=0.0)
+    _TREND = flags.DEFINE_string("trend", "", "rise:SIZE or fall:SIZE, in deviations of the table's objective.")
     _METHODS = flags.DEFINE_list("methods", list(METHODS), "What is compared; random is always there.")
     _JSON = flags.DEFINE_string(
         "json", None, "File to write the figures to, 'methods' being after the most evaluations."

@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from absl import app
 
 from benchmarks import synthetic_tables, tables, tabular_search
+from models import oracle
 
 TINY = pathlib.Path(__file__).parent / "data" / "tiny_table.csv"
 FAST = [method for method in tabular_search.METHODS if method != "bayesian"]
@@ -72,6 +74,39 @@ def test_noise_makes_the_best_evaluated_worse():
         for noise in (0.0, 5.0)
     )
     assert noisy < calm - 0.3
+
+
+@pytest.mark.parametrize(
+    ("trend", "expected"),
+    # Of 4 evaluations, in deviations: by half of it, 1 - exp(-2.5), and so on.
+    [(("rise", 2.0), [1.4270, 1.8358, 1.9530, 1.9865]), (("fall", 3.0), [-0.0117, -0.1875, -0.9492, -3.0])],
+)
+def test_trend_is_added_to_what_is_evaluated(trend, expected, monkeypatch):
+    table = tiny()
+    told = []
+    update = oracle.MultinomialOracle.update_trial
+
+    def recorded(self, trial_id, metrics, step=0):
+        key = tabular_search._key(table, self.trials[trial_id].hyperparameters)
+        told.append((metrics["metric"] - table.objective[key]) / table.deviation)
+        return update(self, trial_id, metrics, step)
+
+    monkeypatch.setattr(oracle.MultinomialOracle, "update_trial", recorded)
+    tabular_search.search(table, "elite", evaluations=[2, 4], noise=0.0, seed=1, trend=trend)
+    np.testing.assert_allclose(told, expected, atol=1e-4)
+
+
+def test_deviation_is_not_widened_by_broken_architectures():
+    values = {(str(number),): float(number) for number in range(99)}
+    assert tables.Table({}, values, values).deviation == pytest.approx(1.4826 * 25)
+    broken = {**values, ("broken",): -1e6}
+    assert tables.Table({}, broken, broken).deviation == pytest.approx(1.4826 * 25, rel=0.05)
+
+
+@pytest.mark.parametrize("trend", ["rise", "up:5", "fall:", "fall:nan", "fall:much"])
+def test_wrong_trend_is_refused(trend):
+    with pytest.raises(app.UsageError, match=f"--trend: found '{trend}', needed is rise or fall"):
+        tabular_search._trend(trend)
 
 
 def test_architecture_that_is_not_in_the_table_is_a_failed_trial():
