@@ -54,4 +54,4 @@ requirements: $(UV)
 	  --exclude-newer-package keras=2026-11-20 --exclude-newer-package keras-tuner=2026-11-20
 
 clean:
-	rm -rf .venv .uv runs
+	rm -rf .venv .uv

@@ -252,8 +252,10 @@ def load(path: str | os.PathLike) -> Genotype:
     with open(path, encoding="utf-8") as file:
         try:
             return from_dict(json.load(file))
-        except (GenotypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except GenotypeError as error:
             raise GenotypeError(f"{os.fspath(path)}: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise GenotypeError(f"{os.fspath(path)}: not a JSON file: {error}") from error
 
 
 def save(genotype: Genotype, path: str | os.PathLike) -> None:

@@ -4,12 +4,13 @@ It builds the derived network, trains it from fresh weights on every split it is
 the config, and exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -224,7 +225,8 @@ def train(
     rates = learning_rate(recipe)
     classifier.make_train_function()
     steps = math.ceil(len(data) / recipe.batch_size)
-    began = saved = time.monotonic()
+    pace = _Pace(recipe.checkpoint_seconds)
+    began = time.monotonic()
     history = list(position.history)
 
     def reached(epoch, step):
@@ -250,10 +252,10 @@ def train(
         for step in range(first, steps):
             figures = classifier.train_function(iterator)
             progress.step(step + 1, steps, figures["loss"])
-            if step + 1 < steps and time.monotonic() - saved > recipe.checkpoint_seconds:
+            if step + 1 < steps and pace.due():
                 _require_finite(figures, epoch)
-                _save(classifier, checkpoint_dir, reached(epoch, step + 1), epoch * steps + step + 1)
-                saved = time.monotonic()
+                with pace.saving():
+                    _save(classifier, checkpoint_dir, reached(epoch, step + 1), epoch * steps + step + 1)
         figures = {name: float(value) for name, value in figures.items()}
         _require_finite(figures, epoch)
         figures["learning_rate"] = rates(epoch)
@@ -262,12 +264,30 @@ def train(
             for name, value in figures.items():
                 tf.summary.scalar(f"train/{name}", value)
         progress.epoch(epoch, **figures)
-        if time.monotonic() - saved > recipe.checkpoint_seconds:
-            _save(classifier, checkpoint_dir, reached(epoch + 1, 0), (epoch + 1) * steps)
-            saved = time.monotonic()
+        if pace.due():
+            with pace.saving():
+                _save(classifier, checkpoint_dir, reached(epoch + 1, 0), (epoch + 1) * steps)
     writer.close()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
     return reached(recipe.epochs, 0)
+
+
+class _Pace:
+    """When a checkpoint is due: as soon as saving takes a twentieth of the time, or else `seconds` after the last."""
+
+    def __init__(self, seconds: float):
+        self._seconds, self._wait = seconds, 0.0
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._saved > self._wait
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._wait = min(self._seconds, 20 * (self._saved - began))
 
 
 def _require_finite(figures: Mapping[str, Any], epoch: int) -> None:

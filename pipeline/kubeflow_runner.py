@@ -100,6 +100,10 @@ def compile_pipeline(
             f"config.deploy.infra_validation is {config.deploy.infra_validation!r}, but TFX cannot compile an "
             "InfraValidator for Kubeflow Pipelines v2: set it to '' here."
         )
+    if "://" not in root and not os.path.isabs(root):
+        raise ValueError(
+            f"--root={root} is a folder of this machine, which the pods do not see. Give gs://, s3:// or minio://."
+        )
     shared_dir = shared_dir or root
     if shared_dir.startswith(("s3://", "minio://")):
         raise ValueError(
@@ -201,10 +205,11 @@ def _write(path: str, documents: tuple[dict[str, Any], ...]) -> None:
     os.replace(path + ".part", path)
 
 
-def _main(_: list[str]) -> int:
+def _main(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.WARNING)
     try:
+        launch.refuse_arguments(arguments[1:])
         validation.validate(launch.CONFIG.value)
         volumes = {}
         for volume in VOLUMES.value:
@@ -222,7 +227,7 @@ def _main(_: list[str]) -> int:
             beam_pipeline_args=launch.BEAM_PIPELINE_ARGS.value,
         )
         _write(OUTPUT.value, documents)
-    except (ValueError, OSError) as error:
+    except (launch.UsageError, ValueError, OSError) as error:
         print(f"ERROR: {launch.one_line(error)}", file=sys.stderr)
         return 1
     print(f"Wrote {OUTPUT.value}; upload it with:  kfp pipeline create -p {launch.CONFIG.value.name} {OUTPUT.value}")

@@ -37,6 +37,9 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
 )
 
 
+_PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
 class UsageError(Exception):
     """A mistake of the person who started the run; its message is all they need."""
 
@@ -51,7 +54,7 @@ def main(create_runner: Callable[[], Any]) -> None:
         create_runner: Makes the runner; called after the flags were found right.
     """
     flags.mark_flags_as_required(["config", "root"])
-    app.run(lambda _: _guarded(create_runner), flags_parser=parse_flags)
+    app.run(lambda arguments: _guarded(create_runner, arguments[1:]), flags_parser=parse_flags)
 
 
 def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline_args: list[str]) -> dict[str, Any]:
@@ -143,11 +146,14 @@ def _destination(pushed_model: Any) -> str:
     return pushed_model.custom_properties["pushed_destination"].string_value
 
 
-def _guarded(create_runner: Callable[[], Any]) -> int:
+def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
     root = os.path.abspath(ROOT.value)
     # TFX parses sys.argv again for every Beam component, which ml_collections does not take twice.
     del sys.argv[1:]
     try:
+        refuse_arguments(unused)
+        if not os.path.isdir("components"):
+            raise UsageError(f"Start it in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
         validation.validate(CONFIG.value)
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
@@ -158,7 +164,7 @@ def _guarded(create_runner: Callable[[], Any]) -> int:
                 logging.getLogger().info("%s", traceback.format_exc())
                 raise
     except KeyboardInterrupt:
-        _say("Interrupted. The same command goes on where this one stopped.")
+        _say("Interrupted. The same command goes on from the last checkpoint.")
         return 130
     except Exception as error:
         _say(f"ERROR: {one_line(error)}")
@@ -176,6 +182,16 @@ def parse_flags(argv: list[str]) -> list[str]:
     except (AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
         _say(f"ERROR: {one_line(error)}")
         sys.exit(1)
+
+
+def refuse_arguments(unused: list[str]) -> None:
+    """Refuses what is left of a command line besides its flags, rather than do without it.
+
+    Raises:
+        UsageError: There is something.
+    """
+    if unused:
+        raise UsageError(f"Found {' '.join(unused)!r}, which is no flag: settings are given as --config.KEY=VALUE.")
 
 
 @contextlib.contextmanager
@@ -205,19 +221,25 @@ class _Terminal(logging.Handler):
     """Shows which component runs, and warnings of this project; the rest is in the log file."""
 
     _NODE = re.compile(r"(?:Component|node) (\S+) is (running|finished)\.")
+    _CACHED = re.compile(r"A cached execution \d+ is used\.")
 
     def __init__(self):
         super().__init__()
         self._began: dict[str, float] = {}
+        self._cached = False
 
     def emit(self, record: logging.LogRecord) -> None:
         event = self._NODE.fullmatch(record.getMessage())
         if event and event.group(2) == "running":
             self._began[event.group(1)] = time.monotonic()
+            self._cached = False
             _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} ...")
         elif event:
             seconds = time.monotonic() - self._began[event.group(1)]
-            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} done, {seconds:.1f} s")
+            how = "cached" if self._cached else f"done, {seconds:.1f} s"
+            _say(f"[{time.strftime('%H:%M:%S')}] {event.group(1)} {how}")
+        elif self._CACHED.fullmatch(record.getMessage()):
+            self._cached = True
         elif record.levelno >= logging.WARNING and _ours(record.pathname):
             _say(f"{record.levelname}: {record.getMessage()}")
 
@@ -251,7 +273,9 @@ def _log_to(path: str) -> None:
 
 def one_line(error: BaseException) -> str:
     """Returns what a person needs to know of an error."""
-    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    # str of a KeyError is its message's repr.
+    told = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    message = getattr(error, "message", None) or told or type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message += ". Make room there, or for temporary files, and give the same command again."
     # Beam appends where it was when the error came.

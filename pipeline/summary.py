@@ -3,7 +3,7 @@
 import json
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ml_metadata import MetadataStore
@@ -88,9 +88,10 @@ def summarise(run: Run) -> dict[str, Any]:
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
-        `class_accuracy` (by class name), `blessed`, `serving_model` (the pushed version's folder, or None),
-        `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by component, `cached` components, and
-        `lineage`: where the examples, the distribution and the genotype lie that the model came from.
+        `class_accuracy` (by class name), `blessed`, `failures` (why it was not blessed or not pushed, a sentence each),
+        `serving_model` (the pushed version's folder, or None), `search_epochs` (0 without a search), `report` (the HTML
+        file), `seconds` by component, `cached` components, and `lineage`: where the examples, the distribution and the
+        genotype lie that the model came from.
     """
     from components.report.executor import REPORT_FILE
     from components.report.inputs import read_evaluation
@@ -115,6 +116,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "test_accuracy": evaluation.accuracy,
         "class_accuracy": dict(sorted((result.name, result.accuracy) for result in evaluation.classes)),
         "blessed": bool(_value(evaluator["blessing"], "blessed")),
+        "failures": [*evaluation.failures, *_infra_failures(run.outputs("InfraValidator"))],
         "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
         "search_epochs": len(history),
         "report": os.path.join(run.outputs("ReportGen")["report"].uri, REPORT_FILE),
@@ -140,7 +142,8 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"parameters      {summary['params']:,}",
         f"multiply-adds   {summary['macs']:,}",
         f"test accuracy   {summary['test_accuracy']:.4f}",
-        f"blessed         {'yes' if summary['blessed'] else 'no: below the threshold or the latest blessed model'}",
+        f"blessed         {'yes' if summary['blessed'] else 'no'}",
+        *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
@@ -150,6 +153,11 @@ def text(summary: dict[str, Any], root: str) -> str:
     if served:
         lines += ["", "Serve it with TF Serving:", textwrap.indent(commands.serve(served), "  ")]
     return "\n".join(lines)
+
+
+def _infra_failures(outputs: dict[str, metadata_store_pb2.Artifact]) -> Iterator[str]:
+    if outputs and not _value(outputs["blessing"], "blessed"):
+        yield "The InfraValidator could not have TF Serving answer with the model; pipeline.log says why."
 
 
 def _read_json(uri: str, name: str) -> Any:

@@ -136,8 +136,19 @@ def _get(config: ml_collections.ConfigDict, key: str) -> Any:
 def _data(config):
     if not config.data.image_folder and not config.data.name:
         yield "No data: give config.data.image_folder=DIR or config.data.name, a TFDS data set."
-    if config.data.image_folder and not os.path.isdir(config.data.image_folder):
+    if config.data.image_folder and not _is_folder(config.data.image_folder):
         yield f"config.data.image_folder={config.data.image_folder} is not a folder."
+
+
+def _is_folder(path: str) -> bool:
+    if "://" not in path:
+        return os.path.isdir(path)
+    import tensorflow as tf  # slow, and knows buckets
+
+    try:
+        return tf.io.gfile.isdir(path)
+    except tf.errors.OpError as error:
+        raise ConfigError(f"config.data.image_folder={path} cannot be looked at: {error.message}") from error
 
 
 def _learning_rates(config):

@@ -19,6 +19,7 @@ import base64
 import dataclasses
 import http.client
 import json
+import os
 import ssl
 import sys
 import urllib.error
@@ -69,14 +70,21 @@ class GrpcClient:
         timeout: float = 10.0,
         certificates: str | None = None,
     ):
-        # Imported here because TF Serving's messages import TensorFlow, which REST does not need.
+        # Imported here because TF Serving's messages import TensorFlow, which REST does not need; its greetings are
+        # not what was asked for.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self._host, self._model, self._version, self._timeout = host, model, version, timeout
         if certificates:
-            with open(certificates, "rb") as stream:
-                channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(stream.read()))
+            try:
+                with open(certificates, "rb") as stream:
+                    authorities = stream.read()
+                ssl.create_default_context(cadata=authorities.decode())  # gRPC takes anything and waits in vain
+            except (OSError, ValueError) as error:  # an SSLError is an OSError
+                raise ServingError(f"{certificates} holds no certificates that can be read: {error}") from error
+            channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(authorities))
         else:
             channel = grpc.insecure_channel(host)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -118,7 +126,10 @@ class RestClient:
         certificates: str | None = None,
     ):
         self._host, self._model, self._timeout = host, model, timeout
-        self._tls = ssl.create_default_context(cafile=certificates) if certificates else None
+        try:
+            self._tls = ssl.create_default_context(cafile=certificates) if certificates else None
+        except OSError as error:  # an SSLError is one
+            raise ServingError(f"{certificates} holds no certificates that can be read: {error}") from error
         scheme = "https" if certificates else "http"
         path = urllib.parse.quote(model) + (f"/versions/{version}" if version is not None else "")
         self._url = f"{scheme}://{host}/v1/models/{path}:predict"
@@ -235,15 +246,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--timeout must be more than 0, --batch_size 1 or more")
 
     make, port = (RestClient, 8501) if flags.rest else (GrpcClient, 8500)
-    client = make(
-        flags.host or f"localhost:{port}",
-        flags.model,
-        version=flags.version,
-        timeout=flags.timeout,
-        certificates=flags.certificates,
-    )
     broken = 0
     try:
+        client = make(
+            flags.host or f"localhost:{port}",
+            flags.model,
+            version=flags.version,
+            timeout=flags.timeout,
+            certificates=flags.certificates,
+        )
         for result in classify(client, flags.images, flags.batch_size):
             if result.error:
                 broken += 1

@@ -1,6 +1,7 @@
 """Commands that a run ends with, to be copied by a person."""
 
 import os
+import shlex
 
 
 def serve(version: str) -> str:
@@ -12,5 +13,5 @@ def serve(version: str) -> str:
     base = os.path.abspath(os.path.dirname(version))
     return (
         "docker run --rm -p 8500:8500 -p 8501:8501 -e MODEL_NAME=mdenas \\\n"
-        f"  -v {base}:/models/mdenas:ro tensorflow/serving:2.16.1"
+        f"  -v {shlex.quote(base)}:/models/mdenas:ro tensorflow/serving:2.16.1"
     )

@@ -85,7 +85,7 @@ def search_curves(search: Search) -> Figure:
         **few,
     )
     accuracy.plot(
-        epochs, [figures["accuracy"] for figures in completed], color=style.FAINT, linewidth=1, label="training"
+        epochs, [figures["accuracy"] for figures in completed], color=style.FAINT, linewidth=1, label="training", **few
     )
     known = [figures for figures in search.epochs if figures["best"] is not None]
     accuracy.step(
@@ -95,21 +95,29 @@ def search_curves(search: Search) -> Figure:
         color=style.GREEN,
         linestyle="--",
         label="best so far",
+        **few,
     )
     accuracy.set(title="Accuracy", ylim=(0, 1.02))
     accuracy.legend(fontsize=7)
 
     loss.plot(epochs, [figures["val_loss"] for figures in completed], color=style.BLUE, label="validation", **few)
-    loss.plot(epochs, [figures["loss"] for figures in completed], color=style.FAINT, linewidth=1, label="training")
+    loss.plot(
+        epochs, [figures["loss"] for figures in completed], color=style.FAINT, linewidth=1, label="training", **few
+    )
     loss.set(title="Loss (nats)")
     loss.legend(fontsize=7)
 
     entropy.plot(
-        _numbers(search.epochs), [figures["entropy"] for figures in search.epochs], color=style.ORANGE, label="now"
+        _numbers(search.epochs),
+        [figures["entropy"] for figures in search.epochs],
+        color=style.ORANGE,
+        label="now",
+        **few,
     )
     uniform = sum(math.log(len(choice.operations)) for choice in search.choices)
     entropy.axhline(uniform, color=style.FAINT, linewidth=1, linestyle=":", label="uniform")
     entropy.set(title="Entropy of the distribution (nats)")
+    entropy.ticklabel_format(axis="y", useOffset=False)
     entropy.legend(fontsize=7)
 
     for axes in (accuracy, loss, entropy):

@@ -282,7 +282,7 @@ def _refuse_missing_classes(info):
             raise DataError(
                 f"The split {split} has no image of {len(missing)} of {len(info.class_names)} classes "
                 f"({', '.join(missing[:10])}). The training images are cut in two by config.data.val_fraction="
-                f"{info.val_fraction:g}; every class must be in both parts: bring it nearer to 0.5, or add images."
+                f"{info.val_fraction:g}; every class must be in both parts: add images, or bring it nearer to 0.5."
             )
         if missing:
             logging.warning("No image of %s to test on.", ", ".join(missing))

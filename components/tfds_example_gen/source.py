@@ -1,5 +1,6 @@
 """Where images come from: a TFDS builder or a folder. Opens it, says what is wrong with it, and reads it with Beam."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -127,7 +128,9 @@ class Source:
         """
         self.check()
         builder = self.builder(scratch_dir)
-        if not self.image_folder:
+        if self.image_folder:
+            _warn_of_others(self.image_folder)
+        else:
             if not builder.is_prepared():
                 try:
                     with contextlib.nullcontext() if self.download else _quiet():
@@ -287,6 +290,26 @@ def _check_folder(folder):
         sum(map(len, train.values())),
         sum(map(len, test.values())),
     )
+
+
+def _warn_of_others(folder):
+    """Warns of files among the images that are none by their names, hidden ones aside: nobody else will miss them."""
+    endings = collections.Counter()
+    for split in ("train", "test"):
+        for name, images in list_images(os.path.join(folder, split)).items():
+            known = {os.path.basename(path) for path in images}
+            files = tf.io.gfile.listdir(os.path.join(folder, split, name))
+            others = [file for file in files if file not in known and not file.startswith(".")]
+            endings.update(os.path.splitext(file)[1] or "no ending" for file in others)
+    if endings:
+        counts = ", ".join(f"{count} of {ending}" for ending, count in endings.most_common(5))
+        logging.warning(
+            "%s: %d files are not used (%s); images end in %s.",
+            folder,
+            sum(endings.values()),
+            counts,
+            ", ".join(IMAGE_SUFFIXES),
+        )
 
 
 def _differences(train, test):

@@ -93,7 +93,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.ema = 0.0  # momentum of the weights' moving average; 0: off
     train.mixed_precision = ""  # "" | "bfloat16" | "float16"; of use on a GPU
     train.xla = False  # compiles the steps; on a GPU only
-    train.checkpoint_seconds = 60.0  # at least so long between checkpoints, within an epoch too
+    train.checkpoint_seconds = 60.0  # of work that a kill costs at most; less where saving is quick
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.accuracy_threshold = 0.0  # test accuracy below which the model is not blessed

@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     search.batch_size = 64
     search.cells = 3
     search.channels = 8
+    search.min_learning_rate = 0.025  # annealed to 0, the last of so few epochs would leave hardly a trace
     search.pad = 1
     search.flip = False  # a mirrored digit is no digit
 
