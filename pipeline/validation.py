@@ -145,10 +145,7 @@ def _is_folder(path: str) -> bool:
         return os.path.isdir(path)
     import tensorflow as tf  # slow, and knows buckets
 
-    try:
-        return tf.io.gfile.isdir(path)
-    except tf.errors.OpError as error:
-        raise ConfigError(f"config.data.image_folder={path} cannot be looked at: {error.message}") from error
+    return tf.io.gfile.isdir(path)
 
 
 def _learning_rates(config):

@@ -174,6 +174,11 @@ def test_stores_that_tensorflow_cannot_write_to_are_refused_for_checkpoints(opti
         kubeflow_runner.compile_pipeline(digits.get_config(), image=IMAGE, **options)
 
 
+def test_a_root_that_the_pods_do_not_see_is_refused():
+    with pytest.raises(ValueError, match="--root=runs/mine is a folder of this machine"):
+        kubeflow_runner.compile_pipeline(digits.get_config(), root="runs/mine", image=IMAGE)
+
+
 def test_infra_validation_is_refused_with_the_reason():
     config = digits.get_config()
     config.deploy.infra_validation = "kubernetes"

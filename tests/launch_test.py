@@ -43,14 +43,44 @@ def test_help_is_answered_without_loading_tensorflow():
         (("--root=ROOT", DIGITS, "--config.search.epochs=0"), "config.search.epochs is 0; allowed is 1 or more."),
         (("--root=ROOT", "--config=missing.py"), "missing.py"),
         (("--root=/proc/mdenas", DIGITS), "--root=/proc/mdenas cannot be written"),
+        (
+            ("--root=ROOT", DIGITS, "config.seed=1"),
+            "ERROR: Found 'config.seed=1', which is no flag: settings are given",
+        ),
     ],
-    ids=["no root", "no config", "mistyped key", "wrong type", "impossible value", "no such config", "unwritable root"],
+    ids=[
+        "no root",
+        "no config",
+        "mistyped key",
+        "wrong type",
+        "impossible value",
+        "no such config",
+        "unwritable root",
+        "no flag",
+    ],
 )
 def test_a_mistake_is_answered_with_a_line_that_names_it(tmp_path, flags, said):
     done = _run(*(flag.replace("ROOT", str(tmp_path / "root")) for flag in flags))
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_from_elsewhere_is_told_where_to_start(tmp_path):
+    project = os.path.dirname(launch.__file__)
+    project = os.path.dirname(os.path.abspath(project))
+    command = [sys.executable, "-m", "pipeline.local_runner", f"--config={project}/pipeline/configs/digits.py"]
+    done = subprocess.run(
+        [*command, f"--root={tmp_path / 'root'}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": project},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"ERROR: Start it in the project's folder, {project}, not in {tmp_path}.\n"
+    assert not (tmp_path / "root").exists()
 
 
 def test_a_root_in_use_says_who_holds_it(tmp_path):
@@ -68,6 +98,7 @@ def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
     assert launch.one_line(error) == "bad image a.png"
     assert launch.one_line(KeyError()) == "KeyError"
+    assert launch.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
 
 
 def test_a_full_disk_says_what_to_do():

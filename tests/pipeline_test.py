@@ -112,8 +112,12 @@ def test_a_second_run_takes_the_search_and_the_training_from_the_first(digits_ru
     again = pipeline_runs.run(digits_run.root)
     assert again.returncode == 0, again.stderr
     assert {"TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "Trainer"} <= set(again.summary["cached"])
+    for node in again.summary["cached"]:
+        assert f"{node} cached" in again.stderr
+    assert "Evaluator done, " in again.stderr
     assert again.summary["genotype"] == digits_run.summary["genotype"]
     assert again.summary["blessed"] is True
+    assert again.summary["failures"] == []
 
 
 def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(tmp_path):
@@ -130,6 +134,8 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
     assert finished.summary["search_epochs"] == 0
     assert "preset darts_v2" in finished.summary["genotype_origin"]
     assert "not pushed" in finished.stdout
+    (failure,) = finished.summary["failures"]
+    assert "0.999 is asked for" in failure and failure in finished.stdout
     with open(finished.summary["report"]) as file:
         report = Page(file.read())
     assert "0.999 is asked for" in report.text["verdict"]

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+import shlex
 import xml.etree.ElementTree as ET
 
 import matplotlib
@@ -255,6 +256,11 @@ def test_class_names_and_warnings_are_text_whatever_is_in_them():
         assert name in shown.text["test"]
         assert name in shown.text["images"]
     assert "<i>look</i>" in shown.text["data"]
+
+
+def test_the_command_to_serve_can_be_pasted_whatever_the_folder_is_called():
+    words = shlex.split(commands.serve("/runs/my run/serving_model/7"))
+    assert words[words.index("-v") + 1] == "/runs/my run/serving_model:/models/mdenas:ro"
 
 
 def test_a_page_without_a_search_says_so():

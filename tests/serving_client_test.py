@@ -132,6 +132,18 @@ def test_a_wrong_request_gets_the_servers_reason(server, protocol, signature, in
     assert right["class_ids"].shape == (1, 2), "the server must go on answering"
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+@pytest.mark.parametrize("content", [None, b"no certificate", b"\xff"], ids=["missing", "text", "bytes"])
+def test_certificates_that_cannot_be_read_are_named(protocol, content, pictures, tmp_path, capsys):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    flags = [pictures[0], f"--certificates={path}", *(["--rest"] if protocol == "rest" else [])]
+    assert client.main(flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path} holds no certificates that can be read: ")
+
+
 @pytest.mark.parametrize("options", [{"model": "other"}, {"version": 7}])
 def test_an_unknown_model_or_version_is_named(server, protocol, options):
     with pytest.raises(client.ServingError, match="Servable not found.*(other|7)"):

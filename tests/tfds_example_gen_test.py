@@ -209,6 +209,18 @@ def test_an_unfit_folder_is_refused_when_the_pipeline_is_built(tmp_path, change,
         TfdsExampleGen(image_folder=str(root))
 
 
+def test_files_that_are_no_images_by_their_names_are_warned_of(tmp_path, caplog):
+    root = pathlib.Path(image_fixtures.write_folder(tmp_path / "images"))
+    image_fixtures.run_example_gen(tmp_path / "without", image_folder=str(root))
+    assert "not used" not in caplog.text
+    for name in ("one.webp", "two.webp", "notes.txt", "README", ".hidden"):
+        (root / "train" / "cat" / name).write_bytes(b"")
+    image_fixtures.run_example_gen(tmp_path / "with", image_folder=str(root))
+    (warning,) = (record.getMessage() for record in caplog.records if "not used" in record.getMessage())
+    assert "4 files are not used (2 of .webp, 1 of " in warning and "1 of no ending" in warning
+    assert warning.endswith("images end in .png, .jpg, .jpeg.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

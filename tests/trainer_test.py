@@ -122,6 +122,30 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
     assert [figures["epoch"] for figures in history] == list(range(EPOCHS))
 
 
+def test_little_is_lost_where_saving_is_quick(tmp_path, monkeypatch, _deterministic):
+    clock, saves = [0.0], []
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+    recipe = _recipe(checkpoint_seconds=60.0)
+    classifier = _classifier(recipe)
+    classifier.make_train_function()
+    step = classifier.train_function
+
+    def timed_step(iterator):
+        clock[0] += 1
+        return step(iterator)
+
+    def timed_save(classifier, directory, position, step):
+        saves.append((position.epoch, position.step))
+        clock[0] += 0.16
+
+    classifier.train_function = timed_step
+    monkeypatch.setattr(trainer, "_save", timed_save)
+    _train(tmp_path, recipe, classifier)
+    # At once, then when 20 times the 0.16 s are over: every fourth step.
+    done = [epoch * STEPS + step for epoch, step in saves]
+    assert done == list(range(1, EPOCHS * STEPS + 1, 4))
+
+
 def test_another_seed_gives_other_weights(tmp_path, _deterministic):
     recipe = _recipe(epochs=1)
     one, _ = _train(tmp_path / "one", recipe)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import tensorflow as tf
 
 from pipeline import validation
 from pipeline.configs import (
@@ -29,6 +30,15 @@ def test_the_image_folder_config_asks_for_a_folder(tmp_path):
     with pytest.raises(validation.ConfigError, match=r"give config\.data\.image_folder=DIR or config\.data\.name"):
         validation.validate(config)
     config.data.image_folder = str(tmp_path)
+    validation.validate(config)
+
+
+def test_a_folder_in_a_bucket_is_looked_up_there():
+    config = image_folder.get_config()
+    config.data.image_folder = "ram://validation_test"
+    with pytest.raises(validation.ConfigError, match="ram://validation_test is not a folder"):
+        validation.validate(config)
+    tf.io.gfile.makedirs("ram://validation_test/train")
     validation.validate(config)
 
 
