@@ -240,7 +240,10 @@ def main(_: Sequence[str]) -> None:
         raise app.UsageError(f"--methods: found {unknown[0]!r}, allowed are {', '.join(METHODS)}")
     trend = _trend(_TREND.value)
     load = functools.partial(_load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
-    searched = load()
+    try:
+        searched = load()
+    except (OSError, ValueError) as error:
+        raise app.UsageError(str(error)) from error
     # One thread a process; set before the processes import NumPy.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
     evaluations = sorted(int(number) for number in _EVALUATIONS.value)

@@ -67,6 +67,7 @@ def _parser():
         ("cells", "number of cells (cifar: 20, imagenet: 14)"),
         ("classes", "number of classes (cifar: 10, else 1000)"),
         ("image_size", "side of the square images in pixels (cifar: 32, else 224)"),
+        ("image_channels", "1 for grey images, 3 for colours (3)"),
     ):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -78,8 +79,8 @@ def _settings(options, genotype):
     kind = options.network or (
         preset.network if preset else "cifar" if isinstance(genotype, CellGenotype) else "mobile"
     )
-    settings = {"network": kind, **presets.NETWORK_DEFAULTS[kind]}
-    for name in ("channels", "cells", "classes", "image_size"):
+    settings = {"network": kind, **presets.NETWORK_DEFAULTS[kind], "image_channels": 3}
+    for name in ("channels", "cells", "classes", "image_size", "image_channels"):
         value = getattr(options, name)
         if value is not None:
             if name not in settings:
@@ -95,9 +96,10 @@ def _build(genotype, settings):
 
     options = dict(settings)
     kind, side, classes = options.pop("network"), options.pop("image_size"), options.pop("classes")
+    shape = (side, side, options.pop("image_channels"))
     if kind in sides.SMALLEST_WITH_AUXILIARY:
         options["auxiliary"] = side >= sides.SMALLEST_WITH_AUXILIARY[kind]
-    return networks.NETWORKS[kind](genotype, (side, side, 3), classes, **options)
+    return networks.NETWORKS[kind](genotype, shape, classes, **options)
 
 
 def _table(network):

@@ -37,6 +37,15 @@ def test_a_preset_counts_to_the_last_digit_what_was_published(name, capsys):
     assert found["network"] == preset.network
 
 
+def test_a_network_for_grey_images_has_a_smaller_stem(capsys):
+    grey, colours = (
+        json.loads(described(capsys, "darts_v2", "--channels=16", f"--image_channels={channels}", "--json"))["params"]
+        for channels in (1, 3)
+    )
+    # The stem: 3x3 convolutions to three times the channels.
+    assert colours - grey == 2 * 9 * 3 * 16
+
+
 def test_every_preset_has_published_counts():
     assert presets.PRESETS.keys() == PUBLISHED.keys()
 

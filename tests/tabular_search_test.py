@@ -181,6 +181,20 @@ def test_command_prints_the_methods_and_writes_the_figures(tmp_path):
     assert [methods[method]["seeds"] for method in methods] == [3, 3, 1]
 
 
+def test_command_names_a_table_that_cannot_be_read(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.tabular_search",
+        f"--table={tmp_path / 'none.csv'}",
+        "--choices=layer_*",
+    ]
+    finished = subprocess.run([*command, "--objective=a", "--report=b"], capture_output=True, text=True, timeout=120)
+    assert finished.returncode != 0
+    assert "none.csv" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 @pytest.mark.parametrize("kind", synthetic_tables.KINDS)
 def test_synthetic_table_is_repeatable_and_more_than_main_effects(kind, tmp_path):
     paths = [tmp_path / "first.csv", tmp_path / "second.csv"]
