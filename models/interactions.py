@@ -26,7 +26,7 @@ _WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
 _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
 # The same of the trend's variance, and how many functions of time the trend is a sum of.
-_TREND, _TREND_DEVIATION = 0.02, 2.0
+_TREND, _TREND_DEVIATION = 0.003, 2.0
 _SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
 _BUMPS = 8
 # The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
