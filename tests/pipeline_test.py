@@ -13,6 +13,7 @@ from tfx.orchestration import metadata
 
 from components.report import commands
 from models import genotype
+from pipeline import summary as summaries
 from tests import pipeline_runs
 from tests.html_page import Page
 
@@ -142,6 +143,17 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
     assert "the architecture was given" in report.text["search"]
     assert "was not pushed" in report.text["serve"]
     assert not os.path.exists(tmp_path / "serving_model")
+
+
+@pytest.mark.parametrize(("blessed", "failures"), [(None, 0), (1, 0), (0, 1)], ids=["not asked", "passed", "failed"])
+def test_the_summary_tells_of_a_model_that_tf_serving_did_not_answer_with(blessed, failures):
+    outputs = {}
+    if blessed is not None:
+        outputs["blessing"] = metadata_store_pb2.Artifact()
+        outputs["blessing"].custom_properties["blessed"].int_value = blessed
+    found = list(summaries._infra_failures(outputs))
+    assert len(found) == failures
+    assert all("InfraValidator" in failure and "pipeline.log" in failure for failure in found)
 
 
 def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
