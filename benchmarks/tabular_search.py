@@ -11,7 +11,8 @@ same calls; nothing is written to disk meanwhile.
 
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
 is scikit-learn's Gaussian process with a Hamming kernel (benchmarks/baselines.py); all others are rules of
-models/oracle.py. The slow ones (bayesian, gp) run on --slow_seeds seeds at most.
+models/oracle.py, with options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds
+at most.
 
 On the shared weights of a supernet accuracies rise with its training, and fall where the learning rate is annealed to
 0. --trend=rise:5 or --trend=fall:5 adds the like to what is evaluated: five deviations of the table's objective in all.
@@ -19,6 +20,7 @@ On the shared weights of a supernet accuracies rise with its training, and fall 
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import functools
 import importlib
@@ -177,8 +179,9 @@ def _oracle(method: str, table: tables.Table, evaluations: int, seed: int):
     hyperparameters = keras_tuner.HyperParameters()
     for name, operations in table.choices.items():
         hyperparameters.Choice(name, operations)
-    module, name = _ORACLES.get(method, ("models.oracle", "MultinomialOracle"))
-    options = {"rule": method} if method in update_rules.RULES else {}
+    rule, rule_options = _rule(method)
+    module, name = _ORACLES.get(rule, ("models.oracle", "MultinomialOracle"))
+    options = {"rule": rule, "rule_options": rule_options} if rule in update_rules.RULES else {}
     oracle = getattr(importlib.import_module(module), name)(
         objective=keras_tuner.Objective("metric", "max"),
         max_trials=evaluations,
@@ -193,6 +196,27 @@ def _oracle(method: str, table: tables.Table, evaluations: int, seed: int):
     oracle.save = lambda: None
     oracle._save_trial = lambda trial: None
     return oracle
+
+
+def _rule(method: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options that a method says: "interactions:trend=True".
+
+    Raises:
+        ValueError: an option is not OPTION=VALUE with a value as Python writes it, or the rule has none of this kind.
+    """
+    name, *texts = method.split(":")
+    options = {}
+    for text in texts:
+        option, _, value = text.partition("=")
+        try:
+            options[option] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            raise ValueError(f"{method}: found {text!r}, needed is OPTION=VALUE") from None
+    if name in update_rules.RULES:
+        update_rules.create(name, options)
+    elif options:
+        raise ValueError(f"{method}: only update rules have options")
+    return name, options
 
 
 def _key(table: tables.Table, hyperparameters) -> tables.Key:
@@ -235,9 +259,13 @@ def _trend(text: str) -> tuple[str, float] | None:
 
 def main(_: Sequence[str]) -> None:
     methods = ["random", *(method for method in _METHODS.value if method != "random")]
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise app.UsageError(f"--methods: found {unknown[0]!r}, allowed are {', '.join(METHODS)}")
+    for method in methods:
+        try:
+            name, _ = _rule(method)
+        except (TypeError, ValueError) as error:
+            raise app.UsageError(f"--methods: {error}") from error
+        if name not in METHODS:
+            raise app.UsageError(f"--methods: found {name!r}, allowed are {', '.join(METHODS)}")
     trend = _trend(_TREND.value)
     load = functools.partial(_load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
     try:
@@ -292,7 +320,9 @@ if __name__ == "__main__":
     _SLOW_SEEDS = flags.DEFINE_integer("slow_seeds", 20, "Searches at most of bayesian and gp.", lower_bound=1)
     _NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation of noise on every evaluation.", lower_bound=0.0)
     _TREND = flags.DEFINE_string("trend", "", "rise:SIZE or fall:SIZE, in deviations of the table's objective.")
-    _METHODS = flags.DEFINE_list("methods", list(METHODS), "What is compared; random is always there.")
+    _METHODS = flags.DEFINE_list(
+        "methods", list(METHODS), "What is compared; a rule may have :OPTION=VALUE. Random is always there."
+    )
     _JSON = flags.DEFINE_string(
         "json", None, "File to write the figures to, 'methods' being after the most evaluations."
     )

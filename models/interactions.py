@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from models.rule import Rule, check_floor, check_positive, check_whole
+from models.rule import Rule, check_floor, check_one_of, check_positive, check_whole
 
 if TYPE_CHECKING:
     from models.multinomial import Multinomial
@@ -54,20 +54,22 @@ class Interactions(Rule):
     keep together what is good only together. The architecture recommended is the one evaluated with the best mean,
     also where evaluations are exact: the best one evaluated owes something to the chance of its one training.
 
-    Accuracies on the shared weights of a supernet rise and fall with its training, whatever the architecture. So a
-    smooth trend over the evaluations is part of the process, as likely to be as large as the evaluations say.
+    Accuracies on the shared weights of a supernet rise and fall with its training, whatever the architecture. With
+    `trend`, a smooth trend over the evaluations is part of the process.
 
     Attributes:
         sharpness: a proposal's share is its expected improvement to this power.
         floor: share of the uniform distribution in the probabilities; as often, a sample changes one choice at random.
         architectures: an update looks at this many architectures at most: half are the best, half the latest others.
         candidates: architectures among which the first proposals are looked for.
+        trend: whether accuracies may move with time. Where they do not, it takes some of what the search gains for one.
     """
 
     sharpness: float = 8.0
     floor: float = 0.05
     architectures: int = 128
     candidates: int = 280
+    trend: bool = False
 
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2
@@ -76,6 +78,7 @@ class Interactions(Rule):
         check_positive(self, "sharpness")
         check_whole(self, "architectures", "candidates")
         check_floor(self)
+        check_one_of(self, "trend", (False, True))
         # Distinct architectures -> their numbers, and of each evaluation the number of its architecture.
         self._numbers: dict[bytes, int] = {}
         self._evaluated: list[int] = []
@@ -103,7 +106,7 @@ class Interactions(Rule):
         self._parameters = self._parameters or _Parameters(choices)
         steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
         posterior = self._parameters.fit(evaluations, steps)
-        self._trend = evaluations.unit * (_bumps(len(multinomial)) @ posterior.trend)
+        self._trend = evaluations.unit * (self._bumps(len(multinomial)) @ posterior.trend)
         # New architectures are worth more than repetitions as long as the process can look at all of them.
         reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
         elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
@@ -146,7 +149,7 @@ class Interactions(Rule):
         numbers = np.array(self._evaluated)
         # What is cut off are outliers beside the trend, which stays in.
         utility, unit = _utility(multinomial.accuracies - self._trend)
-        observed = np.column_stack([_bumps(len(numbers)), utility + self._trend / unit])
+        observed = np.column_stack([self._bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
         means = np.stack([np.bincount(numbers, column) / counts for column in observed.T], axis=1)
         within = observed - means[numbers]
@@ -173,6 +176,16 @@ class Interactions(Rule):
             unit,
             noisy,
         )
+
+    def _bumps(self, evaluations: int) -> np.ndarray:
+        """The functions of time at each of the evaluations, float64 (evaluations, functions).
+
+        Evenly spread from the first to the latest, and of mean 0: the constant is the process's. None without a trend.
+        """
+        functions = np.arange(_BUMPS if self.trend else 0)
+        time = np.linspace(0, _BUMPS - 1, evaluations)[:, np.newaxis]
+        bumps = np.exp(-0.5 * (time - functions) ** 2)
+        return bumps - bumps.mean(axis=0)
 
     def _worth_it(self, architectures: np.ndarray, evaluations: _Evaluations) -> tuple[np.ndarray, np.ndarray]:
         """Those that another evaluation can teach about: each once, and only new ones where the objective is exact.
@@ -211,10 +224,10 @@ class _Evaluations:
         architectures: int64 (architectures, choices), -1 where a choice was not active.
         width: operations of the largest choice.
         utility: float64 (architectures,): the means.
-        bumps: float64 (architectures, _BUMPS): the means of the functions of time.
+        bumps: float64 (architectures, functions): the means of the functions of time.
         counts: int64 (architectures,): how many evaluations an architecture had.
-        within: float64 (_BUMPS + 1, _BUMPS + 1): products, summed over the evaluations, of the deviations from their
-            architectures' means: of the functions of time, and last of the utility.
+        within: float64 (functions + 1, functions + 1): products, summed over the evaluations, of the deviations from
+            their architectures' means: of the functions of time, and last of the utility.
         unit: the accuracy that is a utility of 1.
         noisy: whether repeated evaluations differed; None if there are none.
     """
@@ -303,7 +316,7 @@ class _Posterior:
 
     Attributes:
         means: float64 (architectures,): the posterior means of the evaluated architectures, without the trend.
-        trend: float64 (_BUMPS,): the posterior means of the trend's weights.
+        trend: float64 (functions,): the posterior means of the trend's weights.
     """
 
     def __init__(self, evaluations: _Evaluations, weights: np.ndarray, noise: float, trend: float):
@@ -385,16 +398,6 @@ def _utility(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
         utility = np.clip(distance / deviation, _WORST, _BEST)
     scale = utility.std() or 1.0
     return (utility - utility.mean()) / scale, deviation * scale
-
-
-def _bumps(evaluations: int) -> np.ndarray:
-    """The functions of time at each of the evaluations, float64 (evaluations, _BUMPS).
-
-    Evenly spread from the first to the latest, and of mean 0: the constant is the process's.
-    """
-    time = np.linspace(0, _BUMPS - 1, evaluations)[:, None]
-    bumps = np.exp(-0.5 * (time - np.arange(_BUMPS)) ** 2)
-    return bumps - bumps.mean(axis=0)
 
 
 def _random(multinomial: Multinomial, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -43,10 +43,12 @@ class Rule:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
 
-def check_one_of(rule: Rule, option: str, allowed: tuple[str, ...]) -> None:
+def check_one_of(rule: Rule, option: str, allowed: tuple[str | bool, ...]) -> None:
     value = getattr(rule, option)
     if value not in allowed:
-        raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(allowed)}")
+        raise ValueError(
+            f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"
+        )
 
 
 def check_positive(rule: Rule, *options: str) -> None:

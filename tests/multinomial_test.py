@@ -217,11 +217,14 @@ def test_interactions_keeps_operations_together_that_its_probabilities_do_not():
     assert {tuple(sample) for sample in samples} == {(0, 0), (1, 1)}
 
 
+TREND = interactions.Interactions(trend=True)
+
+
 def dense_process(evaluations, scores, weights, noise, trend):
     """Posterior means, of the trend too, and log likelihood by plain algebra, a row per evaluation, the variance
     integrated out."""
     kernel = np.exp(-((evaluations[:, np.newaxis] != evaluations) @ weights)) + 1
-    bumps = interactions._bumps(len(scores))
+    bumps = TREND._bumps(len(scores))
     noisy = kernel + noise * np.eye(len(scores)) + trend * bumps @ bumps.T
     dual = np.linalg.solve(noisy, scores)
     prior = interactions._VARIANCE_EVALUATIONS
@@ -231,7 +234,7 @@ def dense_process(evaluations, scores, weights, noise, trend):
 
 def grouped(evaluations, scores, width):
     distinct, numbers, counts = np.unique(evaluations, axis=0, return_inverse=True, return_counts=True)
-    observed = np.column_stack([interactions._bumps(len(scores)), scores])
+    observed = np.column_stack([TREND._bumps(len(scores)), scores])
     means = np.array([observed[numbers == number].mean(axis=0) for number in range(len(counts))])
     within = observed - means[numbers]
     return interactions._Evaluations(distinct, width, means[:, -1], means[:, :-1], counts, within.T @ within), numbers
@@ -296,7 +299,7 @@ def test_interactions_sees_through_a_trend(trend, evaluations, most):
     # in the process the losses are 0.75 and 0.19.
     lost = []
     for seed in range(8):
-        multinomial = Multinomial([(str(i), range(3)) for i in range(6)], "interactions", seed=seed)
+        multinomial = Multinomial([(str(i), range(3)) for i in range(6)], "interactions", {"trend": True}, seed=seed)
         generator = np.random.default_rng(seed)
 
         def reward(sample):

@@ -357,5 +357,5 @@ def test_documentation_describes_every_rule_with_its_defaults():
         described = text.split(f"**`{name}`** ")[1].split("\n\n")[0]
         assert described.startswith(f"[{rule.warmup_rounds}]")
         for option, value in rule().options().items():
-            shown = value if isinstance(value, str) else f"{value:g}"
+            shown = str(value) if isinstance(value, str | bool) else f"{value:g}"
             assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)

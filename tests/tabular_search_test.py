@@ -103,6 +103,27 @@ def test_deviation_is_not_widened_by_broken_architectures():
     assert tables.Table({}, broken, broken).deviation == pytest.approx(1.4826 * 25, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("interactions:trend", "interactions:trend: found 'trend', needed is OPTION=VALUE"),
+        ("interactions:trends=True", "trends"),
+        ("elite:eta=-1", "eta of the rule 'elite': found -1"),
+        ("gp:trend=True", "gp:trend=True: only update rules have options"),
+    ],
+)
+def test_wrong_option_of_a_rule_is_refused(method, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        tabular_search._rule(method)
+
+
+def test_option_of_a_rule_reaches_it():
+    method = "interactions:trend=True:floor=0.1"
+    rule = tabular_search._oracle(method, tiny(), 10, 0)._multinomial.rule
+    assert (rule.name, rule.trend, rule.floor) == ("interactions", True, 0.1)
+    assert not tabular_search._oracle("interactions", tiny(), 10, 0)._multinomial.rule.trend
+
+
 @pytest.mark.parametrize("trend", ["rise", "up:5", "fall:", "fall:nan", "fall:much"])
 def test_wrong_trend_is_refused(trend):
     with pytest.raises(app.UsageError, match=f"--trend: found '{trend}', needed is rise or fall"):

@@ -64,6 +64,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Each rule's options under its name; the paper's: alpha 0.01 (paper), projection and accuracy (docs/oracle.md).
     for name, rule in update_rules.RULES.items():
         oracle[name] = config_dict.ConfigDict(rule().options())
+    oracle.interactions.trend = True  # accuracies on shared weights move with the training
 
     config.derive = derive = ml_collections.ConfigDict()
     derive.source = "argmax"  # argmax (paper) | best (best evaluated) | verify (re-evaluate both)
