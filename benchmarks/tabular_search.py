@@ -157,9 +157,12 @@ def average(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def render(summary: dict[str, Any]) -> str:
     """The summary as a table of text."""
+    width = max(14, *map(len, summary))
     lines = [
-        f"{'':14}|{'argmax':^36}|{'best evaluated':^36}|",
-        f"{'method':14}|" + f"{'mean':>9}{'sd':>8}{'regret':>10}{'ratio':>8} |" * 2 + f"{'seconds':>9}{'seeds':>7}",
+        f"{'':{width}}|{'argmax':^36}|{'best evaluated':^36}|",
+        f"{'method':{width}}|"
+        + f"{'mean':>9}{'sd':>8}{'regret':>10}{'ratio':>8} |" * 2
+        + f"{'seconds':>9}{'seeds':>7}",
     ]
     for method, row in summary.items():
         cells = ""
@@ -169,7 +172,7 @@ def render(summary: dict[str, Any]) -> str:
             else:
                 ratio = "-" if answer["ratio"] is None else f"{answer['ratio']:.2f}"
                 cells += f"{answer['mean']:9.3f}{answer['sd']:8.3f}{answer['regret']:10.4f}{ratio:>8} |"
-        lines.append(f"{method:14}|{cells}{row['seconds']:9.2f}{row['seeds']:7.0f}")
+        lines.append(f"{method:{width}}|{cells}{row['seconds']:9.2f}{row['seeds']:7.0f}")
     return "\n".join(lines)
 
 
