@@ -174,5 +174,5 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
         assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
     # Eight images of each of ten classes, and every picture.
     assert len(shown.loaded) == 80 + 9
-    assert "4 epochs" in shown.text["training"]
+    assert "Epochs: 4;" in shown.text["training"]
     assert "config.search.channels = 4" in shown.text["settings"]
