@@ -462,21 +462,25 @@ def searches(draw):
     return sizes, draw(st.integers(0, 2**31)), draw(st.lists(steps, min_size=1, max_size=40))
 
 
-def drive(rule, sizes, seed, steps, warmup_rounds=None):
-    multinomial = Multinomial([(str(i), range(n)) for i, n in enumerate(sizes)], rule, None, warmup_rounds, seed)
+DRIVEN = [*((rule, None) for rule in RULES), ("interactions", {"trend": True})]
+DRIVEN_IDS = [*RULES, "interactions with trend"]
+
+
+def drive(rule, options, sizes, seed, steps, warmup_rounds=None):
+    multinomial = Multinomial([(str(i), range(n)) for i, n in enumerate(sizes)], rule, options, warmup_rounds, seed)
     for number, (score, left_out) in enumerate(steps):
         sample = multinomial.sample(number)
         yield multinomial, {name: op for name, op in sample.items() if int(name) not in left_out}, score
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "options"), DRIVEN, ids=DRIVEN_IDS)
 @settings(max_examples=25, deadline=None)
 @given(search=searches())
-def test_probabilities_stay_a_distribution_and_the_statistics_count_right(rule, search):
+def test_probabilities_stay_a_distribution_and_the_statistics_count_right(rule, options, search):
     sizes, _, _ = search
     epochs = {(str(i), op): 0 for i, size in enumerate(sizes) for op in range(size)}
     latest = {}
-    for multinomial, architecture, score in drive(rule, *search, warmup_rounds=1):
+    for multinomial, architecture, score in drive(rule, options, *search, warmup_rounds=1):
         multinomial.observe(architecture, score)
         np.testing.assert_allclose(multinomial.probabilities.sum(axis=1), 1, atol=1e-9)
         assert (multinomial.probabilities >= 0).all()
@@ -494,16 +498,16 @@ def test_probabilities_stay_a_distribution_and_the_statistics_count_right(rule, 
     multinomial.indices(multinomial.argmax())  # An architecture of the space.
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "options"), DRIVEN, ids=DRIVEN_IDS)
 @settings(max_examples=10, deadline=None)
 @given(search=searches())
-def test_told_the_same_evaluations_again_it_continues_the_same(rule, search):
+def test_told_the_same_evaluations_again_it_continues_the_same(rule, options, search):
     evaluations = []
-    for multinomial, architecture, score in drive(rule, *search):
+    for multinomial, architecture, score in drive(rule, options, *search):
         multinomial.observe(architecture, score)
         evaluations.append((architecture, score))
     sizes, seed, _ = search
-    again = Multinomial([(str(i), range(n)) for i, n in enumerate(sizes)], rule, seed=seed)
+    again = Multinomial([(str(i), range(n)) for i, n in enumerate(sizes)], rule, options, seed=seed)
     for architecture, score in evaluations:
         again.observe(architecture, score)
     assert again.document() == multinomial.document()
