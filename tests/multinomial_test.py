@@ -332,6 +332,44 @@ def test_interactions_looks_at_the_best_and_the_latest():
     assert set(kept.architectures[3:].ravel()) == {3, 28, 29}
 
 
+def test_interactions_forgets_the_noise_of_what_it_does_not_look_at():
+    multinomial = Multinomial([("a", range(30))], "interactions", {"architectures": 6}, seed=1)
+    for number, score in (
+        (0, -0.3),
+        (0, 0.1),
+        *((number, number / 28) for number in range(1, 29)),
+        (29, 1.2),
+        (29, 1.4),
+    ):
+        multinomial.observe({"a": number}, score)
+    few, many = (multinomial.rule._evaluations(multinomial, most) for most in (6, 30))
+    assert 0 not in few.architectures and 0 in many.architectures
+    counts = few.counts[few.architectures.ravel() == 29]
+    assert counts == [2]
+    # 29's two alone: half the square of what they differ by.
+    assert few.within[-1, -1] == pytest.approx((0.2 / few.unit) ** 2 / 2)
+    assert many.within[-1, -1] > few.within[-1, -1] * 1.5
+
+
+def test_interactions_expects_the_trend_to_stay_as_it_was_last(monkeypatch):
+    looked_with = []
+    evaluations = interactions.Interactions._evaluations
+
+    def recorded(rule, *arguments):
+        looked_with.append(rule._trend.copy())
+        return evaluations(rule, *arguments)
+
+    monkeypatch.setattr(interactions.Interactions, "_evaluations", recorded)
+    multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"trend": True}, seed=1)
+    for number in range(40):
+        known = multinomial.rule._trend.copy()
+        sample = multinomial.sample(number)
+        multinomial.observe(sample, sum(sample.values()) - number / 2)
+        if len(known):
+            np.testing.assert_array_equal(looked_with[-1], [*known, known[-1]])
+    assert np.ptp(multinomial.rule._trend) > 10
+
+
 @pytest.mark.parametrize(("noise", "repeats"), [(0.0, False), (0.3, True)])
 def test_interactions_repeats_an_evaluation_only_where_there_is_noise(noise, repeats):
     multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"floor": 0.0}, seed=1)
