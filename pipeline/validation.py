@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from models import presets, search_spaces, sides, update_rules
+from models import image_format, presets, search_spaces, sides, update_rules
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -43,8 +43,12 @@ _CHECKS: Mapping[str, Check] = {
         "a name without slashes: it becomes part of paths",
     ),
     "seed": _number(0, 2**31 - 1),
+    "data.test_fraction": _FRACTION,
     "data.val_fraction": _FRACTION,
     "data.image_size": (lambda value: value == 0 or value >= 4, "0 (as the images are) or 4 or more pixels"),
+    "data.resize": _one_of(*image_format.RESIZE),
+    "data.background": (image_format.is_colour, "a colour's name or #rrggbb"),
+    "data.store": _one_of("resized", "original"),
     "data.channels": (lambda value: value in (0, 1, 3), "0 (as the images are), 1 or 3"),
     "data.cache_mb": _NOT_NEGATIVE,
     "data.max_corrupt_share": _BELOW_ONE,
@@ -59,6 +63,7 @@ _CHECKS: Mapping[str, Check] = {
     "search.gradient_clip": _NOT_NEGATIVE,
     "search.pad": _NOT_NEGATIVE,
     "search.cutout": _NOT_NEGATIVE,
+    "search.norm_images": _number(2),  # batch norm needs a batch
     "search.mixed_precision": _PRECISION,
     "search.traced_architectures": _COUNT,
     "search.checkpoint_every": _COUNT,

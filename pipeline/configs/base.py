@@ -26,10 +26,17 @@ def get_config() -> ml_collections.ConfigDict:
     data.version = ""  # "" takes the newest
     data.data_dir = ""  # TFDS's directory; "" is TFDS's default
     data.download = False  # whether TFDS may download the data set
-    data.image_folder = ""  # DIR with train/<class>/*.png|jpg and test/<class>/*; replaces data.name
-    data.val_fraction = 0.5  # of the training split, to judge sampled networks (later code: half)
+    data.image_folder = ""  # DIR/<class>/* or DIR/train/<class>/* and so on (docs/data.md); replaces data.name
+    data.test_split = ""  # TFDS split to test on; "": test, or validation where test has no labels or is not there
+    data.image_feature = ""  # TFDS feature that holds the image; "": the one called image, or the only one
+    data.label_feature = ""  # TFDS feature that holds the class; "": the one called label, or the only one
+    data.test_fraction = 0.2  # of each class of a folder that has no test images of its own
+    data.val_fraction = 0.5  # of each class's training images, to validate sampled networks (later code: half)
     data.image_size = 0  # images are resized to this many pixels square; 0: all have one size already
+    data.resize = "crop"  # crop | pad | squash: what becomes of images that are not square
+    data.background = "white"  # colour behind transparent pixels and in padding; a name or #rrggbb
     data.channels = 0  # 1 or 3 converts all images to grey or colours; 0: as they are
+    data.store = "resized"  # resized | original: what the examples hold of an image that is resized
     data.cache_mb = 2048  # decoded images are kept in memory up to this size, else decoded every epoch
     data.max_corrupt_share = 0.0  # share of undecodable images that is skipped instead of refused
 
@@ -51,6 +58,7 @@ def get_config() -> ml_collections.ConfigDict:
     search.pad = 4  # random crop after padding by so many pixels
     search.flip = True  # random horizontal flip
     search.cutout = 0  # side of the square erased at random; 0: none
+    search.norm_images = 2048  # training images that give a path its batch norm statistics before it is validated
     search.mixed_precision = ""  # "" | "bfloat16" | "float16"; of use on a GPU
     search.xla = False  # compiles the steps; on a GPU only
     search.traced_architectures = 8  # compiled steps kept for architectures seen before
