@@ -11,7 +11,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
-from models import derivation, input, runtime, search_spaces, tuner
+from models import derivation, runtime, search_spaces, tuner
 from models.multinomial import Distribution
 
 
@@ -61,8 +61,8 @@ def _evaluation(
         tuned_kernels=bool(exec_properties["tuned_kernels"]),
         mixed_precision=search["mixed_precision"],
     )
-    val = load_split(input_dict["examples"], "val", data)
+    train, val = (load_split(input_dict["examples"], split, data) for split in ("train", "val"))
     trainer = tuner.path_trainer(space, search, val.image_shape, len(val.class_names))
     trainer.restore(read_supernet(artifact_utils.get_single_uri(input_dict["supernet"])))
-    batches = input.batches(val, search["batch_size"])
-    return lambda path: trainer.evaluate(path, batches)["accuracy"]
+    seed = exec_properties["seed"]
+    return lambda path: tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"]
