@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from models import checkpoint, input, runtime
+from models import checkpoint, input, runtime, search_signal
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
 from models.progress import Progress
@@ -163,7 +165,7 @@ class SupernetTuner(keras_tuner.Tuner):
             trial.status, trial.message = "FAILED", str(error)
 
     def on_trial_end(self, trial):
-        """Lets the oracle learn, shows and logs the epoch, and writes a checkpoint when one is due."""
+        """Lets the oracle learn, shows and logs the epoch, checkpoints when due, warns if the search learns nothing."""
         super().on_trial_end(trial)
         ended = self.oracle.trials[trial.trial_id]
         multinomial = self.oracle.multinomial
@@ -188,6 +190,10 @@ class SupernetTuner(keras_tuner.Tuner):
             checkpoint.save(self._checkpoint_dir, done, self.trainer.state(), state)
         # After the checkpoint: an epoch that is shown is not lost.
         self._progress.epoch(figures["epoch"], **shown)
+        if done in (search_signal.EARLY, self.oracle.max_trials):
+            counts = (np.bincount(data.labels, minlength=len(data.class_names)) for data in (self._train, self._val))
+            for warning in search_signal.warnings(self._epochs, *counts):
+                logging.warning("%s", warning)
 
     def on_search_end(self):
         """Writes the figures of all epochs."""
