@@ -198,6 +198,17 @@ def test_weights_and_export_give_the_same_network_back(make, tmp_path):
     np.testing.assert_allclose(served.serve(inputs), model(inputs), atol=1e-5)
 
 
+@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile"])
+def test_an_image_gets_the_same_logits_alone_and_beside_others(make):
+    model = make()
+    x = images(6, 8, 8, 1)
+    for _ in range(3):
+        model(x, training=True)  # moves the statistics away from their first values
+    together = model(x, training=False)
+    alone = np.concatenate([model(x[number : number + 1], training=False) for number in range(len(x))])
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
+
+
 def test_logits_stay_float32_under_mixed_precision():
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
