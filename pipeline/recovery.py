@@ -126,8 +126,9 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
     for artifact in _live(store, root):
         path = os.path.relpath(artifact.uri, artifacts)
         whole = os.path.isdir(artifact.uri) and _files(artifact.uri) >= set(recorded.get(path, ()))
-        destination = artifact.custom_properties["pushed_destination"].string_value
-        if whole and (not destination or os.path.isdir(destination)):
+        # A look-up in the map itself would make an entry without a value, on which ML Metadata aborts.
+        pushed = dict(artifact.custom_properties).get("pushed_destination")
+        if whole and (pushed is None or os.path.isdir(pushed.string_value)):
             continue
         if not whole:
             deleted.append(path)
