@@ -87,14 +87,14 @@ def _model(folder, class_names=("cat", "dog"), right=True):
     return model
 
 
-def _evaluate(tmp_path, model, baseline, threshold=None):
+def _evaluate(tmp_path, model, baseline):
     """Runs the executor; returns the comparison, whether the model was blessed, and the failures of TFMA."""
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=image_fixtures.BEAM_ARGS, tmp_dir=str(tmp_path / "tmp"), unique_id="1"
     )
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
-    config = pipeline.evaluation({"accuracy_threshold": threshold, "max_accuracy_drop": 0.0})
+    config = pipeline.evaluation({"accuracy_threshold": None, "max_accuracy_drop": 0.0})
     executor.Executor(context).Do(
         {"examples": [_examples(tmp_path / "examples")], "model": [model], "baseline_model": baseline},
         {"evaluation": [evaluation], "blessing": [blessing]},
@@ -118,13 +118,22 @@ def test_a_model_is_compared_with_the_majority_and_with_a_baseline_of_the_same_c
     )
 
 
-@pytest.mark.parametrize("threshold", [None, 0.0], ids=["default", "given"])
-def test_always_guessing_is_blessed_only_where_that_was_asked_for(tmp_path, threshold):
-    # As many classes under other names, and a third: neither may be compared with, nor end the run.
-    baseline = [_model(tmp_path / "baseline", ("cat", "dog", "fox") if threshold is None else ("dog", "cat"))]
-    found, blessed, failures = _evaluate(tmp_path, _model(tmp_path / "model", right=False), baseline, threshold)
-    assert blessed == (threshold == 0.0)
-    assert failures == (threshold is None)
-    assert found.threshold == (0.9 if threshold is None else 0.0)
-    assert found.baseline_accuracy is None
-    assert found.baseline_not_compared.startswith("its classes are others")
+def test_always_guessing_is_not_blessed_and_other_classes_are_not_compared_with(tmp_path):
+    baseline = [_model(tmp_path / "baseline", ("cat", "dog", "fox"))]
+    found, blessed, failures = _evaluate(tmp_path, _model(tmp_path / "model", right=False), baseline)
+    assert (blessed, failures) == (False, 1)
+    assert (found.threshold, found.baseline_accuracy) == (0.9, None)
+    assert found.baseline_not_compared == "its classes are others: gone is 'fox'"
+
+
+@pytest.mark.parametrize("given,asked", [(None, 0.63), (0.0, 0.0), (1.0, 1.0)])
+def test_a_threshold_that_is_given_is_taken_as_it_is(given, asked):
+    config = pipeline.evaluation({"accuracy_threshold": given, "max_accuracy_drop": 0.0})
+    assert executor._complete(config, 0.63) == asked
+    (least,) = (
+        threshold.threshold.value_threshold.lower_bound.value
+        for metric in config.metrics_specs[0].metrics
+        for threshold in metric.per_slice_thresholds
+    )
+    # A model of just this accuracy passes, counted in float32.
+    assert least <= float(np.float32(asked)) and least == pytest.approx(asked, abs=1e-6)
