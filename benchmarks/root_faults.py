@@ -57,7 +57,9 @@ class _Case:
         overrides = [f"--config.{setting}" for setting in (*_SETTINGS, f"data.image_folder={self.images}")]
         done = subprocess.run([*command, f"--root={self.root}", *overrides], capture_output=True, text=True)
         self.lines = done.stderr.splitlines()
-        told = [line for line in self.lines if line.startswith(("WARNING", "ERROR", "search: resumed"))]
+        told = [
+            line for line in self.lines if line.startswith(("WARNING", "ERROR", "search: resumed", "train: resumed"))
+        ]
         return done.returncode, told, time.monotonic() - began
 
     def summary(self) -> dict:
@@ -186,7 +188,8 @@ def _used_its_own(case: _Case, old: str) -> bool:
     summary = case.summary()
     named = json.dumps(summary)
     return (
-        any("search: resumed after epoch 2 of 2" in line for line in case.lines)
+        any(line.startswith("search: resumed after epoch 2 of 2") for line in case.lines)
+        and any(line.startswith("train: resumed after epoch") for line in case.lines)
         and "TfdsExampleGen" in summary["cached"]
         and f'"{old}/' not in named
         and summary["comparison"]["baseline_accuracy"] is not None

@@ -28,8 +28,9 @@ def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFo
         form: In which the new model gets images; None where that is not known.
     """
     saved_model = path_utils.serving_model_path(model_uri)
-    if not tf.io.gfile.exists(os.path.join(saved_model, "saved_model.pb")):
-        return f"its SavedModel is gone from {saved_model}"
+    for name in ("saved_model.pb", "variables/variables.index"):
+        if not tf.io.gfile.exists(os.path.join(saved_model, name)):
+            return f"its {name} is gone from {saved_model}"
     earlier = read_class_names(saved_model)
     if earlier != tuple(class_names):
         return f"its classes are others: {_difference(earlier, tuple(class_names))}"

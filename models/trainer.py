@@ -56,10 +56,8 @@ def run_fn(fn_args) -> None:
         classifier = Classifier(network, recipe.auxiliary_weight)
         compile_classifier(classifier, recipe)
     settings = config.to_dict()
-    # Where checkpoints are has no effect on what comes out: a root may be moved.
-    directory = os.path.join(
-        settings.pop("checkpoint_dir"), checkpoint.fingerprint(architecture.to_dict(), settings, data.fingerprint)
-    )
+    checkpoints = settings.pop("checkpoint_dir")  # has no effect on what comes out: a root may be moved
+    directory = os.path.join(checkpoints, checkpoint.fingerprint(architecture.to_dict(), settings, data.fingerprint))
     trained = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
 
     serving.export(

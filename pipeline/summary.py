@@ -90,7 +90,7 @@ def summarise(run: Run) -> dict[str, Any]:
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
         `comparison` (what that is to be compared with: components/evaluator/comparison.py), `class_accuracy` (by class
-        name), `blessed`, `failures` (why it was not blessed or not pushed, a sentence each),
+        name), `blessed`, `failures` (why it was not blessed, not pushed or hardly ought to be, a sentence each),
         `serving_model` (the pushed version's folder, or None), `search_epochs` (0 without a search), `report` (the HTML
         file), `seconds` by component, `cached` components, and `lineage`: where the examples, the distribution and the
         genotype lie that the model came from.

@@ -40,7 +40,7 @@ class Comparison:
         if accuracy >= least_passing(self.clearly_more):
             return None
         return (
-            f"That is not clearly more than what always guessing {self.majority_class!r} reaches, "
+            f"The accuracy is not clearly more than what always guessing {self.majority_class!r} reaches, "
             f"{self.majority_share:.4f}: {self.clearly_more:.4f} would be."
         )
 
