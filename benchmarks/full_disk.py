@@ -32,7 +32,7 @@ def main() -> None:
         outcomes.append(_run(root))
         _make_room(served)
         outcomes.append(_run(root))
-        pushed = os.listdir(served)
+        pushed = [name for name in os.listdir(served) if not name.startswith(".")]
     finally:
         for folder in (checkpoints, served):
             subprocess.run(["umount", folder], check=False)

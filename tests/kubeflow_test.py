@@ -377,7 +377,7 @@ def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
     summary = digits_run.summary
     assert read(executed, "ArchitectureDeriver", "genotype", "genotype.json") == summary["genotype"]
     assert executed.outputs["Evaluator"]["blessing"]["metadata"]["blessed"] == 1
-    (pushed,) = (executed.directory / "root" / "serving_model").iterdir()
+    (pushed,) = (executed.directory / "root" / "serving_model").glob("[0-9]*")
     assert (pushed / "saved_model.pb").exists()
     assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
     assert executed.outputs["Pusher"]["pushed_model"]["metadata"]["pushed_destination"] == str(pushed)

@@ -1,16 +1,12 @@
 """pipeline/launch.py: mistakes are answered with one line, at once, and the root is held by one run at a time."""
 
 import errno
-import json
 import os
 import subprocess
 import sys
 import time
 
 import pytest
-from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 
 from pipeline import launch
 from pipeline.configs import digits
@@ -43,6 +39,8 @@ def test_help_is_answered_without_loading_tensorflow():
         (("--root=ROOT", DIGITS, "--config.search.epochs=0"), "config.search.epochs is 0; allowed is 1 or more."),
         (("--root=ROOT", "--config=missing.py"), "missing.py"),
         (("--root=/proc/mdenas", DIGITS), "--root=/proc/mdenas cannot be written"),
+        (("--root=ROOT[1]", DIGITS), "has '[' in it"),
+        (("--root=ROOT", DIGITS, "--config.data.image_folder=~/nowhere"), "config.data.image_folder=/"),
         (
             ("--root=ROOT", DIGITS, "config.seed=1"),
             "ERROR: Found 'config.seed=1', which is no flag: settings are given",
@@ -56,6 +54,8 @@ def test_help_is_answered_without_loading_tensorflow():
         "impossible value",
         "no such config",
         "unwritable root",
+        "root with a pattern",
+        "~ in a setting",
         "no flag",
     ],
 )
@@ -106,53 +106,17 @@ def test_a_full_disk_says_what_to_do():
     assert "'runs/trial.json'. Make room there" in launch.one_line(error)
 
 
-class _FailingPush:
-    """A runner that ends as a full disk ends the Pusher: a version half copied, an error raised."""
-
-    def run(self, pipeline):
-        (pusher,) = (component for component in pipeline.components if component.id == "Pusher")
-        base = json.loads(pusher.exec_properties["push_destination"])["filesystem"]["base_directory"]
-        os.makedirs(os.path.join(base, str(int(time.time())), "variables"))
-        raise OSError("No space left on device")
-
-
-def test_a_push_that_fails_leaves_no_version_for_tf_serving_to_find(tmp_path):
-    (tmp_path / "serving_model" / "1").mkdir(parents=True)
-    with pytest.raises(OSError, match="No space left"):
-        launch.run(digits.get_config(), str(tmp_path), _FailingPush(), [])
-    assert os.listdir(tmp_path / "serving_model") == ["1"]
+def test_the_home_directory_is_put_for_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = digits.get_config()
+    config.data.image_folder, config.data.data_dir = "~/images", "~"
+    launch.expand_home(config)
+    assert (config.data.image_folder, config.data.data_dir) == ("/home/me/images", "/home/me")
+    assert config.architecture == ""
 
 
-def _store(root):
-    return MetadataStore(metadata.sqlite_metadata_connection_config(str(root / "metadata.sqlite")))
-
-
-def test_what_a_killed_push_left_is_removed_by_the_next_run(tmp_path):
-    store = _store(tmp_path)
-    pusher = metadata_store_pb2.ExecutionType(name="Pusher")
-    execution = metadata_store_pb2.Execution(
-        type_id=store.put_execution_type(pusher), last_known_state=metadata_store_pb2.Execution.RUNNING
-    )
-    store.put_executions([execution])
-    half = tmp_path / "serving_model" / str(int(time.time()) + 1)
-    for version in (half, tmp_path / "serving_model" / "1"):
-        version.mkdir(parents=True)
-    with pytest.raises(OSError, match="No space left"):
-        launch.run(digits.get_config(), str(tmp_path), _FailingPush(), [])
-    assert os.listdir(tmp_path / "serving_model") == ["1"]
-    assert [e.last_known_state for e in store.get_executions()] == [metadata_store_pb2.Execution.FAILED]
-
-
-def test_a_pushed_version_that_is_gone_is_pushed_again(tmp_path):
-    store = _store(tmp_path)
-    type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="PushedModel"))
-    for version in ("1", "2"):
-        record = tmp_path / "artifacts" / version
-        record.mkdir(parents=True)
-        artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=str(record))
-        artifact.custom_properties["pushed_destination"].string_value = str(tmp_path / "serving_model" / version)
-        store.put_artifacts([artifact])
-    (tmp_path / "serving_model" / "2").mkdir(parents=True)
-    launch._forget_lost_pushes(store)
-    # TFX takes no outputs from its cache that are not there.
-    assert os.listdir(tmp_path / "artifacts") == ["2"]
+def test_a_root_without_its_metadata_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "artifacts" / "Trainer" / "model" / "9").mkdir(parents=True)
+    with pytest.raises(launch.UsageError, match=r"metadata\.sqlite is gone"):
+        launch.run(digits.get_config(), str(tmp_path), None, [])
+    assert os.listdir(tmp_path) == ["artifacts"]

@@ -34,6 +34,9 @@ def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
     assert os.path.isfile(os.path.join(summary["serving_model"], "saved_model.pb"))
     for shown in ("genotype", "test accuracy", "blessed", "docker run", summary["serving_model"]):
         assert shown in digits_run.stdout
+    compared = summary["comparison"]
+    assert (compared["threshold"], compared["chance"], compared["baseline_accuracy"]) == (0.3, 0.1, None)
+    assert f"{compared['majority_share']:.4f} by always guessing {compared['majority_class']!r}" in digits_run.stdout
 
 
 def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
@@ -119,6 +122,12 @@ def test_a_second_run_takes_the_search_and_the_training_from_the_first(digits_ru
     assert again.summary["genotype"] == digits_run.summary["genotype"]
     assert again.summary["blessed"] is True
     assert again.summary["failures"] == []
+    assert again.summary["comparison"]["baseline_accuracy"] == again.summary["test_accuracy"]
+    assert f"{again.summary['test_accuracy']:.4f} by the latest blessed model" in again.stdout
+    # The same model is not pushed twice.
+    assert again.summary["serving_model"] == digits_run.summary["serving_model"]
+    pushed = os.path.dirname(again.summary["serving_model"])
+    assert [name for name in os.listdir(pushed) if name.isdigit()] == [os.path.basename(again.summary["serving_model"])]
 
 
 def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(tmp_path):
@@ -135,7 +144,7 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
     assert finished.summary["search_epochs"] == 0
     assert "preset darts_v2" in finished.summary["genotype_origin"]
     assert "not pushed" in finished.stdout
-    (failure,) = finished.summary["failures"]
+    failure, *_ = finished.summary["failures"]
     assert "0.999 is asked for" in failure and failure in finished.stdout
     with open(finished.summary["report"]) as file:
         report = Page(file.read())

@@ -78,7 +78,7 @@ BAD = [
     ("train.schedule", "step", "config.train.schedule is 'step'; allowed is one of 'cosine', 'exponential'."),
     ("train.warmup_epochs", 600, "config.train.warmup_epochs is 600, so the warm-up would not end"),
     ("train.drop_path", 1.0, "config.train.drop_path is 1.0"),
-    ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold is 97.0; allowed is from 0 to 1."),
+    ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold is 97.0; allowed is None"),
     ("serving.top_k", 0, "config.serving.top_k is 0"),
     ("space.name", "cells", "config.space: "),
     ("space.operations", ("sep_conv_9x9",), "config.space: "),
