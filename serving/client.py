@@ -32,7 +32,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-
 # gRPC's own limit is 4 MB an answer; TF Serving has none.
 _ANY_SIZE = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
@@ -98,9 +97,7 @@ class GrpcClient:
                 ssl.create_default_context(cadata=authorities.decode())  # gRPC takes anything and waits in vain
             except (OSError, ValueError) as error:  # an SSLError is an OSError
                 raise ServingError(f"{certificates} holds no certificates that can be read: {error}") from error
-            channel = grpc.secure_channel(
-                address, grpc.ssl_channel_credentials(authorities), options=_ANY_SIZE
-            )
+            channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(authorities), options=_ANY_SIZE)
         else:
             channel = grpc.insecure_channel(address, options=_ANY_SIZE)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
