@@ -11,6 +11,7 @@ import jinja2
 
 from components.report import architecture, commands, figures, settings
 from components.report.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+from components.report.pictures import LOOKED_AT
 
 _CONFUSED = 10  # pairs of classes that are named
 
@@ -48,10 +49,17 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         name=used["name"],
         found=found,
         candidates=_candidates(found.derivation, found.search),
+        yardsticks=_yardsticks(found),
+        form=_form(found, used["data"]),
         samples={
             name: [_picture(image, "image/png", f"image of class {name}") for image in images]
             for name, images in found.samples.items()
         },
+        mistakes=[
+            (mistake, _picture(mistake.picture, "image/png", f"image of class {mistake.name}"))
+            for mistake in found.mistakes
+        ],
+        looked_at=min(found.evaluation.images, LOOKED_AT),
         counts={split: sum(counts) for split, counts in found.info.counts.items()},
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
@@ -93,6 +101,23 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
 
 def _picture(content: bytes, kind: str, description: str) -> Picture:
     return Picture(f"data:{kind};base64,{base64.b64encode(content).decode()}", description)
+
+
+def _yardsticks(found: Inputs) -> list[tuple[str, float]]:
+    """Returns the accuracies to hold the test's against: of guessing, of one answer for all, and of the baseline."""
+    names, counts = found.info.class_names, found.info.counts["test"]
+    most = max(range(len(names)), key=lambda label: counts[label])
+    yardsticks = [("chance", 1 / len(names)), (f"always {names[most]}", counts[most] / sum(counts))]
+    if found.baseline and found.baseline.accuracy is not None:
+        yardsticks.append(("baseline", found.baseline.accuracy))
+    return yardsticks
+
+
+def _form(found: Inputs, data: Mapping[str, Any]) -> str:
+    """Returns in what form the network gets the images."""
+    height, width, channels = found.form.image_shape
+    form = f"{height}x{width} pixels, {'grey' if channels == 1 else 'colours'}"
+    return form + (f", resize {data['resize']}, background {data['background']}" if data["image_size"] else "")
 
 
 def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:
