@@ -55,9 +55,10 @@ def run_fn(fn_args) -> None:
         network = build_network(config, architecture, data.image_shape, len(data.class_names))
         classifier = Classifier(network, recipe.auxiliary_weight)
         compile_classifier(classifier, recipe)
+    settings = config.to_dict()
+    # Where checkpoints are has no effect on what comes out: a root may be moved.
     directory = os.path.join(
-        config.checkpoint_dir,
-        checkpoint.fingerprint(architecture.to_dict(), config.to_dict(), data.fingerprint),
+        settings.pop("checkpoint_dir"), checkpoint.fingerprint(architecture.to_dict(), settings, data.fingerprint)
     )
     trained = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
 

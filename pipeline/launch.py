@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import sys
 import time
 import traceback
@@ -22,7 +21,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pipeline import validation
+from pipeline import roots, validation
+from pipeline.roots import UsageError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); --config.KEY=VALUE overrides.", lock_config=True
@@ -38,10 +38,6 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
 
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-class UsageError(Exception):
-    """A mistake of the person who started the run; its message is all they need."""
 
 
 def main(create_runner: Callable[[], Any]) -> None:
@@ -62,98 +58,58 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
 
     Args:
         config: As pipeline/configs/base.py lays it out.
-        root: Folder of the run; made when missing. A second run in it takes unchanged components from the first.
+        root: Absolute path of the run's folder, which exists. A second run in it takes unchanged components from the
+            first.
         runner: A TFX runner.
         beam_pipeline_args: Beam options.
 
     Returns:
         The summary, which is also in `root/summary.json`.
+
+    Raises:
+        UsageError: What an earlier run left in the root cannot be used.
     """
     began = time.monotonic()
-    from ml_metadata import MetadataStore
     from tfx.orchestration import metadata
 
+    from pipeline import recovery
     from pipeline import summary as summaries
     from pipeline.pipeline import create_pipeline
 
-    connection = metadata.sqlite_metadata_connection_config(os.path.join(root, "metadata.sqlite"))
-    store = MetadataStore(connection)
-    serving_dir = os.path.join(root, "serving_model")
-    for execution in _close_abandoned_executions(store):
-        _remove_unfinished_pushes(store, serving_dir, execution.create_time_since_epoch / 1000)
-    _forget_lost_pushes(store)
-    began_at = time.time()
+    recovery.require_metadata(root)
+    store = recovery.open_store(root)
+    recovery.recover(store, root)
     try:
         runner.run(
             create_pipeline(
                 config,
                 pipeline_root=os.path.join(root, "artifacts"),
-                serving_dir=serving_dir,
+                serving_dir=os.path.join(root, "serving_model"),
                 checkpoint_dir=os.path.join(root, "checkpoints"),
-                metadata_connection_config=connection,
+                metadata_connection_config=metadata.sqlite_metadata_connection_config(
+                    os.path.join(root, "metadata.sqlite")
+                ),
                 beam_pipeline_args=beam_pipeline_args,
             )
         )
-    except BaseException:
-        _remove_unfinished_pushes(store, serving_dir, began_at)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # a full disk has been told of already
+            recovery.record_files(store, root)
     summary = summaries.summarise(summaries.Run(store, config.name))
     summary["seconds"]["total"] = round(time.monotonic() - began, 1)
     _write_json(os.path.join(root, "summary.json"), summary)
     return summary
 
 
-def _close_abandoned_executions(store: Any) -> list[Any]:
-    """Marks what a killed run left RUNNING as FAILED and returns it: as the root is ours, nobody is at work on it."""
-    from ml_metadata.proto import metadata_store_pb2
-
-    abandoned = [
-        execution
-        for execution in store.get_executions()
-        if execution.last_known_state == metadata_store_pb2.Execution.RUNNING
-    ]
-    for execution in abandoned:
-        execution.last_known_state = metadata_store_pb2.Execution.FAILED
-    if abandoned:
-        store.put_executions(abandoned)
-    return abandoned
-
-
-def _remove_unfinished_pushes(store: Any, serving_dir: str, since: float) -> None:
-    """Removes versions whose push did not end: TFX copies them in place, and TF Serving would find half a model.
-
-    Args:
-        store: ML Metadata's, which knows the versions whose push did end.
-        serving_dir: Where the versions are; TFX names them by the second in which their push began.
-        since: Seconds since the epoch; older versions are left alone.
-    """
-    finished = {_destination(artifact) for artifact in store.get_artifacts_by_type("PushedModel")}
-    for version in os.listdir(serving_dir) if os.path.isdir(serving_dir) else ():
-        folder = os.path.join(serving_dir, version)
-        if version.isdigit() and int(version) >= int(since) and folder not in finished:
-            shutil.rmtree(folder)
-
-
-def _forget_lost_pushes(store: Any) -> None:
-    """Removes the record of pushed versions that are no longer there, so that the Pusher is not taken as cached."""
-    for artifact in store.get_artifacts_by_type("PushedModel"):
-        destination = _destination(artifact)
-        if destination and not os.path.isdir(destination):
-            shutil.rmtree(artifact.uri, ignore_errors=True)
-
-
-def _destination(pushed_model: Any) -> str:
-    return pushed_model.custom_properties["pushed_destination"].string_value
-
-
 def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
-    root = os.path.abspath(ROOT.value)
     # TFX parses sys.argv again for every Beam component, which ml_collections does not take twice.
     del sys.argv[1:]
     try:
         refuse_arguments(unused)
         if not os.path.isdir("components"):
             raise UsageError(f"Start it in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
+        expand_home(CONFIG.value)
+        root = roots.resolve(ROOT.value, CONFIG.value.data.image_folder)
         validation.validate(CONFIG.value)
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
@@ -192,6 +148,13 @@ def refuse_arguments(unused: list[str]) -> None:
     """
     if unused:
         raise UsageError(f"Found {' '.join(unused)!r}, which is no flag: settings are given as --config.KEY=VALUE.")
+
+
+def expand_home(config: ml_collections.ConfigDict) -> None:
+    """Puts the home directory for ~ in a config's paths: no shell does so behind --config.KEY=."""
+    config.architecture = os.path.expanduser(config.architecture)
+    for name in ("image_folder", "data_dir"):
+        config.data[name] = os.path.expanduser(config.data[name])
 
 
 @contextlib.contextmanager

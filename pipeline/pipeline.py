@@ -4,6 +4,8 @@
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
       -> Trainer -> Evaluator -> Pusher -> ReportGen
 
+LatestBlessedModel comes before the search, so that it is known by then what the new model will be compared with.
+
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
@@ -15,24 +17,24 @@ import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import (
     BulkInferrer,
-    Evaluator,
     ExampleValidator,
     InfraValidator,
-    Pusher,
     StatisticsGen,
     Trainer,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import importer, resolver
-from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.orchestration import pipeline
 from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2, trainer_pb2
 from tfx.types import channel, standard_artifacts
 
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
+from components.baseline import LatestComparableModel
+from components.evaluator.component import Evaluator
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.pusher.component import Pusher
 from components.report.component import ReportGen
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
@@ -102,7 +104,7 @@ def create_pipeline(
 
     if config.architecture:
         source = ArchitectureImporter(image_report=images.outputs["image_report"], architecture=config.architecture)
-        components.append(source)
+        architecture = [source]
     else:
         search = SupernetSearch(
             examples=examples.outputs["examples"],
@@ -125,9 +127,15 @@ def create_pipeline(
             derive=settings["derive"],
             **common,
         )
-        components += [search, source]
+        architecture = [search, source]
         learned = {name: search.outputs[name] for name in ("distribution", "results")}
 
+    baseline_node = _baseline(baseline, examples.outputs["examples"], config.data)
+    if baseline_node:
+        baseline_node.add_upstream_node(images)  # it counts on what the ImageValidator found right
+        architecture[0].add_upstream_node(baseline_node)
+        components.append(baseline_node)
+    components += architecture
     trainer = Trainer(
         run_fn="models.trainer.run_fn",
         examples=examples.outputs["examples"],
@@ -141,9 +149,6 @@ def create_pipeline(
         },
     )
     components.append(trainer)
-    baseline_node = _baseline(baseline)
-    if baseline_node:
-        components.append(baseline_node)
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
@@ -210,12 +215,16 @@ def create_pipeline(
     )
 
 
-def _baseline(baseline: str) -> base_node.BaseNode | None:
+def _baseline(
+    baseline: str, examples: channel.BaseChannel, data: ml_collections.ConfigDict
+) -> base_node.BaseNode | None:
     if not baseline:
         return None
     if baseline == LATEST_BLESSED:
         return resolver.Resolver(
-            strategy_class=latest_blessed_model_strategy.LatestBlessedModelStrategy,
+            strategy_class=LatestComparableModel,
+            config={name: data[name] for name in ("image_size", "channels", "resize", "background")},
+            examples=examples,
             model=channel.Channel(type=standard_artifacts.Model),
             model_blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("LatestBlessedModel")
@@ -240,11 +249,12 @@ def evaluation(evaluate: dict[str, Any]) -> tfma.EvalConfig:
     """Returns what the Evaluator measures, over all of `test` and per class, and what a model must reach.
 
     Args:
-        evaluate: `config.evaluate`: the accuracy a model must have, and by how much it may fall short of the latest
-            blessed one.
+        evaluate: `config.evaluate`: the accuracy a model must have, where None leaves it to the Evaluator, and by how
+            much it may fall short of the latest blessed one.
     """
+    least = evaluate["accuracy_threshold"]
     threshold = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": evaluate["accuracy_threshold"]}),
+        value_threshold=tfma.GenericValueThreshold(lower_bound=None if least is None else {"value": least}),
         change_threshold=tfma.GenericChangeThreshold(
             direction=tfma.MetricDirection.HIGHER_IS_BETTER,
             absolute={"value": -evaluate["max_accuracy_drop"] - 1e-9},  # an equal model passes

@@ -1,5 +1,6 @@
 """What a run came to, asked of ML Metadata: for the terminal and for `summary.json`."""
 
+import dataclasses
 import json
 import os
 import textwrap
@@ -88,11 +89,13 @@ def summarise(run: Run) -> dict[str, Any]:
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
-        `class_accuracy` (by class name), `blessed`, `failures` (why it was not blessed or not pushed, a sentence each),
+        `comparison` (what that is to be compared with: components/evaluator/comparison.py), `class_accuracy` (by class
+        name), `blessed`, `failures` (why it was not blessed or not pushed, a sentence each),
         `serving_model` (the pushed version's folder, or None), `search_epochs` (0 without a search), `report` (the HTML
         file), `seconds` by component, `cached` components, and `lineage`: where the examples, the distribution and the
         genotype lie that the model came from.
     """
+    from components.evaluator import comparison
     from components.report.executor import REPORT_FILE
     from components.report.inputs import read_evaluation
 
@@ -102,6 +105,8 @@ def summarise(run: Run) -> dict[str, Any]:
     evaluator = run.outputs("Evaluator")
     names = _read_json(run.outputs("TfdsExampleGen")["examples"].uri, "dataset_info.json")["class_names"]
     evaluation = read_evaluation(evaluator["evaluation"].uri, names)
+    compared = comparison.read(evaluator["evaluation"].uri)
+    unclear = compared.failure(evaluation.accuracy)
     pushed = run.outputs("Pusher").get("pushed_model")
     history = []
     if "SupernetSearch" in run.executions:
@@ -114,9 +119,14 @@ def summarise(run: Run) -> dict[str, Any]:
         "params": training["params"],
         "macs": training["macs"],
         "test_accuracy": evaluation.accuracy,
+        "comparison": dataclasses.asdict(compared),
         "class_accuracy": dict(sorted((result.name, result.accuracy) for result in evaluation.classes)),
         "blessed": bool(_value(evaluator["blessing"], "blessed")),
-        "failures": [*evaluation.failures, *_infra_failures(run.outputs("InfraValidator"))],
+        "failures": [
+            *evaluation.failures,
+            *([unclear] if unclear else []),
+            *_infra_failures(run.outputs("InfraValidator")),
+        ],
         "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
         "search_epochs": len(history),
         "report": os.path.join(run.outputs("ReportGen")["report"].uri, REPORT_FILE),
@@ -142,6 +152,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"parameters      {summary['params']:,}",
         f"multiply-adds   {summary['macs']:,}",
         f"test accuracy   {summary['test_accuracy']:.4f}",
+        *(f"                {line}" for line in _compared(summary["comparison"])),
         f"blessed         {'yes' if summary['blessed'] else 'no'}",
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
@@ -153,6 +164,15 @@ def text(summary: dict[str, Any], root: str) -> str:
     if served:
         lines += ["", "Serve it with TF Serving:", textwrap.indent(commands.serve(served), "  ")]
     return "\n".join(lines)
+
+
+def _compared(comparison: dict[str, Any]) -> Iterator[str]:
+    yield f"{comparison['chance']:.4f} by chance"
+    yield f"{comparison['majority_share']:.4f} by always guessing {comparison['majority_class']!r}"
+    if comparison["baseline_accuracy"] is not None:
+        yield f"{comparison['baseline_accuracy']:.4f} by the latest blessed model"
+    if comparison["baseline_not_compared"]:
+        yield f"not compared with the latest blessed model: {comparison['baseline_not_compared']}"
 
 
 def _infra_failures(outputs: dict[str, metadata_store_pb2.Artifact]) -> Iterator[str]:

@@ -93,7 +93,10 @@ _CHECKS: Mapping[str, Check] = {
     "train.ema": _BELOW_ONE,
     "train.mixed_precision": _PRECISION,
     "train.checkpoint_seconds": _NOT_NEGATIVE,
-    "evaluate.accuracy_threshold": _SHARE,
+    "evaluate.accuracy_threshold": (
+        lambda value: value is None or 0 <= value <= 1,
+        "None (clearly more than the largest class's share) or from 0 to 1",
+    ),
     "evaluate.max_accuracy_drop": _SHARE,
     "serving.top_k": _COUNT,
     "deploy.infra_validation": _one_of("", "docker", "kubernetes"),

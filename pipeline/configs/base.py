@@ -105,7 +105,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.checkpoint_seconds = 60.0  # of work that a kill costs at most; less where saving is quick
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
-    evaluate.accuracy_threshold = 0.0  # test accuracy below which the model is not blessed
+    # Test accuracy below which the model is not blessed; None: clearly more than always guessing the largest class.
+    evaluate.accuracy_threshold = config_dict.placeholder(float)
     evaluate.max_accuracy_drop = 0.0  # how far below the latest blessed model it may be
 
     config.serving = serving = ml_collections.ConfigDict()

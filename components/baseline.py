@@ -1,0 +1,123 @@
+"""The baseline, an earlier model that a new one must not fall behind: which it is, and whether it can be compared."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from ml_metadata import MetadataStore
+from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
+from tfx.types import artifact, artifact_utils
+from tfx.utils import path_utils
+
+from models import dataset_info
+from models.image_format import ImageFormat, colour
+from models.serving import CLASS_NAMES_FILE
+
+_NAMED = 3  # classes that a reason names
+
+
+def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFormat | None) -> str:
+    """Returns why the test accuracy of an earlier model says nothing of a new one, or "" where the two can be compared.
+
+    Args:
+        model_uri: Of the earlier model's artifact.
+        class_names: The new model's, in the order of their labels.
+        form: In which the new model gets images; None where that is not known.
+    """
+    saved_model = path_utils.serving_model_path(model_uri)
+    if not tf.io.gfile.exists(os.path.join(saved_model, "saved_model.pb")):
+        return f"its SavedModel is gone from {saved_model}"
+    earlier = read_class_names(saved_model)
+    if earlier != tuple(class_names):
+        return f"its classes are others: {_difference(earlier, tuple(class_names))}"
+    seen = read_form(saved_model)
+    for name in ("image_shape", "resize", "background"):
+        # A model without a description of its images is from before there was one.
+        if seen and form and getattr(seen, name) != getattr(form, name):
+            return f"it was trained on other images: {name} is {getattr(seen, name)}, now {getattr(form, name)}"
+    return ""
+
+
+def read_class_names(saved_model: str) -> tuple[str, ...]:
+    """Returns the class names of an exported model in the order of their labels; none where it does not tell."""
+    path = os.path.join(saved_model, "assets", CLASS_NAMES_FILE)
+    if not tf.io.gfile.exists(path):
+        return ()
+    with tf.io.gfile.GFile(path) as file:
+        return tuple(file.read().split("\n")[:-1])  # not splitlines: names may hold what Unicode calls a line's end
+
+
+def read_form(saved_model: str) -> ImageFormat | None:
+    """Returns the form in which an exported model gets images; None where it does not tell."""
+    path = os.path.join(saved_model, "assets.extra", "preprocessing.json")
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        found = json.load(file)
+    return ImageFormat(tuple(found["image_shape"]), found["resize"], tuple(found["background"]))
+
+
+def _difference(earlier: tuple[str, ...], now: tuple[str, ...]) -> str:
+    added = [name for name in now if name not in earlier]
+    removed = [name for name in earlier if name not in now]
+    told = [f"{what} {_some(names)}" for what, names in (("new is", added), ("gone is", removed)) if names]
+    return "; ".join(told) or "they are in another order"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + more
+
+
+class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStrategy):
+    """Chooses the latest blessed model that the new one can be compared with.
+
+    Where the latest of all cannot be, a warning says why. Where none can, it is chosen nevertheless: the Evaluator
+    writes the reason down, and compares with none.
+
+    Args:
+        image_size: `config.data.image_size`.
+        channels: `config.data.channels`.
+        resize: `config.data.resize`.
+        background: `config.data.background`.
+    """
+
+    def __init__(self, image_size: int, channels: int, resize: str, background: str):
+        self._image_size, self._channels = image_size, channels
+        self._resize, self._background = resize, colour(background)
+
+    def resolve_artifacts(
+        self, store: MetadataStore, input_dict: dict[str, list[artifact.Artifact]]
+    ) -> dict[str, list[artifact.Artifact]]:
+        """Called by TFX; takes all models and blessings, and the new model's examples, and returns one of each."""
+        examples = input_dict["examples"]
+        info = dataset_info.load(artifact_utils.get_single_uri(examples))
+        form = ImageFormat(info.image_shape(self._image_size, self._channels), self._resize, self._background)
+        latest = chosen = self._latest_blessed(store, input_dict["model"], input_dict["model_blessing"])
+        passed_over: set[int] = set()
+        reason = why = _why(chosen, info.class_names, form)
+        while why:
+            passed_over.add(chosen["model"][0].id)
+            others = [model for model in input_dict["model"] if model.id not in passed_over]
+            chosen = self._latest_blessed(store, others, input_dict["model_blessing"])
+            why = _why(chosen, info.class_names, form)
+        if reason:
+            instead = f"with {chosen['model'][0].uri}, blessed before it" if chosen["model"] else "with none"
+            logging.warning(
+                "The new model is not compared with the latest blessed one, %s: %s. It is compared %s.",
+                latest["model"][0].uri,
+                reason,
+                instead,
+            )
+        return {**(chosen if chosen["model"] else latest), "examples": examples}
+
+    def _latest_blessed(self, store, models, blessings) -> dict[str, list[artifact.Artifact]]:
+        return super().resolve_artifacts(store, {"model": models, "model_blessing": blessings})
+
+
+def _why(chosen: dict[str, list[Any]], class_names: Sequence[str], form: ImageFormat) -> str:
+    """Returns why the chosen model, if there is one, is not comparable."""
+    return why_not_comparable(chosen["model"][0].uri, class_names, form) if chosen["model"] else ""

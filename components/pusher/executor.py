@@ -1,0 +1,123 @@
+"""The Pusher component: what it does in place of TFX's."""
+
+import os
+import re
+import shutil
+import time
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from tfx.components.pusher import executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact, artifact_utils
+from tfx.utils import io_utils, proto_utils
+
+# TF Serving takes folders with a number for a name as versions, and passes over all else.
+_VERSION = re.compile("[0-9]{1,18}")
+_UNFINISHED = ".pushing-"
+_LAST = ".pushed"  # this file tells which version was pushed last
+
+
+class Executor(executor.Executor):
+    """Pushes whole versions, and none twice in a row."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Called by TFX; see TFX's Pusher for inputs, outputs and parameters.
+
+        Raises:
+            OSError: The version cannot be written (disk full, no permission). There is none of it then.
+        """
+        pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            return
+        model = self.GetModelPath(input_dict)
+        destination = proto_utils.json_to_proto(exec_properties["push_destination"], pusher_pb2.PushDestination())
+        serving_dir = destination.filesystem.base_directory
+        version = last_pushed(serving_dir)
+        if version and _same_files(model, os.path.join(serving_dir, version)):
+            logging.info("Version %s is this very model; it is not pushed again.", version)
+        else:
+            version = push(model, serving_dir)
+        io_utils.copy_dir(model, pushed_model.uri)
+        self._MarkPushed(pushed_model, os.path.join(serving_dir, version), version)
+
+
+def push(model: str, serving_dir: str) -> str:
+    """Copies a model to where TF Serving looks for versions; it is there whole or not at all.
+
+    Args:
+        model: The folder of a SavedModel.
+        serving_dir: The versions' folder; made when missing. What else is in it stays as it is.
+
+    Returns:
+        The version: the seconds since the epoch, or more, so that it is above all others.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    tf.io.gfile.makedirs(serving_dir)
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(serving_dir))
+    version = str(max([int(time.time()), *(int(name) + 1 for name in names if _VERSION.fullmatch(name))]))
+    destination = os.path.join(serving_dir, version)
+    if "://" in serving_dir:
+        # An object store cannot rename a folder. TF Serving takes one without saved_model.pb for no version.
+        io_utils.copy_dir(model, destination, deny_regex_patterns=[r"saved_model\.pb$"])
+        io_utils.copy_file(os.path.join(model, "saved_model.pb"), os.path.join(destination, "saved_model.pb"))
+    else:
+        unfinished = os.path.join(serving_dir, _UNFINISHED + version)
+        try:
+            io_utils.copy_dir(model, unfinished)
+            os.rename(unfinished, destination)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    record = os.path.join(serving_dir, _LAST)
+    with tf.io.gfile.GFile(record + ".part", "w") as file:
+        file.write(version)
+    tf.io.gfile.rename(record + ".part", record, overwrite=True)
+    return version
+
+
+def last_pushed(serving_dir: str) -> str | None:
+    """Returns the version that `push` wrote last, or None where there was none or it is gone."""
+    record = os.path.join(serving_dir, _LAST)
+    if not tf.io.gfile.exists(record):
+        return None
+    with tf.io.gfile.GFile(record) as file:
+        version = file.read()
+    there = _VERSION.fullmatch(version) and tf.io.gfile.isdir(os.path.join(serving_dir, version))
+    return version if there else None
+
+
+def remove_unfinished(serving_dir: str) -> None:
+    """Removes what a push that was killed left in a folder of this machine; nobody may be pushing there now."""
+    for name in os.listdir(serving_dir) if os.path.isdir(serving_dir) else ():
+        if name.startswith(_UNFINISHED):
+            shutil.rmtree(os.path.join(serving_dir, name), ignore_errors=True)
+
+
+def _same_files(one: str, other: str) -> bool:
+    """Returns whether two folders hold files of the same names and contents."""
+    files = [
+        {
+            os.path.relpath(os.path.join(folder, name), root)
+            for folder, _, names in tf.io.gfile.walk(root)
+            for name in names
+        }
+        for root in (one, other)
+    ]
+    return files[0] == files[1] and all(
+        _content(os.path.join(one, name)) == _content(os.path.join(other, name)) for name in files[0]
+    )
+
+
+def _content(path: str) -> bytes:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
