@@ -51,7 +51,7 @@ class Supernet:
         return step_worker.timed(lambda: self.trainer.train_epoch(self.paths[number], batches, LEARNING_RATE), steps)
 
     def evaluate(self, number, steps):
-        return step_worker.timed(lambda: self.trainer.evaluate(self.paths[number], [self.data]), steps)
+        return step_worker.timed(lambda: self.trainer.evaluate(self.paths[number], [self.data], [self.data]), steps)
 
 
 class DoubleSupernet(Supernet):

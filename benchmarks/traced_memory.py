@@ -47,7 +47,7 @@ def measure(architectures, cached, images):
     for path in sampled.sample_paths(architectures, seed=0):
         start = time.perf_counter()
         trainer.train_epoch(path, [batch], 0.025)
-        trainer.evaluate(path, [batch])
+        trainer.evaluate(path, [batch], [batch])
         seconds.append(time.perf_counter() - start)
         memory.append(resident_mb())
     return memory, seconds

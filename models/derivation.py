@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models import search_signal
 from models.genotype import Genotype
 from models.multinomial import Distribution
 from models.search_spaces import SearchSpace
@@ -20,11 +21,13 @@ class Candidate:
         origin: "argmax", "best" or "sample <n>".
         genotype: The derived genotype.
         accuracy: Validation accuracy on the supernet, 0 to 1; None when it was not re-evaluated.
+        undecided: Choices in which no operation is the most probable: the first of the equals was taken.
     """
 
     origin: str
     genotype: Genotype
     accuracy: float | None = None
+    undecided: tuple[str, ...] = ()
 
 
 def derive(
@@ -77,7 +80,8 @@ def derive(
     for origin, path in paths.items():
         genotype = space.derive(probabilities if path is None else _leaning(space, probabilities, path))
         accuracy = evaluate(space.path(genotype)) if source == "verify" else None
-        candidates.append(Candidate(origin, genotype, accuracy))
+        undecided = search_signal.undecided(probabilities) if path is None else ()
+        candidates.append(Candidate(origin, genotype, accuracy, tuple(undecided)))
     return max(candidates, key=lambda candidate: candidate.accuracy or 0.0), candidates
 
 

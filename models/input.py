@@ -189,12 +189,13 @@ def batches(
     start_step: int = 0,
     augment: Augmentation | None = None,
     one_hot: bool = False,
+    sample: int | None = None,
 ) -> tf.data.Dataset:
     """Returns the batches of one training epoch, or of an evaluation.
 
     An epoch has ceil(count / batch_size) batches in an order of its own. All are of one size, so that a training step
-    is traced once: the last is filled up with the images that came first. An evaluation takes every image once, in
-    the order of the ids; as many batches, whose sizes differ by 1 at most.
+    is traced once: the last is filled up with the images that came first. An evaluation takes every image once, or a
+    random `sample` of them, in the order of the ids; as many batches, whose sizes differ by 1 at most.
 
     Args:
         dataset: The images.
@@ -204,15 +205,19 @@ def batches(
         start_step: Batches to leave out at the beginning, which costs nothing.
         augment: Changes to the images; None for none. Not for an evaluation.
         one_hot: Whether labels are float32 (batch, classes) instead of int32 (batch,).
+        sample: Of an evaluation: how many images to draw, if there are more. The seed alone decides which, and mixes
+            them: each batch is like all images.
 
     Returns:
         Pairs of float32 normalised images (batch, height, width, channels) and labels. The same arguments give the
         same batches, bit for bit.
     """
-    count = len(dataset)
+    count = len(dataset) if sample is None else min(sample, len(dataset))
     steps = -(-count // batch_size)
     if epoch is None:
         order = np.arange(count)
+        if sample is not None:
+            order = np.random.default_rng(seed).permutation(len(dataset))[:count]
         ends = np.cumsum([len(part) for part in np.array_split(order, steps)])
         key = np.zeros(2, np.int64)
     else:

@@ -15,7 +15,7 @@ the published recipes were found with that. Seeds come from Keras's global one
 import keras
 from keras import ops
 
-from models import kernels
+from models import batch_statistics, kernels
 
 PACKAGE = "mdenas"
 
@@ -172,8 +172,9 @@ class BatchNorm(keras.layers.Layer):
     Args:
         affine: Whether there is a trainable scale `gamma` and shift `beta`. Default True.
         moving: Whether there are moving statistics, updated when `training` and used when not. With
-            False the batch's own statistics are always used and the layer holds no state: a
-            supernet needs that, as no statistics fit all of its sub-networks. Default True.
+            False the layer holds no state and uses the batch's own statistics, or those that
+            `models.batch_statistics` fixes: a supernet needs that, as no statistics fit all of its
+            sub-networks. Default True.
         momentum: Share of the old moving statistics kept in an update. Default 0.9 (PyTorch: 0.1).
         epsilon: Added to the variance. Default 1e-5; the ImageNet and mobile networks use 1e-3.
     """
@@ -205,11 +206,12 @@ class BatchNorm(keras.layers.Layer):
             self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, images, training=False):
+        known = self._known_statistics(training)
         shared = kernels.replicas() > 1
         if kernels.tuned() and not shared:
-            return self._call_tuned(images, training)
-        if self.moving and not training:
-            return self._normalize(images, self.moving_mean, self.moving_variance)
+            return self._call_tuned(images, known)
+        if known:
+            return self._normalize(images, *known)
         values = ops.cast(images, "float32")
         if shared:
             mean, variance, count = kernels.statistics_over_replicas(values)
@@ -218,16 +220,27 @@ class BatchNorm(keras.layers.Layer):
             count = ops.cast(ops.size(images) // images.shape[-1], "float32")
         if self.moving:
             self._update(mean, variance * count / ops.maximum(count - 1.0, 1.0))
+        else:
+            batch_statistics.record(mean, variance)
         return self._normalize(images, mean, variance)
 
-    def _call_tuned(self, images, training):
+    def _known_statistics(self, training):
+        """The statistics to normalise by, or None for those of the batch."""
+        if not self.moving:
+            return batch_statistics.next_fixed()
+        return None if training else (self.moving_mean, self.moving_variance)
+
+    def _call_tuned(self, images, known):
         images = ops.cast(images, self.compute_dtype)
         weights = self.gamma, self.beta, self.epsilon
-        if self.moving and not training:
-            return kernels.normalize(images, self.moving_mean, self.moving_variance, *weights)
+        if known:
+            return kernels.normalize(images, *known, *weights)
         normalized, mean, variance = kernels.batch_norm(images, *weights)
         if self.moving:
             self._update(mean, variance)
+        else:
+            count = ops.cast(ops.size(images) // images.shape[-1], "float32")
+            batch_statistics.record(mean, variance * (count - 1.0) / count)
         return normalized
 
     def _normalize(self, images, mean, variance):

@@ -18,8 +18,9 @@ class Supernet(keras.Model):
     """Base class. A subclass creates and builds all layers in its constructor.
 
     Batch norm has neither affine parameters (DARTS's rule in the search) nor moving statistics: no
-    one set of statistics fits all sub-networks, so the batch's own are always used and a path has
-    no state besides its trainable variables.
+    one set of statistics fits all sub-networks, so a path has no state besides its trainable
+    variables. Training uses the batch's own statistics, validation those that
+    models/batch_statistics.py takes from training images for the path.
 
     Args:
         image_shape: (height, width, channels) of an image.

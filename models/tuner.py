@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from models import checkpoint, input, runtime
+from models import checkpoint, input, runtime, search_signal
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
 from models.progress import Progress
-from models.search_spaces import SearchSpace, wanted
+from models.search_spaces import Path, SearchSpace, wanted
 
 OBJECTIVE = "val_accuracy"
 
@@ -48,6 +50,29 @@ def path_trainer(
     )
 
 
+def validate_path(
+    trainer: PathTrainer,
+    path: Path,
+    val: input.ImageDataset,
+    train: input.ImageDataset,
+    search: Mapping[str, Any],
+    seed: int,
+) -> dict[str, float]:
+    """Returns loss and accuracy of a path on the validation images.
+
+    Args:
+        trainer: Holds the supernet.
+        path: Choice name -> operation name.
+        val: Images to validate on.
+        train: `search.norm_images` of these, drawn by the seed, give the path its batch norm statistics.
+        search: `config.search`.
+        seed: The search's, so that all paths are validated with the statistics of the same images.
+    """
+    size = search["batch_size"]
+    norm_batches = input.batches(train, size, seed=seed, sample=search["norm_images"])
+    return trainer.evaluate(path, input.batches(val, size), norm_batches)
+
+
 def learning_rate(search: Mapping[str, Any], epochs: int, epoch: int) -> float:
     """Returns the learning rate of a search epoch (0-based): a cosine from learning_rate down to min_learning_rate."""
     low, high = search["min_learning_rate"], search["learning_rate"]
@@ -64,7 +89,7 @@ class SupernetTuner(keras_tuner.Tuner):
         oracle: Samples architectures and learns from their validation accuracy. Its max_trials is the number of epochs.
         trainer: Holds the supernet.
         train: Images the weights learn from.
-        val: Images the sampled networks are judged by; disjoint from `train`.
+        val: Images the sampled networks are validated on; disjoint from `train`.
         search: `config.search`.
         seed: Of data order and augmentation.
         checkpoint_dir: This search's own checkpoints.
@@ -116,16 +141,16 @@ class SupernetTuner(keras_tuner.Tuner):
         before = self.trainer.snapshot(path)
         try:
             trained = self.trainer.train_epoch(path, batches, rate, progress=self._progress.step)
-            judged = self.trainer.evaluate(path, input.batches(self._val, search["batch_size"]))
+            validated = validate_path(self.trainer, path, self._val, self._train, search, self._seed)
         except tf.errors.ResourceExhaustedError as error:
             self.trainer.rollback(before)
             raise keras_tuner.errors.FailedTrialError(f"Out of memory: {error.message}") from error
-        if not all(math.isfinite(figures["loss"]) for figures in (trained, judged)):
+        if not all(math.isfinite(figures["loss"]) for figures in (trained, validated)):
             self.trainer.rollback(before)
             raise keras_tuner.errors.FailedTrialError(f"The loss is not finite: {trained['loss']}")
         return {
-            OBJECTIVE: judged["accuracy"],
-            "val_loss": judged["loss"],
+            OBJECTIVE: validated["accuracy"],
+            "val_loss": validated["loss"],
             "loss": trained["loss"],
             "accuracy": trained["accuracy"],
             "learning_rate": rate,
@@ -140,7 +165,7 @@ class SupernetTuner(keras_tuner.Tuner):
             trial.status, trial.message = "FAILED", str(error)
 
     def on_trial_end(self, trial):
-        """Lets the oracle learn, shows and logs the epoch, and writes a checkpoint when one is due."""
+        """Lets the oracle learn, shows and logs the epoch, checkpoints when due, warns if the search learns nothing."""
         super().on_trial_end(trial)
         ended = self.oracle.trials[trial.trial_id]
         multinomial = self.oracle.multinomial
@@ -165,6 +190,10 @@ class SupernetTuner(keras_tuner.Tuner):
             checkpoint.save(self._checkpoint_dir, done, self.trainer.state(), state)
         # After the checkpoint: an epoch that is shown is not lost.
         self._progress.epoch(figures["epoch"], **shown)
+        if done in (search_signal.EARLY, self.oracle.max_trials):
+            counts = (np.bincount(data.labels, minlength=len(data.class_names)) for data in (self._train, self._val))
+            for warning in search_signal.warnings(self._epochs, *counts):
+                logging.warning("%s", warning)
 
     def on_search_end(self):
         """Writes the figures of all epochs."""

@@ -91,3 +91,28 @@ def test_an_unknown_source_is_refused(space):
 def test_best_of_a_search_without_a_completed_trial_is_refused(space):
     with pytest.raises(ValueError, match="completed no trial"):
         derivation.derive(space, _distribution(space), "best", samples=0, seed=0)
+
+
+def test_an_operation_that_does_not_lead_is_told(space):
+    distribution = _distribution(space)
+    assert derivation.derive(space, distribution, "argmax", samples=0, seed=0)[0].undecided == ()
+    uniform = {choice.name: np.full(len(choice.operations), 1 / len(choice.operations)) for choice in space.choices}
+    first = {choice.name: choice.operations[0] for choice in space.choices}
+    elected, _ = derivation.derive(
+        space, dataclasses.replace(distribution, probabilities=uniform, argmax=first), "argmax", samples=0, seed=0
+    )
+    assert elected.undecided == tuple(choice.name for choice in space.choices)
+
+
+def test_a_recommendation_that_does_not_follow_the_probabilities_is_decided(space):
+    distribution = _distribution(space)
+    probabilities = {**distribution.probabilities, "normal_2_0": np.full(8, 1 / 8)}
+    argmax = {choice.name: "sep_conv_3x3" for choice in space.choices}
+    elected, _ = derivation.derive(
+        space,
+        dataclasses.replace(distribution, probabilities=probabilities, argmax=argmax),
+        "argmax",
+        samples=0,
+        seed=0,
+    )
+    assert elected.undecided == ()

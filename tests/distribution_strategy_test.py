@@ -32,7 +32,7 @@ def _compute():
         keras.utils.set_random_seed(0)
         trainer = PathTrainer(TwoChoices(), gradient_clip=0.05)
         metrics = trainer.train_epoch(PATH, batches, 0.05)
-        judged = trainer.evaluate(PATH, batches)
+        judged = trainer.evaluate(PATH, batches, batches)
         return metrics, judged, [value.tolist() for value in trainer.state().values()]
 
     def fit():

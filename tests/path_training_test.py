@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import kernels
+from models import batch_statistics, kernels
 from models.optimizer import SGD
 from models.path_training import PathTrainer
 from models.search_spaces import cell
@@ -118,10 +118,14 @@ def test_evaluation_is_right_and_changes_nothing():
     trainer = _trainer()
     before = trainer.state()
     batches = [*_batches(2, size=8), *_batches(1, size=5, seed=1)]
-    metrics = trainer.evaluate(PATH, batches)
+    norm_batches = _batches(1, size=16, seed=2)
+    metrics = trainer.evaluate(PATH, batches, norm_batches)
+    with batch_statistics.recorded() as statistics:
+        trainer.supernet(norm_batches[0][0], path=PATH)
     losses, right = [], []
     for images, labels in batches:
-        logits = trainer.supernet(images, path=PATH)
+        with batch_statistics.fixed(statistics):
+            logits = trainer.supernet(images, path=PATH)
         losses.extend(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True).numpy())
         right.extend(np.argmax(logits, axis=-1) == labels.numpy())
     assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
@@ -134,7 +138,7 @@ def test_the_same_seed_trains_the_same_bit_for_bit():
     results = []
     for _ in range(2):
         trainer = _trainer()
-        metrics = [trainer.train_epoch(PATH, _batches(), 0.1), trainer.evaluate(PATH, _batches())]
+        metrics = [trainer.train_epoch(PATH, _batches(), 0.1), trainer.evaluate(PATH, _batches(), _batches())]
         results.append((metrics, trainer.supernet.get_weights()))
     assert results[0][0] == results[1][0]
     for a, b in zip(results[0][1], results[1][1], strict=True):
@@ -268,4 +272,4 @@ def test_a_sampled_path_of_the_cell_space_trains_and_evaluates():
     assert np.isfinite(metrics["loss"])
     moved = [not np.array_equal(a, b) for a, b in zip(before, used, strict=True)]
     assert all(moved)
-    assert 0 <= trainer.evaluate(path, _batches())["accuracy"] <= 1
+    assert 0 <= trainer.evaluate(path, _batches(), _batches())["accuracy"] <= 1

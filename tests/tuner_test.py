@@ -24,6 +24,7 @@ SEARCH = {
     "cutout": 0,
     "xla": False,
     "traced_architectures": 2,
+    "norm_images": 16,
     "checkpoint_every": 1,
 }
 ORACLE = {"rule": "paper", "warmup_rounds": None, "paper": {"alpha": 0.05}}

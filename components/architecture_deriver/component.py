@@ -64,7 +64,7 @@ class ArchitectureDeriver(base_component.BaseComponent):
         Args:
             distribution: What SupernetSearch learned.
             supernet: The weights it trained, for `derive.source` "verify".
-            examples: Examples whose split `val` "verify" evaluates on.
+            examples: "verify" evaluates on their split `val`, with batch norm statistics from `train`.
             space: `config.space`.
             search: `config.search`, which says how the supernet is built.
             data: `config.data`.

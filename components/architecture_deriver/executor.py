@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
-from models import derivation, input, runtime, search_spaces, tuner
+from models import derivation, runtime, search_spaces, tuner
 from models.multinomial import Distribution
+
+NOT_LEARNED = "a uniform distribution: the search has learned nothing, so this is no better than any other"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -38,11 +41,21 @@ class Executor(base_executor.BaseExecutor):
             seed=exec_properties["seed"],
             evaluate=_evaluation(space, input_dict, exec_properties) if derive["source"] == "verify" else None,
         )
+        if elected.undecided:
+            logging.warning(
+                "The distribution prefers no operation in %d of %d choices; the first of the equals was taken. More "
+                "search epochs (config.search.epochs) let it learn more.",
+                len(elected.undecided),
+                len(space.choices),
+            )
+        learned = len(elected.undecided) < len(space.choices)
         write_genotype(
             output_dict,
             elected.genotype,
-            f"search, {elected.origin}",
+            f"search, {elected.origin}" if learned else NOT_LEARNED,
             source=derive["source"],
+            elected=elected.origin,
+            undecided=elected.undecided,
             candidates=[
                 {"origin": candidate.origin, "accuracy": candidate.accuracy, "genotype": candidate.genotype.to_dict()}
                 for candidate in candidates
@@ -61,8 +74,8 @@ def _evaluation(
         tuned_kernels=bool(exec_properties["tuned_kernels"]),
         mixed_precision=search["mixed_precision"],
     )
-    val = load_split(input_dict["examples"], "val", data)
+    train, val = (load_split(input_dict["examples"], split, data) for split in ("train", "val"))
     trainer = tuner.path_trainer(space, search, val.image_shape, len(val.class_names))
     trainer.restore(read_supernet(artifact_utils.get_single_uri(input_dict["supernet"])))
-    batches = input.batches(val, search["batch_size"])
-    return lambda path: trainer.evaluate(path, batches)["accuracy"]
+    seed = exec_properties["seed"]
+    return lambda path: tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"]
