@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, inputs, page, pictures, settings
 from models import preprocessing, presets, serving
 from models.dataset_info import DatasetInfo
@@ -21,6 +22,9 @@ from models.image_format import ImageFormat
 from pipeline.configs import base, digits, digits_mobile
 from tests.html_page import Page
 
+COMPARED = Comparison(
+    threshold=0.7, chance=0.25, majority_class="dog", majority_share=0.6, clearly_more=0.7, baseline_accuracy=0.9
+)
 DEFAULTS = json.loads(json.dumps(base.get_config().to_dict()))
 USED = json.loads(json.dumps(digits.get_config().to_dict()))
 SVG = "{http://www.w3.org/2000/svg}"
@@ -46,6 +50,7 @@ def search(epochs=5, of=None) -> inputs.Search:
         movement=tuple((epoch, [choice.probabilities for choice in of]) for epoch in range(epochs) if epoch != 2),
         best_epoch=3,
         best_accuracy=0.5,
+        warnings=(),
     )
 
 
@@ -89,6 +94,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
                 confusion={(label, label): 5 for label in range(classes)} | {(1, 0): 3},
                 failures=(),
             ),
+            "compared": COMPARED,
             "blessed": True,
             "pushed": "/models/7",
             **changes,
@@ -116,7 +122,7 @@ DRAWN = {
     "search": lambda: figures.search_curves(search()),
     "a search of which nothing was completed": lambda: figures.search_curves(
         inputs.Search(
-            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None
+            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None, ()
         )
     ),
     "probabilities": lambda: figures.probabilities(choices()),
@@ -126,7 +132,7 @@ DRAWN = {
     ),
     "movement": lambda: figures.movement(search()),
     "movement of many choices": lambda: figures.movement(search(of=choices(110, 10))),
-    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None)),
+    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None, ())),
     "training": lambda: figures.training_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1}]),
     "class accuracies": lambda: figures.class_accuracies(RESULTS[:10], 0.5),
     "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
@@ -228,6 +234,7 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     verdict = shown.text["verdict"]
     for told in ("0.8125", "yes", "3,786,742", "599,110,272", found().genotype.text(), "search, best"):
         assert told in verdict
+    assert re.search(r"chance\s*0\.2500\s*always dog\s*0\.6000\s*latest blessed model\s*0\.9000", shown.text["verdict"])
     for told in ("0.2500", "0.7500", "sampled in epoch 4, with a validation accuracy of 0.5000"):
         assert told in verdict
     assert verdict.index("best") < verdict.index("elected")
@@ -242,24 +249,20 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
 
 
-def test_the_test_accuracy_stands_beside_chance_the_largest_class_and_the_baseline():
-    given = found(info=dataclasses.replace(found().info, counts={"train": (5, 5), "test": (2, 6)}))
-    assert page._yardsticks(given) == [("chance", 0.5), ("always dog", 0.75)]
-    given = dataclasses.replace(given, baseline=inputs.Baseline(0.9))
-    assert page._yardsticks(given)[2:] == [("baseline", 0.9)]
-
-
-def test_the_page_tells_of_yardsticks_the_form_of_images_and_warnings_of_the_search():
+def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():
     used = {**USED, "data": {**USED["data"], "image_size": 32, "resize": "pad", "background": "black"}}
     given = found(
         form=ImageFormat((32, 32, 3)),
         mistakes=(),
         search=dataclasses.replace(search(), warnings=("Validation stayed at <chance>.",)),
-        baseline=inputs.Baseline(None, "its classes are others."),
+        compared=dataclasses.replace(
+            COMPARED, baseline_accuracy=None, baseline_not_compared="its classes are others", clearly_more=0.9
+        ),
     )
     shown = Page(page.render(given, used, DEFAULTS))
-    assert re.search(r"chance\s*0\.5000\s*always cat\s*0\.5000", shown.text["verdict"])
-    assert "Not compared with a baseline: its classes are others." in shown.text["verdict"]
+    assert "Not compared with the latest blessed model: its classes are others." in shown.text["verdict"]
+    assert "not clearly more than what always guessing 'dog' reaches" in shown.text["verdict"]
+    assert not re.search(r"latest blessed model\s*0\.", shown.text["verdict"])
     for section in ("images", "data"):
         assert "32x32 pixels, colours, resize pad, background black" in shown.text[section]
     assert "Validation stayed at <chance>." in shown.text["search"]
@@ -452,6 +455,7 @@ def test_a_model_without_a_mistake_shows_none(tmp_path):
     assert Split(tmp_path, [(0, 10), (1, 250)]).mistakes() == ()
 
 
+COUNTS = {"train": (1, 1), "val": (1, 1)}
 MALFORMED = {
     "no JSON": "{",
     "something else": "[]",
@@ -471,7 +475,11 @@ MALFORMED = {
 def test_a_malformed_input_is_named(tmp_path, content):
     (tmp_path / "distribution.json").write_text(content)
     with pytest.raises(inputs.ReportError, match=r"distribution\.json is malformed"):
-        inputs._parsed(str(tmp_path), "distribution.json", lambda document: inputs._search(document, ()))
+        inputs._parsed(
+            str(tmp_path),
+            "distribution.json",
+            lambda document: inputs._search(document, (), {"train": (1,), "val": (1,)}),
+        )
 
 
 @pytest.mark.parametrize(

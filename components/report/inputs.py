@@ -11,8 +11,9 @@ import tensorflow_model_analysis as tfma
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils
 
+from components.evaluator import comparison
 from components.report import pictures
-from models import dataset_info, genotype
+from models import dataset_info, genotype, search_signal
 from models.image_format import ImageFormat
 
 _Parsed = TypeVar("_Parsed")
@@ -43,7 +44,7 @@ class Search:
         movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
         best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
         best_accuracy: Its validation accuracy then, 0 to 1.
-        warnings: Why its figures may say less than they seem to, a sentence each.
+        warnings: Why what it learned may be chance (models/search_signal.py).
     """
 
     rule: str
@@ -52,7 +53,7 @@ class Search:
     movement: tuple[tuple[int, Sequence[Sequence[float]]], ...]
     best_epoch: int | None
     best_accuracy: float | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,19 +112,6 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
-    """The model that a new one must not fall behind.
-
-    Attributes:
-        accuracy: On the same test images, 0 to 1; None when it was not compared.
-        reason: Why it was not; "" when it was.
-    """
-
-    accuracy: float | None
-    reason: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class Inputs:
     """All that the report shows.
 
@@ -139,9 +127,9 @@ class Inputs:
         search: What was learned; None when the architecture was given.
         training: The final training.
         evaluation: The test.
+        compared: What the test accuracy is to be compared with.
         blessed: Whether the model may be used.
         pushed: The folder it was pushed to; None when it was not.
-        baseline: What it was compared with; None when there is none.
     """
 
     info: dataset_info.DatasetInfo
@@ -155,9 +143,9 @@ class Inputs:
     search: Search | None
     training: Training
     evaluation: Evaluation
+    compared: comparison.Comparison
     blessed: bool
     pushed: str | None
-    baseline: Baseline | None = None
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, Any]) -> Inputs:
@@ -177,7 +165,9 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
     search = None
     if "distribution" in uris:
         epochs = _parsed(uris["results"], "epochs.json", _epochs)
-        search = _parsed(uris["distribution"], "distribution.json", lambda document: _search(document, epochs))
+        search = _parsed(
+            uris["distribution"], "distribution.json", lambda document: _search(document, epochs, info.counts)
+        )
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
     train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
@@ -194,6 +184,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
         search=search,
         training=_parsed(uris["model_run"], "training.json", _training),
         evaluation=read_evaluation(uris["evaluation"], info.class_names),
+        compared=_parsed(uris["evaluation"], comparison.FILE_NAME, lambda document: comparison.Comparison(**document)),
         blessed=bool(blessing.get_int_custom_property("blessed")),
         pushed=pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed")
@@ -304,7 +295,7 @@ def _require(figures: Mapping[str, Any], *names: str) -> None:
         raise KeyError(f"{', '.join(missing)} of an epoch")
 
 
-def _search(document: Any, epochs: tuple[Mapping[str, Any], ...]) -> Search:
+def _search(document: Any, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]) -> Search:
     choices = tuple(
         Choice(choice["name"], tuple(choice["operations"]), tuple(choice["probabilities"]))
         for choice in document["choices"]
@@ -320,6 +311,7 @@ def _search(document: Any, epochs: tuple[Mapping[str, Any], ...]) -> Search:
         movement=tuple((int(trial["trial"]), trial["probabilities"]) for trial in document["history"]),
         best_epoch=best and int(best["trial"]),
         best_accuracy=best and best["score"],
+        warnings=tuple(search_signal.warnings(epochs, counts["train"], counts["val"])),
     )
 
 

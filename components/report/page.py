@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, settings
 from components.report.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
 from components.report.pictures import LOOKED_AT
@@ -49,7 +50,8 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         name=used["name"],
         found=found,
         candidates=_candidates(found.derivation, found.search),
-        yardsticks=_yardsticks(found),
+        yardsticks=_yardsticks(found.compared),
+        failures=_failures(found),
         form=_form(found, used["data"]),
         samples={
             name: [_picture(image, "image/png", f"image of class {name}") for image in images]
@@ -103,13 +105,17 @@ def _picture(content: bytes, kind: str, description: str) -> Picture:
     return Picture(f"data:{kind};base64,{base64.b64encode(content).decode()}", description)
 
 
-def _yardsticks(found: Inputs) -> list[tuple[str, float]]:
-    """Returns the accuracies to hold the test's against: of guessing, of one answer for all, and of the baseline."""
-    names, counts = found.info.class_names, found.info.counts["test"]
-    most = max(range(len(names)), key=lambda label: counts[label])
-    yardsticks = [("chance", 1 / len(names)), (f"always {names[most]}", counts[most] / sum(counts))]
-    if found.baseline and found.baseline.accuracy is not None:
-        yardsticks.append(("baseline", found.baseline.accuracy))
+def _failures(found: Inputs) -> list[str]:
+    """Returns why the model was not blessed, or may have learned nothing although it was."""
+    unclear = found.compared.failure(found.evaluation.accuracy)
+    return [*found.evaluation.failures, *([unclear] if unclear else [])]
+
+
+def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
+    """Returns what the test accuracy is to be held against."""
+    yardsticks = [("chance", compared.chance), (f"always {compared.majority_class}", compared.majority_share)]
+    if compared.baseline_accuracy is not None:
+        yardsticks.append(("latest blessed model", compared.baseline_accuracy))
     return yardsticks
 
 
