@@ -8,6 +8,7 @@ holds two documents, as Kubeflow reads them: the pipeline, and what only Kuberne
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,10 @@ import ml_collections
 import yaml
 from absl import app, flags, logging
 
-from pipeline import launch, validation
+from pipeline import kubeflow_options, launch, validation
 
 IMAGE = flags.DEFINE_string("image", None, "The image built from Dockerfile, best with its digest (NAME@sha256:...).")
-OUTPUT = flags.DEFINE_string("output", "pipeline.yaml", "File to write.")
+OUTPUT = flags.DEFINE_string("output", "pipeline.yaml", "File to write, .yaml or .yml.")
 SHARED_DIR = flags.DEFINE_string(
     "shared_dir",
     None,
@@ -27,7 +28,7 @@ SHARED_DIR = flags.DEFINE_string(
     "on a --volume, since TensorFlow cannot write there.",
 )
 VOLUMES = flags.DEFINE_multi_string(
-    "volume", [], "CLAIM:PATH mounts a PersistentVolumeClaim in every pod; may be given several times."
+    "volume", [], "CLAIM:PATH mounts a PersistentVolumeClaim in every pod; may be given once for each claim."
 )
 BASELINE = flags.DEFINE_string(
     "baseline",
@@ -77,7 +78,7 @@ def compile_pipeline(
 
     Args:
         config: As pipeline/configs/base.py lays it out.
-        root: URI below which artifacts go: gs://, s3:// or minio://; or a path, of use in tests.
+        root: URI below which artifacts go: gs://, s3:// or minio://; or a path on one of the `volumes`.
         image: The image built from Dockerfile.
         shared_dir: Where checkpoints and pushed models go; `root` when None.
         volumes: Mount paths by PersistentVolumeClaim, in every pod.
@@ -88,32 +89,39 @@ def compile_pipeline(
         The PipelineSpec and the PlatformSpec, as their protos are written in JSON.
 
     Raises:
-        ValueError: What is asked for cannot be run on Kubeflow.
+        UsageError, ConfigError: What is asked for cannot be run on Kubeflow.
     """
+    pipeline_name = kubeflow_options.pipeline_name(config.name)
+    if config.deploy.infra_validation:
+        raise validation.ConfigError(
+            f"config.deploy.infra_validation is {config.deploy.infra_validation!r}, but TFX cannot compile an "
+            "InfraValidator for Kubeflow Pipelines v2: set it to '' here."
+        )
+    kubeflow_options.check_image(image)
+    shared_dir = shared_dir or root
+    kubeflow_options.check_place("--root", root, volumes or {})
+    others = {
+        "--shared_dir": shared_dir,
+        "--baseline": baseline,
+        "config.data.image_folder": config.data.image_folder,
+        "config.data.data_dir": config.data.data_dir,
+    }
+    for name, place in others.items():
+        if place:
+            kubeflow_options.check_place(name, place, volumes or {})
+    if shared_dir.startswith(("s3://", "minio://")):
+        raise launch.UsageError(
+            f"Checkpoints and pushed models cannot go to {shared_dir}: TensorFlow cannot write there. Give "
+            "--shared_dir, a gs:// URI or a path on a --volume."
+        )
     from tfx.dsl.components.base import base_component
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline.pipeline import create_pipeline
 
-    if config.deploy.infra_validation:
-        raise ValueError(
-            f"config.deploy.infra_validation is {config.deploy.infra_validation!r}, but TFX cannot compile an "
-            "InfraValidator for Kubeflow Pipelines v2: set it to '' here."
-        )
-    if "://" not in root and not os.path.isabs(root):
-        raise ValueError(
-            f"--root={root} is a folder of this machine, which the pods do not see. Give gs://, s3:// or minio://."
-        )
-    shared_dir = shared_dir or root
-    if shared_dir.startswith(("s3://", "minio://")):
-        raise ValueError(
-            f"Checkpoints and pushed models cannot go to {shared_dir}: TensorFlow cannot write there. Give "
-            "--shared_dir, a gs:// URI or a path on a --volume."
-        )
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        # Kubeflow's names are made of these characters alone.
-        config.name = config.name.lower().replace("_", "-")
+        config.name = pipeline_name
     pipeline = create_pipeline(
         config,
         pipeline_root=os.path.join(root, "artifacts"),
@@ -211,18 +219,13 @@ def _main(arguments: list[str]) -> int:
     try:
         launch.refuse_arguments(arguments[1:])
         validation.validate(launch.CONFIG.value)
-        volumes = {}
-        for volume in VOLUMES.value:
-            claim, separator, path = volume.partition(":")
-            if not (claim and separator and os.path.isabs(path)):
-                raise ValueError(f"--volume={volume} is not CLAIM:PATH with an absolute path.")
-            volumes[claim] = path
+        kubeflow_options.check_output(OUTPUT.value)
         documents = compile_pipeline(
             launch.CONFIG.value,
             root=launch.ROOT.value,
             image=IMAGE.value,
             shared_dir=SHARED_DIR.value,
-            volumes=volumes,
+            volumes=kubeflow_options.volumes(VOLUMES.value),
             baseline=BASELINE.value,
             beam_pipeline_args=launch.BEAM_PIPELINE_ARGS.value,
         )
@@ -230,7 +233,10 @@ def _main(arguments: list[str]) -> int:
     except (launch.UsageError, ValueError, OSError) as error:
         print(f"ERROR: {launch.one_line(error)}", file=sys.stderr)
         return 1
-    print(f"Wrote {OUTPUT.value}; upload it with:  kfp pipeline create -p {launch.CONFIG.value.name} {OUTPUT.value}")
+    name = documents[0]["pipelineInfo"]["name"]
+    if name != launch.CONFIG.value.name:
+        print(f"Kubeflow knows {launch.CONFIG.value.name!r} as {name}.")
+    print(f"Wrote {OUTPUT.value}; upload it with:  kfp pipeline create -p {name} {shlex.quote(OUTPUT.value)}")
     return 0
 
 

@@ -194,6 +194,7 @@ def create_pipeline(
         examples=examples.outputs["examples"],
         image_report=images.outputs["image_report"],
         genotype=source.outputs["genotype"],
+        model=trainer.outputs["model"],
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],

@@ -2,6 +2,7 @@
 
     python -m serving.client --host=localhost:8500 --model=mdenas cat.png dog.jpg
     python -m serving.client --rest --host=localhost:8501 --model=mdenas cat.png
+    python -m serving.client --rest --host=https://models.example.com:443 --model=mdenas cat.png
 
 Prints one line a picture: its path and the best classes with their probabilities. A picture that
 cannot be read or decoded is named on stderr, the others are classified all the same, and the exit
@@ -20,6 +21,7 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import ssl
 import sys
 import urllib.error
@@ -29,6 +31,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+# gRPC's own limit is 4 MB an answer; TF Serving has none.
+_ANY_SIZE = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
 
 class ServingError(RuntimeError):
@@ -53,12 +58,17 @@ class Client(Protocol):
 class GrpcClient:
     """Talks gRPC to TF Serving's port 8500.
 
+    Requests and answers may be of any size that a message can have (2 GB).
+
     Args:
-        host: "address:port".
+        host: "address:port"; an IPv6 address in brackets.
         model: The model's name in serving/cpu/models.config.
         version: A version of it; None for the newest.
         timeout: Seconds to wait for an answer, more than 0.
         certificates: A PEM file of certificate authorities: the connection is then encrypted.
+
+    Raises:
+        ServingError: The host or the certificates cannot be used.
     """
 
     def __init__(
@@ -76,6 +86,9 @@ class GrpcClient:
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+        _, address = _address(host)
+        if not address:
+            raise ServingError(f"The host is {host!r}, but gRPC takes ADDRESS:PORT alone, as in localhost:8500.")
         self._host, self._model, self._version, self._timeout = host, model, version, timeout
         if certificates:
             try:
@@ -84,9 +97,9 @@ class GrpcClient:
                 ssl.create_default_context(cadata=authorities.decode())  # gRPC takes anything and waits in vain
             except (OSError, ValueError) as error:  # an SSLError is an OSError
                 raise ServingError(f"{certificates} holds no certificates that can be read: {error}") from error
-            channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(authorities))
+            channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(authorities), options=_ANY_SIZE)
         else:
-            channel = grpc.insecure_channel(host)
+            channel = grpc.insecure_channel(address, options=_ANY_SIZE)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def predict(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -114,7 +127,11 @@ class GrpcClient:
 
 
 class RestClient:
-    """Talks HTTP and JSON to TF Serving's port 8501; the arguments are GrpcClient's."""
+    """Talks HTTP and JSON to TF Serving's port 8501.
+
+    The arguments are GrpcClient's, and http:// or https:// may stand before the host. With https:// and without
+    `certificates` the system's authorities count.
+    """
 
     def __init__(
         self,
@@ -125,14 +142,22 @@ class RestClient:
         timeout: float = 10.0,
         certificates: str | None = None,
     ):
+        scheme, address = _address(host, "http", "https")
+        if not address:
+            raise ServingError(
+                f"The host is {host!r}, but HTTP takes ADDRESS:PORT, as in localhost:8501, with or without http:// or "
+                "https:// before it."
+            )
+        if certificates and scheme == "http":
+            raise ServingError(f"The host is {host!r}, not encrypted, but certificates are given: write https://.")
         self._host, self._model, self._timeout = host, model, timeout
         try:
             self._tls = ssl.create_default_context(cafile=certificates) if certificates else None
         except OSError as error:  # an SSLError is one
             raise ServingError(f"{certificates} holds no certificates that can be read: {error}") from error
-        scheme = "https" if certificates else "http"
+        scheme = scheme or ("https" if certificates else "http")
         path = urllib.parse.quote(model) + (f"/versions/{version}" if version is not None else "")
-        self._url = f"{scheme}://{host}/v1/models/{path}:predict"
+        self._url = f"{scheme}://{address}/v1/models/{path}:predict"
 
     def predict(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """See Client.predict."""
@@ -156,6 +181,18 @@ class RestClient:
 
     def _failure(self, reason: str) -> ServingError:
         return ServingError(f"{self._host}, model {self._model}: {reason}")
+
+
+def _address(host: str, *schemes: str) -> tuple[str, str]:
+    """Returns a host's scheme, "" where it has none, and its "address:port", "" where it is anything else."""
+    scheme, _, rest = host.rpartition("://")
+    rest = rest.removesuffix("/")
+    try:
+        parts = urllib.parse.urlsplit(f"//{rest}")
+        right = parts.hostname and parts.port and parts.netloc == rest and not re.search(r"[\s@\\]", rest)
+    except ValueError:  # the port is no number, or a bracket is missing
+        right = False
+    return scheme, rest if right and scheme in ("", *schemes) else ""
 
 
 def _text(array: np.ndarray) -> np.ndarray:
@@ -249,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     broken = 0
     try:
         client = make(
-            flags.host or f"localhost:{port}",
+            f"localhost:{port}" if flags.host is None else flags.host,
             flags.model,
             version=flags.version,
             timeout=flags.timeout,

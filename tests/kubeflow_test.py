@@ -3,6 +3,7 @@
 import html
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-from pipeline import kubeflow_entrypoint, kubeflow_runner
+from pipeline import kubeflow_entrypoint, kubeflow_options, kubeflow_runner, launch, validation
 from pipeline.configs import digits
 from tests import image, pipeline_runs
 
@@ -26,7 +27,7 @@ IMAGE = "registry.example/mdenas@sha256:" + "0" * 64
 Json = dict[str, Any]
 
 
-def compile_small(root, **changes) -> tuple[Json, Json]:
+def compile_small(root, volume="/mnt/mdenas", **changes) -> tuple[Json, Json]:
     """Compiles what `pipeline_runs` runs, with changes to the config."""
     config = digits.get_config()
     flags = dict(flag.removeprefix("--config.").split("=") for flag in pipeline_runs.SMALL)
@@ -35,7 +36,7 @@ def compile_small(root, **changes) -> tuple[Json, Json]:
         config,
         root=str(root),
         image=IMAGE,
-        volumes={"mdenas": "/mnt/mdenas"},
+        volumes={"mdenas": str(volume)},
         beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
     )
 
@@ -147,7 +148,7 @@ def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report(
     spec, _ = compile_small("gs://bucket/mdenas", architecture="darts_v2")
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks["ReportGen"]["inputs"]["artifacts"]) == {
-        *("examples", "image_report", "genotype", "model_run", "evaluation", "blessing", "pushed_model")
+        *("examples", "image_report", "genotype", "model", "model_run", "evaluation", "blessing", "pushed_model")
     }
     assert set(spec["root"]["inputDefinitions"]["parameters"]) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {
         "search_epochs"
@@ -161,29 +162,105 @@ def test_checkpoints_lie_below_the_root_at_a_place_that_every_attempt_shares(doc
     assert directory == "gs://bucket/mdenas/checkpoints/search"
 
 
+# What cannot be run on Kubeflow, and what is said of it.
+REFUSED = {
+    "checkpoints in s3": ({"root": "s3://bucket/mdenas"}, "--shared_dir"),
+    "checkpoints in minio": ({"root": "minio://bucket/mdenas"}, "--shared_dir"),
+    "a shared_dir in s3": ({"shared_dir": "s3://bucket"}, "TensorFlow cannot write there"),
+    "a relative root": ({"root": "runs/mine"}, "--root=runs/mine is a folder of this machine"),
+    "a local root": ({"root": "/home/me/runs"}, "--root=/home/me/runs is a folder of this machine"),
+    "a root beside the volume": ({"root": "/mnt/mdenas2"}, "--root=/mnt/mdenas2 is a folder of this machine"),
+    "a root out of the volume": ({"root": "/mnt/mdenas/../x"}, "is a folder of this machine"),
+    "no root": ({"root": ""}, "--root= is a folder of this machine"),
+    "a root without a bucket": ({"root": "gs://"}, "--root=gs:// names no bucket"),
+    "a root of another kind": ({"root": "file:///x"}, "--root=file:///x names no bucket"),
+    "a local shared_dir": ({"shared_dir": "/home/me"}, "--shared_dir=/home/me is a folder of this machine"),
+    "a local baseline": ({"baseline": "runs/digits/artifacts"}, "--baseline=runs/digits/artifacts is a folder of"),
+    "a local image folder": ({"data.image_folder": "/home/me"}, "config.data.image_folder=/home/me is a folder of"),
+    "a local data_dir": ({"data.data_dir": "/home/me"}, "config.data.data_dir=/home/me is a folder of"),
+    "infra validation": ({"deploy.infra_validation": "kubernetes"}, "config.deploy.infra_validation"),
+    "no image": ({"image": ""}, "--image= is no name of an image"),
+    "an image of blanks": ({"image": "  "}, "is no name of an image"),
+    "an image with a blank": ({"image": "mde nas"}, "is no name of an image"),
+    "an image's address": ({"image": "https://registry.example/mdenas"}, "is no name of an image"),
+    "an image in capitals": ({"image": "registry.example/MdeNAS"}, "is no name of an image"),
+    "an image of no digest": ({"image": "mdenas@sha256:DIGEST"}, "is no name of an image"),
+    "an image of no tag": ({"image": "mdenas:"}, "is no name of an image"),
+    "a name with an umlaut": ({"name": "Zürich"}, "config.name is 'Zürich', for Kubeflow 'zürich'; allowed are"),
+    "a name with a sign": ({"name": "a+b"}, "config.name is 'a+b'"),
+    "a name with a hyphen first": ({"name": "_x"}, "config.name is '_x', for Kubeflow '-x'"),
+    "a name in another script": ({"name": "猫"}, "config.name is '猫'"),
+    "a long name": ({"name": "x" * 129}, "up to 128 of"),
+}
+
+
+@pytest.mark.parametrize("options, message", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_run_on_kubeflow_is_refused_with_the_reason(options, message):
+    config = digits.get_config()
+    options = {"root": "gs://bucket/mdenas", "image": IMAGE, **options}
+    config.update_from_flattened_dict({key: options.pop(key) for key in list(options) if "." in key or key == "name"})
+    with pytest.raises((launch.UsageError, validation.ConfigError)) as caught:
+        kubeflow_runner.compile_pipeline(config, volumes={"mdenas": "/mnt/mdenas"}, **options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    "options, message",
+    "name, expected",
+    [("My_Model V2", "my-model-v2"), ("v1.2", "v1-2"), ("2nd", "2nd"), ("x" * 128, "x" * 128), ("a-b", "a-b")],
+)
+def test_a_name_is_brought_to_kubeflows_characters(name, expected):
+    assert kubeflow_options.pipeline_name(name) == expected
+
+
+@pytest.mark.parametrize("image", ["mdenas", "mdenas:cpu", "localhost:5000/a/b_c:v1.2", "eu-docker.pkg.dev/p-1/x:v1"])
+def test_names_of_images_are_taken(image):
+    kubeflow_options.check_image(image)
+
+
+@pytest.mark.parametrize("place", ["s3://b", "minio://b/x", "/mnt/x", "/mnt/x/", "/mnt/x/y"])
+def test_places_that_the_pods_see_are_taken(place):
+    kubeflow_options.check_place("--root", place, {"claim": "/mnt/x"})
+
+
+@pytest.mark.parametrize(
+    "flags, message",
     [
-        ({"root": "s3://bucket/mdenas"}, "shared_dir"),
-        ({"root": "minio://bucket/mdenas"}, "shared_dir"),
-        ({"root": "gs://bucket", "shared_dir": "s3://bucket"}, "TensorFlow cannot write there"),
+        (["claim"], "--volume=claim is not CLAIM:PATH"),
+        ([":/mnt/x"], "is not CLAIM:PATH"),
+        (["claim:"], "is not CLAIM:PATH"),
+        (["claim:mnt/x"], "is not CLAIM:PATH"),
+        (["claim:/mnt:x"], "is not CLAIM:PATH"),
+        (["My_Claim:/mnt/x"], "is not CLAIM:PATH"),
+        (["claim:/"], "/ is taken in the pods"),
+        (["claim:/app/"], "/app is taken in the pods"),
+        (["a:/mnt/x", "b:/mnt/x/"], "--volume=b:/mnt/x/: /mnt/x is there twice"),
+        (["a:/mnt/x", "a:/mnt/y"], "--volume=a:/mnt/y: a is there twice"),
     ],
 )
-def test_stores_that_tensorflow_cannot_write_to_are_refused_for_checkpoints(options, message):
-    with pytest.raises(ValueError, match=message):
-        kubeflow_runner.compile_pipeline(digits.get_config(), image=IMAGE, **options)
+def test_volumes_that_cannot_be_mounted_are_refused(flags, message):
+    with pytest.raises(launch.UsageError, match=re.escape(message)):
+        kubeflow_options.volumes(flags)
 
 
-def test_a_root_that_the_pods_do_not_see_is_refused():
-    with pytest.raises(ValueError, match="--root=runs/mine is a folder of this machine"):
-        kubeflow_runner.compile_pipeline(digits.get_config(), root="runs/mine", image=IMAGE)
+def test_volumes_are_mount_paths_by_claim():
+    assert kubeflow_options.volumes(["a:/mnt/x/", "b.c:/mnt/x/y"]) == {"a": "/mnt/x", "b.c": "/mnt/x/y"}
 
 
-def test_infra_validation_is_refused_with_the_reason():
-    config = digits.get_config()
-    config.deploy.infra_validation = "kubernetes"
-    with pytest.raises(ValueError, match="config.deploy.infra_validation"):
-        kubeflow_runner.compile_pipeline(config, root="gs://bucket/mdenas", image=IMAGE)
+@pytest.mark.parametrize(
+    "output, message",
+    [
+        ("x.json", "two YAML documents"),
+        ("x", "two YAML documents"),
+        ("x.YAML.gz", "two YAML documents"),
+        ("missing/x.yaml", "there is no folder"),
+        ("folder.yaml", "is a folder: give the name of a file"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused(tmp_path, output, message):
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(launch.UsageError, match=message):
+        kubeflow_options.check_output(str(tmp_path / output))
 
 
 def test_stores_that_tensorflow_cannot_read_are_shown_as_the_launchers_local_copies():
@@ -234,19 +311,28 @@ def test_the_entrypoint_gives_local_copies_in_and_uris_out(tmp_path, monkeypatch
 
 
 def test_command_line_writes_the_file_and_answers_mistakes_in_one_line(tmp_path):
-    output = tmp_path / "pipeline.yaml"
+    output = tmp_path / "pipeline.yml"
 
     def run(*flags):
         command = [sys.executable, "-m", "pipeline.kubeflow_runner", "--config=pipeline/configs/digits.py", *flags]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
-    done = run("--root=gs://bucket/x", f"--image={IMAGE}", f"--output={output}", "--volume=claim:/mnt/x")
+    done = run(
+        *("--root=/mnt/x", f"--image={IMAGE}", f"--output={output}", "--volume=claim:/mnt/x"),
+        "--config.name=My_Model V2",
+    )
     assert done.returncode == 0, done.stderr
     assert len(list(yaml.safe_load_all(output.read_text()))) == 2
-    done = run("--root=gs://bucket/x", f"--image={IMAGE}", "--output=/nowhere/pipeline.yaml", "--volume=claim")
-    assert done.returncode == 1
-    assert "--volume=claim is not CLAIM:PATH" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Kubeflow knows 'My_Model V2' as my-model-v2." in done.stdout
+    assert "kfp pipeline create -p my-model-v2" in done.stdout
+    for flags, message in (
+        (("--image=", "--output=x.yaml"), "--image= is no name of an image"),
+        ((f"--image={IMAGE}", "--output=x.json"), "--output=x.json is to hold two YAML documents"),
+    ):
+        done = run("--root=gs://bucket/x", *flags)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"ERROR: {message}")
 
 
 class Cluster:
@@ -351,7 +437,7 @@ slow = pytest.mark.timeout(1800)
 def executed(tmp_path_factory):
     """The small pipeline run to its end, its search killed once after its first epoch and started again."""
     directory = tmp_path_factory.mktemp("cluster")
-    spec, _ = compile_small(directory / "root", **{"deploy.bulk_inference": "test"})
+    spec, _ = compile_small(directory / "root", directory, **{"deploy.bulk_inference": "test"})
     cluster = Cluster(spec, directory)
     for name in cluster.order():
         process, executor_input = cluster.start(name)

@@ -181,7 +181,9 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     assert commands.serve(summary["serving_model"]) in shown.text["serve"]
     for name, accuracy in summary["class_accuracy"].items():
         assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
-    # Eight images of each of ten classes, and every picture.
-    assert len(shown.loaded) == 80 + 9
+    # Eight images of each of ten classes, every picture, and as many mistakes as the Evaluator found, up to 40.
+    mistakes = min(40, round((1 - summary["test_accuracy"]) * 360))
+    assert shown.text["test"].count(", taken for") == mistakes
+    assert len(shown.loaded) == 80 + 9 + mistakes
     assert "Epochs: 4;" in shown.text["training"]
     assert "config.search.channels = 4" in shown.text["settings"]

@@ -7,17 +7,24 @@ import re
 import shlex
 import xml.etree.ElementTree as ET
 
+import keras
 import matplotlib
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from components.report import architecture, commands, figures, inputs, page, settings
-from models import presets
+from components.evaluator.comparison import Comparison
+from components.report import architecture, commands, figures, inputs, page, pictures, settings
+from models import preprocessing, presets, serving
 from models.dataset_info import DatasetInfo
+from models.image_format import ImageFormat
 from pipeline.configs import base, digits, digits_mobile
 from tests.html_page import Page
 
+COMPARED = Comparison(
+    threshold=0.7, chance=0.25, majority_class="dog", majority_share=0.6, clearly_more=0.7, baseline_accuracy=0.9
+)
 DEFAULTS = json.loads(json.dumps(base.get_config().to_dict()))
 USED = json.loads(json.dumps(digits.get_config().to_dict()))
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,6 +50,7 @@ def search(epochs=5, of=None) -> inputs.Search:
         movement=tuple((epoch, [choice.probabilities for choice in of]) for epoch in range(epochs) if epoch != 2),
         best_epoch=3,
         best_accuracy=0.5,
+        warnings=(),
     )
 
 
@@ -50,7 +58,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
     """What a run left: two classes, a search, a blessed and pushed model, unless changes say otherwise."""
     classes = len(class_names)
     mdenas, darts = (presets.PRESETS[name].genotype for name in ("mdenas_cifar10", "darts_v2"))
-    png = inputs.thumbnail(encoded(Image.new("L", (8, 8), 99)))
+    png = pictures.thumbnail(encoded(Image.new("L", (8, 8), 99)), ImageFormat((8, 8, 1)))
     return inputs.Inputs(
         **{
             "info": DatasetInfo(
@@ -65,7 +73,9 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
                 seed=0,
                 val_fraction=0.5,
             ),
+            "form": ImageFormat((8, 8, 1)),
             "samples": {name: [png] for name in class_names},
+            "mistakes": (pictures.Mistake(class_names[1], class_names[0], 0.93, png),),
             "warnings": ("The classes are very unequal.",),
             "undecodable": 3,
             "genotype": mdenas,
@@ -84,6 +94,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
                 confusion={(label, label): 5 for label in range(classes)} | {(1, 0): 3},
                 failures=(),
             ),
+            "compared": COMPARED,
             "blessed": True,
             "pushed": "/models/7",
             **changes,
@@ -111,7 +122,7 @@ DRAWN = {
     "search": lambda: figures.search_curves(search()),
     "a search of which nothing was completed": lambda: figures.search_curves(
         inputs.Search(
-            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None
+            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None, ()
         )
     ),
     "probabilities": lambda: figures.probabilities(choices()),
@@ -121,7 +132,7 @@ DRAWN = {
     ),
     "movement": lambda: figures.movement(search()),
     "movement of many choices": lambda: figures.movement(search(of=choices(110, 10))),
-    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None)),
+    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None, ())),
     "training": lambda: figures.training_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1}]),
     "class accuracies": lambda: figures.class_accuracies(RESULTS[:10], 0.5),
     "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
@@ -223,6 +234,7 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     verdict = shown.text["verdict"]
     for told in ("0.8125", "yes", "3,786,742", "599,110,272", found().genotype.text(), "search, best"):
         assert told in verdict
+    assert re.search(r"chance\s*0\.2500\s*always dog\s*0\.6000\s*latest blessed model\s*0\.9000", shown.text["verdict"])
     for told in ("0.2500", "0.7500", "sampled in epoch 4, with a validation accuracy of 0.5000"):
         assert told in verdict
     assert verdict.index("best") < verdict.index("elected")
@@ -230,9 +242,45 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     assert "The classes are very unequal." in shown.text["data"]
     assert "3, left out" in shown.text["data"]
     assert "8 to 9 pixels" in shown.text["data"]
+    assert "8x8 pixels, grey" in shown.text["data"]
+    assert re.search(r"is\s*dog\s*, taken for\s*cat\s*\(0\.93\)", shown.text["test"])
     assert commands.serve("/models/7") in shown.text["serve"]
     assert re.search(r"dog\s*cat\s*3", shown.text["test"])
     assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
+
+
+def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():
+    used = {**USED, "data": {**USED["data"], "image_size": 32, "resize": "pad", "background": "black"}}
+    given = found(
+        form=ImageFormat((32, 32, 3)),
+        mistakes=(),
+        search=dataclasses.replace(search(), warnings=("Validation stayed at <chance>.",)),
+        compared=dataclasses.replace(
+            COMPARED, baseline_accuracy=None, baseline_not_compared="its classes are others", clearly_more=0.9
+        ),
+    )
+    shown = Page(page.render(given, used, DEFAULTS))
+    assert "Not compared with the latest blessed model: its classes are others." in shown.text["verdict"]
+    assert "not clearly more than what always guessing 'dog' reaches" in shown.text["verdict"]
+    assert not re.search(r"latest blessed model\s*0\.", shown.text["verdict"])
+    for section in ("images", "data"):
+        assert "32x32 pixels, colours, resize pad, background black" in shown.text[section]
+    assert "Validation stayed at <chance>." in shown.text["search"]
+    assert ", taken for" not in shown.text["test"]
+
+
+def test_what_is_wide_scrolls_in_a_box_of_its_own(rendered):
+    """That nothing is wider than a phone was seen in a browser; these are the rules that make it so."""
+    for rule in (
+        r"body \{[^}]*overflow-wrap: anywhere",
+        r"\.scroll \{ overflow-x: auto",
+        r"\.scroll > img \{ max-width: 100%",
+        r"pre \{[^}]*white-space: pre-wrap",
+    ):
+        assert re.search(rule, rendered), rule
+    tables = re.findall(r".{0,30}<table", rendered)
+    assert len(tables) >= 5
+    assert all(before.endswith('<div class="scroll"><table') for before in tables)
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(rendered):
@@ -327,12 +375,87 @@ def test_settings_that_a_run_on_kubeflow_was_started_with_are_the_ones_shown():
     assert set(started) == set(USED)
 
 
-def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_fit():
-    for shape, expected in (((8, 8), (64, 64)), ((28, 20), (56, 40)), ((200, 100), (64, 32))):
-        with Image.open(io.BytesIO(inputs.thumbnail(encoded(Image.new("RGB", shape))))) as image:
-            assert image.size == expected
+@pytest.mark.parametrize(
+    "shape, expected",
+    [((8, 8, 3), (64, 64)), ((28, 20, 1), (40, 56)), ((200, 100, 3), (32, 64)), ((48, 48, 1), (48, 48))],
+)
+def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_fit(shape, expected):
+    with Image.open(io.BytesIO(pictures.thumbnail(encoded(Image.new("RGB", (9, 9))), ImageFormat(shape)))) as image:
+        assert image.size == expected
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_shows_what_the_network_gets(mode, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 4), np.uint8)
+    image = Image.fromarray(pixels[..., :2].copy().view("<u2")[..., 0]) if mode == "I;16" else None
+    file = encoded(image or Image.fromarray(pixels).convert(mode))
+    with Image.open(io.BytesIO(pictures.thumbnail(file, ImageFormat((16, 16, channels))))) as shown:
+        seen = np.asarray(shown)[::4, ::4].reshape(16, 16, channels)
+    np.testing.assert_array_equal(seen, preprocessing.decode_image(file, (16, 16, channels)))
+
+
+class Split:
+    """A split of grey 2x2 images of one value each, and a model that takes bright ones for `light`, others for `dark`.
+
+    Args:
+        directory: Where both go.
+        examples: (label, value) pairs, in the order of the ids.
+    """
+
+    NAMES = ("dark", "light", "other")
+
+    def __init__(self, directory, examples):
+        self.split, self.model = str(directory / "Split-test"), str(directory / "model")
+        tf.io.gfile.makedirs(self.split)
+        with tf.io.TFRecordWriter(f"{self.split}/examples.gz", "GZIP") as writer:
+            for number, (label, value) in enumerate(examples):
+                writer.write(self._example(number, label, value).SerializeToString())
+        model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        model.set_weights([np.repeat([[-1.0, 1.0, 0.0]], 4, axis=0), np.array([2.0, -2.0, -9.0])])
+        serving.export(model, self.model, image_shape=(2, 2, 1), class_names=self.NAMES, mean=[0.0], std=[1.0], top_k=1)
+
+    @staticmethod
+    def _example(number, label, value):
+        features = {
+            "image": tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[encoded(Image.new("L", (2, 2), int(value)))])
+            ),
+            "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%05d" % number])),
+        }
+        return tf.train.Example(features=tf.train.Features(feature=features))
+
+    def mistakes(self):
+        return pictures.mistakes(self.model, self.split, self.NAMES, ImageFormat((2, 2, 1)))
+
+
+def test_the_surest_mistakes_of_every_class_are_shown_with_what_they_were_taken_for(tmp_path):
+    # Sorted by class as folders are, more than a batch, and one class with far more mistakes than there is room for.
+    dark = [(0, value) for value in (*range(10, 100, 2), *range(150, 250))]
+    light = [(1, value) for value in (*range(150, 250), 40, 20, 90)]
+    other = [(2, 140)]
+    split = Split(tmp_path, dark + light + other)
+    shown = split.mistakes()
+    assert len(shown) == 40
+    probabilities = [mistake.probability for mistake in shown]
+    assert probabilities == sorted(probabilities, reverse=True)
+    taken = [(mistake.name, mistake.taken_for) for mistake in shown]
+    assert taken.count(("dark", "light")) == 36
+    assert taken.count(("light", "dark")) == 3
+    assert taken[-1] == ("other", "light")
+    values = [int(np.asarray(Image.open(io.BytesIO(mistake.picture)))[0, 0]) for mistake in shown]
+    assert sorted(value for value, pair in zip(values, taken, strict=True) if pair[0] == "dark") == [*range(214, 250)]
+    logit = 8 * 249 / 255 - 4
+    assert probabilities[0] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
+    assert split.mistakes() == shown
+
+
+def test_a_model_without_a_mistake_shows_none(tmp_path):
+    assert Split(tmp_path, [(0, 10), (1, 250)]).mistakes() == ()
+
+
+COUNTS = {"train": (1, 1), "val": (1, 1)}
 MALFORMED = {
     "no JSON": "{",
     "something else": "[]",
@@ -352,7 +475,11 @@ MALFORMED = {
 def test_a_malformed_input_is_named(tmp_path, content):
     (tmp_path / "distribution.json").write_text(content)
     with pytest.raises(inputs.ReportError, match=r"distribution\.json is malformed"):
-        inputs._parsed(str(tmp_path), "distribution.json", lambda document: inputs._search(document, ()))
+        inputs._parsed(
+            str(tmp_path),
+            "distribution.json",
+            lambda document: inputs._search(document, (), {"train": (1,), "val": (1,)}),
+        )
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,64 @@ def test_certificates_that_cannot_be_read_are_named(protocol, content, pictures,
     assert line.startswith(f"{path} holds no certificates that can be read: ")
 
 
+def test_requests_and_answers_may_be_larger_than_grpcs_own_limit(server):
+    images = np.random.default_rng(0).integers(0, 256, (90_000, *SHAPE), dtype=np.uint8)
+    outputs = connect(server, "grpc", timeout=60).predict("serve_uint8", images=images)
+    assert images.nbytes > 4 * 2**20
+    assert sum(output.nbytes for output in outputs.values()) > 4 * 2**20
+    assert outputs["probabilities"].shape == (90_000, 3)
+
+
+@pytest.mark.parametrize("written", ["http://{}", "http://{}/", "{}/"])
+def test_a_host_may_be_written_as_an_address_of_the_web(server, written):
+    asked = client.RestClient(written.format(server.rest_host), "mdenas")
+    answer = asked.predict("serve_uint8", images=np.zeros((1, *SHAPE), np.uint8))
+    assert answer["class_ids"].shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "host, certificates, url",
+    [
+        ("models.example:443", None, "http://models.example:443/"),
+        ("models.example:443", "ca.pem", "https://models.example:443/"),
+        ("https://models.example:443/", None, "https://models.example:443/"),
+        ("[::1]:8501", None, "http://[::1]:8501/"),
+        ("http://[fe80::1]:8501", None, "http://[fe80::1]:8501/"),
+    ],
+)
+def test_where_a_request_goes(monkeypatch, host, certificates, url):
+    monkeypatch.setattr(client.ssl, "create_default_context", lambda **_: None)
+    assert client.RestClient(host, "m", certificates=certificates)._url == f"{url}v1/models/m:predict"
+
+
+NO_HOSTS = (
+    *("", "localhost", "http://localhost", "localhost:", "localhost:port", "localhost:99999", "localhost:0", ":8501"),
+    *("::1", "::1:8501", "[::1]", "[::1:8501", "ftp://localhost:8501", "http:/localhost:8501", "http//localhost:8501"),
+    *("http://http://localhost:8501", "localhost:8501/v1/models/mdenas", "localhost:8501?x=1", "localhost :8501"),
+    *("me:secret@localhost:8501", "localhost:8501//"),
+)
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_what_is_no_host_is_said_so_before_anything_is_sent(host, protocol, pictures, capsys):
+    flags = [pictures[0], f"--host={host}", *(["--rest"] if protocol == "rest" else [])]
+    assert client.main(flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"The host is {host!r}, but ")
+    assert "ADDRESS:PORT" in line
+
+
+@pytest.mark.parametrize("host", ["http://localhost:8500", "https://localhost:8500", "dns:///localhost:8500"])
+def test_grpc_takes_no_scheme(host):
+    with pytest.raises(client.ServingError, match="gRPC takes ADDRESS:PORT alone"):
+        client.GrpcClient(host, "mdenas")
+
+
+def test_certificates_for_a_connection_that_is_not_encrypted_are_refused():
+    with pytest.raises(client.ServingError, match="write https://"):
+        client.RestClient("http://localhost:8501", "mdenas", certificates="ca.pem")
+
+
 @pytest.mark.parametrize("options", [{"model": "other"}, {"version": 7}])
 def test_an_unknown_model_or_version_is_named(server, protocol, options):
     with pytest.raises(client.ServingError, match="Servable not found.*(other|7)"):

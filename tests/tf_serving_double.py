@@ -110,7 +110,9 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
             for version in os.listdir(base_path)
             if version.isdigit()
         }
-        self._grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        # The server takes messages of any size, as TF Serving does.
+        any_size = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+        self._grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=any_size)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
         self.grpc_host = f"localhost:{self._grpc.add_insecure_port('localhost:0')}"
         self._http = http.server.ThreadingHTTPServer(("localhost", 0), _handler(self))

@@ -15,6 +15,7 @@ from pipeline.configs import (
     image_folder,
     imagenet_mobile,
     imagenet_transfer,
+    small_folder,
 )
 
 CONFIGS = (base, digits, digits_mobile, cifar10, cifar10_paper, imagenet_transfer, imagenet_mobile)
@@ -25,8 +26,9 @@ def test_the_configs_that_come_with_the_project_are_valid(module):
     validation.validate(module.get_config())
 
 
-def test_the_image_folder_config_asks_for_a_folder(tmp_path):
-    config = image_folder.get_config()
+@pytest.mark.parametrize("module", [image_folder, small_folder], ids=lambda module: module.__name__)
+def test_the_configs_for_a_folder_ask_for_one_and_for_nothing_else(tmp_path, module):
+    config = module.get_config()
     with pytest.raises(validation.ConfigError, match=r"give config\.data\.image_folder=DIR or config\.data\.name"):
         validation.validate(config)
     config.data.image_folder = str(tmp_path)

@@ -29,6 +29,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
         "genotype": component_spec.ChannelParameter(type=artifacts.Genotype),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -54,6 +55,7 @@ class ReportGen(base_component.BaseComponent):
         examples: channel.BaseChannel,
         image_report: channel.BaseChannel,
         genotype: channel.BaseChannel,
+        model: channel.BaseChannel,
         model_run: channel.BaseChannel,
         evaluation: channel.BaseChannel,
         blessing: channel.BaseChannel,
@@ -70,6 +72,7 @@ class ReportGen(base_component.BaseComponent):
             examples: Examples of TfdsExampleGen.
             image_report: What the ImageValidator found in them.
             genotype: The architecture that was trained.
+            model: The trained model, whose wrong answers are shown.
             model_run: The Trainer's account of the training.
             evaluation: What the Evaluator measured.
             blessing: Whether it blessed the model.
@@ -90,6 +93,7 @@ class ReportGen(base_component.BaseComponent):
                 examples=examples,
                 image_report=image_report,
                 genotype=genotype,
+                model=model,
                 model_run=model_run,
                 evaluation=evaluation,
                 blessing=blessing,

@@ -27,9 +27,8 @@ class Executor(base_executor.BaseExecutor):
         Raises:
             ReportError: A file of an input is missing or malformed; the message names it.
         """
-        html = page.render(
-            inputs.read(input_dict), settings.used(exec_properties), json.loads(exec_properties["defaults"])
-        )
+        used = settings.used(exec_properties)
+        html = page.render(inputs.read(input_dict, used["data"]), used, json.loads(exec_properties["defaults"]))
         uri = artifact_utils.get_single_uri(output_dict["report"])
         tf.io.gfile.makedirs(uri)
         with tf.io.gfile.GFile(os.path.join(uri, REPORT_FILE), "w") as file:

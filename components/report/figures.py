@@ -372,7 +372,7 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
     axes.spines[:].set_visible(True)
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
     bar.set_ticks([-1, -math.sqrt(0.1), 0, math.sqrt(0.1), 1], labels=["1", "0.1", "0", "0.1", "1"])
-    bar.set_label("share of the class:  mistakes | right")
+    bar.set_label("mistakes | right")
     return figure
 
 

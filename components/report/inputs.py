@@ -1,27 +1,22 @@
 """What the report shows, read from the artifacts of a run."""
 
-import collections
 import dataclasses
-import io
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from PIL import Image, ImageOps
 from tfx.types import artifact, artifact_utils
+from tfx.utils import path_utils
 
-from models import dataset_info, genotype, input
+from components.evaluator import comparison
+from components.report import pictures
+from models import dataset_info, genotype, search_signal
+from models.image_format import ImageFormat
 
 _Parsed = TypeVar("_Parsed")
-
-TILE = 64  # largest side of a sample image, in pixels
-_ROOM = 240  # sample images shown
-_PER_CLASS = 8  # of one class at most
-_LOOKED_AT = 20_000  # examples read to find them
 
 
 class ReportError(ValueError):
@@ -49,6 +44,7 @@ class Search:
         movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
         best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
         best_accuracy: Its validation accuracy then, 0 to 1.
+        warnings: Why what it learned may be chance (models/search_signal.py).
     """
 
     rule: str
@@ -57,6 +53,7 @@ class Search:
     movement: tuple[tuple[int, Sequence[Sequence[float]]], ...]
     best_epoch: int | None
     best_accuracy: float | None
+    warnings: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +117,9 @@ class Inputs:
 
     Attributes:
         info: Facts of the data set.
-        samples: Class name -> images of `train`, as PNGs of at most TILE x TILE pixels; classes without one are left
-            out.
+        form: The form in which the network gets images.
+        samples: Class name -> images of `train`, as PNGs; classes without one are left out.
+        mistakes: Images of `test` that the model takes for another class.
         warnings: What the ImageValidator warned of.
         undecodable: Number of images left out because they could not be decoded.
         genotype: The architecture that was trained.
@@ -129,12 +127,15 @@ class Inputs:
         search: What was learned; None when the architecture was given.
         training: The final training.
         evaluation: The test.
+        compared: What the test accuracy is to be compared with.
         blessed: Whether the model may be used.
         pushed: The folder it was pushed to; None when it was not.
     """
 
     info: dataset_info.DatasetInfo
+    form: ImageFormat
     samples: Mapping[str, Sequence[bytes]]
+    mistakes: Sequence[pictures.Mistake]
     warnings: tuple[str, ...]
     undecodable: int
     genotype: genotype.Genotype
@@ -142,15 +143,17 @@ class Inputs:
     search: Search | None
     training: Training
     evaluation: Evaluation
+    compared: comparison.Comparison
     blessed: bool
     pushed: str | None
 
 
-def read(artifacts: Mapping[str, list[artifact.Artifact]]) -> Inputs:
+def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, Any]) -> Inputs:
     """Reads the inputs of ReportGen.
 
     Args:
         artifacts: ReportGen's inputs by name.
+        data: `config.data`.
 
     Raises:
         ReportError: A file is missing or malformed.
@@ -162,12 +165,18 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]]) -> Inputs:
     search = None
     if "distribution" in uris:
         epochs = _parsed(uris["results"], "epochs.json", _epochs)
-        search = _parsed(uris["distribution"], "distribution.json", lambda document: _search(document, epochs))
+        search = _parsed(
+            uris["distribution"], "distribution.json", lambda document: _search(document, epochs, info.counts)
+        )
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
+    train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
+    form = ImageFormat.from_settings(info.image_shape(data["image_size"], data["channels"]), data)
     return Inputs(
         info=info,
-        samples=_samples(artifact_utils.get_split_uri(artifacts["examples"], "train"), info.class_names),
+        form=form,
+        samples=pictures.samples(train, info.class_names, form),
+        mistakes=pictures.mistakes(path_utils.serving_model_path(uris["model"]), test, info.class_names, form),
         warnings=warnings,
         undecodable=undecodable,
         genotype=_parsed(uris["genotype"], "genotype.json", genotype.from_dict),
@@ -175,6 +184,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]]) -> Inputs:
         search=search,
         training=_parsed(uris["model_run"], "training.json", _training),
         evaluation=read_evaluation(uris["evaluation"], info.class_names),
+        compared=_parsed(uris["evaluation"], comparison.FILE_NAME, lambda document: comparison.Comparison(**document)),
         blessed=bool(blessing.get_int_custom_property("blessed")),
         pushed=pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed")
@@ -285,7 +295,7 @@ def _require(figures: Mapping[str, Any], *names: str) -> None:
         raise KeyError(f"{', '.join(missing)} of an epoch")
 
 
-def _search(document: Any, epochs: tuple[Mapping[str, Any], ...]) -> Search:
+def _search(document: Any, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]) -> Search:
     choices = tuple(
         Choice(choice["name"], tuple(choice["operations"]), tuple(choice["probabilities"]))
         for choice in document["choices"]
@@ -301,6 +311,7 @@ def _search(document: Any, epochs: tuple[Mapping[str, Any], ...]) -> Search:
         movement=tuple((int(trial["trial"]), trial["probabilities"]) for trial in document["history"]),
         best_epoch=best and int(best["trial"]),
         best_accuracy=best and best["score"],
+        warnings=tuple(search_signal.warnings(epochs, counts["train"], counts["val"])),
     )
 
 
@@ -318,39 +329,3 @@ def _training(document: Any) -> Training:
     for figures in document["history"]:
         _require(figures, "epoch", "loss", "accuracy", "learning_rate")
     return Training(document["params"], document["macs"], document["seconds"], tuple(document["history"]))
-
-
-def _samples(split_uri: str, class_names: Sequence[str]) -> dict[str, list[bytes]]:
-    """Returns the first images of each class, as many as there is room for."""
-    per_class = min(_PER_CLASS, max(1, _ROOM // len(class_names)))
-    wanted = class_names[:_ROOM]
-    found: dict[int, list[bytes]] = collections.defaultdict(list)
-    missing = per_class * len(wanted)
-    batches = input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator()
-    looked_at = 0
-    for batch in batches:
-        for label, encoded in zip(batch["label"], batch["image"], strict=True):
-            if label < len(wanted) and len(found[label]) < per_class:
-                found[label].append(thumbnail(encoded))
-                missing -= 1
-        looked_at += len(batch["label"])
-        if not missing or looked_at >= _LOOKED_AT:
-            break
-    return {name: found[label] for label, name in enumerate(wanted) if found[label]}
-
-
-def thumbnail(encoded: bytes) -> bytes:
-    """Returns an image as a PNG that fits TILE x TILE pixels, small ones enlarged by a whole factor.
-
-    Args:
-        encoded: The bytes of a PNG or JPEG file.
-    """
-    with Image.open(io.BytesIO(encoded)) as image:
-        shown = image.convert("RGB")
-    shown.thumbnail((TILE, TILE))
-    factor = math.floor(TILE / max(shown.size))
-    if factor > 1:
-        shown = ImageOps.scale(shown, factor, Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    shown.save(file, "png", optimize=True)
-    return file.getvalue()

@@ -9,8 +9,10 @@ from typing import Any
 
 import jinja2
 
+from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, settings
 from components.report.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+from components.report.pictures import LOOKED_AT
 
 _CONFUSED = 10  # pairs of classes that are named
 
@@ -48,10 +50,18 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         name=used["name"],
         found=found,
         candidates=_candidates(found.derivation, found.search),
+        yardsticks=_yardsticks(found.compared),
+        failures=_failures(found),
+        form=_form(found, used["data"]),
         samples={
             name: [_picture(image, "image/png", f"image of class {name}") for image in images]
             for name, images in found.samples.items()
         },
+        mistakes=[
+            (mistake, _picture(mistake.picture, "image/png", f"image of class {mistake.name}"))
+            for mistake in found.mistakes
+        ],
+        looked_at=min(found.evaluation.images, LOOKED_AT),
         counts={split: sum(counts) for split, counts in found.info.counts.items()},
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
@@ -93,6 +103,27 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
 
 def _picture(content: bytes, kind: str, description: str) -> Picture:
     return Picture(f"data:{kind};base64,{base64.b64encode(content).decode()}", description)
+
+
+def _failures(found: Inputs) -> list[str]:
+    """Returns why the model was not blessed, or may have learned nothing although it was."""
+    unclear = found.compared.failure(found.evaluation.accuracy)
+    return [*found.evaluation.failures, *([unclear] if unclear else [])]
+
+
+def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
+    """Returns what the test accuracy is to be held against."""
+    yardsticks = [("chance", compared.chance), (f"always {compared.majority_class}", compared.majority_share)]
+    if compared.baseline_accuracy is not None:
+        yardsticks.append(("latest blessed model", compared.baseline_accuracy))
+    return yardsticks
+
+
+def _form(found: Inputs, data: Mapping[str, Any]) -> str:
+    """Returns in what form the network gets the images."""
+    height, width, channels = found.form.image_shape
+    form = f"{height}x{width} pixels, {'grey' if channels == 1 else 'colours'}"
+    return form + (f", resize {data['resize']}, background {data['background']}" if data["image_size"] else "")
 
 
 def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""Your own images: DIR/train/<class>/*.png|jpg and DIR/test/<class>/*.
+"""Your own images on a GPU: DIR/<class>/*, or divided by hand (README.md).
 
     python -m pipeline.local_runner --config=pipeline/configs/image_folder.py --root=runs/mine \\
         --config.data.image_folder=DIR --config.data.image_size=32
 
-Small enough for one GPU in an evening at 32x32; turn epochs, cells and channels down for a laptop.
+Small enough for one GPU in an evening at 32x32; small_folder.py is for a laptop.
 """
 
 import ml_collections

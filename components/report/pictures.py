@@ -1,0 +1,160 @@
+"""Images as small pictures: samples of each class, and what the model takes for something else."""
+
+import collections
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from models import input, preprocessing
+from models.image_format import ImageFormat
+
+TILE = 64  # largest side of a picture, in pixels
+LOOKED_AT = 20_000  # examples read to find them, the first of the split
+_ROOM = 240  # samples shown
+_PER_CLASS = 8  # of one class at most
+_MISTAKES = 40  # shown
+_BATCH = 64  # images the model answers at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A test image that the model takes for another class.
+
+    Attributes:
+        name: The image's class.
+        taken_for: The class the model thinks most probable.
+        probability: How probable, 0 to 1.
+        picture: A PNG of at most TILE x TILE pixels.
+    """
+
+    name: str
+    taken_for: str
+    probability: float
+    picture: bytes
+
+
+def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
+    """Returns what a network gets of an image file, as a PNG that fits TILE x TILE pixels.
+
+    Small ones are enlarged by a whole factor.
+
+    Args:
+        encoded: The bytes of an image file.
+        form: The form of the network's images.
+    """
+    pixels = preprocessing.decode_image(encoded, form.image_shape).numpy()
+    shown = Image.fromarray(pixels.squeeze(-1) if form.image_shape[2] == 1 else pixels)
+    shown.thumbnail((TILE, TILE))
+    factor = math.floor(TILE / max(shown.size))
+    if factor > 1:
+        shown = ImageOps.scale(shown, factor, Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    shown.save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> dict[str, list[bytes]]:
+    """Returns pictures of the first images of each class, as many as there is room for.
+
+    Args:
+        split_uri: Folder of a split's examples.
+        class_names: In the order of the labels.
+        form: The form of the network's images.
+
+    Returns:
+        PNGs by class name; classes without one are left out.
+
+    Raises:
+        DataError: There are no examples.
+    """
+    per_class = min(_PER_CLASS, max(1, _ROOM // len(class_names)))
+    wanted = class_names[:_ROOM]
+    found: dict[int, list[bytes]] = collections.defaultdict(list)
+    missing = per_class * len(wanted)
+    for batch in _first(split_uri):
+        for label, encoded in zip(batch["label"], batch["image"], strict=True):
+            if label < len(wanted) and len(found[label]) < per_class:
+                found[label].append(thumbnail(encoded, form))
+                missing -= 1
+        if not missing:
+            break
+    return {name: found[label] for label, name in enumerate(wanted) if found[label]}
+
+
+def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: ImageFormat) -> tuple[Mistake, ...]:
+    """Returns the images whose wrong class the model is surest of, spread over the classes.
+
+    Every class's surest mistake comes before any class's second: of few classes many are shown, of many classes few.
+
+    Args:
+        model_dir: A SavedModel as models/serving.py exports it.
+        split_uri: Folder of a split's examples.
+        class_names: In the order of the labels.
+        form: The form of the network's images.
+
+    Returns:
+        At most 40, the surest first.
+
+    Raises:
+        DataError: There are no examples.
+    """
+    model = tf.saved_model.load(model_dir)  # kept, as the signature does not keep its variables
+    answer = model.signatures["serve_bytes"]
+    found: list[_Wrong] = []
+    for batch in _first(split_uri):
+        probabilities = answer(image_bytes=tf.constant(batch["image"]))["probabilities"].numpy()
+        # Of a part of the examples never less is kept than the whole would show of that part.
+        found = _surest([*found, *_wrong(batch, probabilities)])
+    return tuple(
+        Mistake(
+            class_names[wrong.label], class_names[wrong.predicted], wrong.probability, thumbnail(wrong.encoded, form)
+        )
+        for wrong in sorted(found, key=_sure)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wrong:
+    """An example that was taken for another class."""
+
+    probability: float
+    id: bytes
+    label: int
+    predicted: int
+    encoded: bytes
+
+
+def _wrong(batch: dict[str, np.ndarray], probabilities: np.ndarray) -> Iterator[_Wrong]:
+    """Yields the examples of a batch that are taken for another class."""
+    predicted = probabilities.argmax(axis=1)
+    for row in np.flatnonzero(predicted != batch["label"]):
+        label = predicted[row]
+        yield _Wrong(
+            float(probabilities[row, label]), batch["id"][row], batch["label"][row], label, batch["image"][row]
+        )
+
+
+def _sure(wrong: _Wrong) -> tuple[float, bytes]:
+    return -wrong.probability, wrong.id
+
+
+def _surest(found: Sequence[_Wrong]) -> list[_Wrong]:
+    """Returns the mistakes to show: the surest of each class, then the second, and so on."""
+    ranked, seen = [], collections.Counter()
+    for wrong in sorted(found, key=_sure):
+        ranked.append((seen[wrong.label], wrong))
+        seen[wrong.label] += 1
+    ranked.sort(key=lambda item: item[0])
+    return [wrong for _, wrong in ranked[:_MISTAKES]]
+
+
+def _first(split_uri: str) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the first LOOKED_AT examples, a batch at a time."""
+    examples = input.read_examples(os.path.join(split_uri, "*"))
+    return examples.unbatch().take(LOOKED_AT).batch(_BATCH).as_numpy_iterator()

@@ -1,0 +1,38 @@
+"""Your own images on a laptop: a few thousand in DIR/<class>/*, two cores, no GPU.
+
+    python -m pipeline.local_runner --config=pipeline/configs/small_folder.py --root=runs/mine \\
+        --config.data.image_folder=DIR
+
+Searches the paper's cell space at 32x32 pixels with a small supernet.
+"""
+
+import ml_collections
+
+from pipeline.configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns settings for a folder of images; `config.data.image_folder` must be given."""
+    config = base.get_config()
+    config.name = "small_folder"
+    config.data.name = ""
+    config.data.image_size = 32
+
+    search = config.search
+    search.epochs = 50
+    search.batch_size = 64
+    search.cells = 5
+    search.channels = 8
+    search.min_learning_rate = 0.025  # annealed to 0, the last of so few epochs would leave hardly a trace
+    config.oracle.rule = "interactions"  # the paper's rule has hardly left the uniform distribution by then
+
+    train = config.train
+    train.epochs = 40
+    train.batch_size = 64
+    train.cells = 6
+    train.channels = 16
+    train.learning_rate = 0.05
+    train.cutout = 8
+    train.drop_path = 0.1
+    train.auxiliary_weight = 0.0
+    return config
