@@ -6,6 +6,7 @@ The request is what `measure` takes, the last line of the output what it returns
 the real thing (`models/path_training.py`, `models/trainer.py`, `models/input.py`), on noise in place of images.
 """
 
+import functools
 import json
 import math
 import sys
@@ -48,8 +49,34 @@ def measure(
         `models.memory.Need`) and `program`, the bytes that every further architecture adds which is kept traced.
         `card_bytes`: what TensorFlow may take of the card. `path`: the heaviest path, None where it was not needed.
     """
+    steps = _steps(stage, config, image_shape, classes, path)
+    large = max(4, min(steps.batch_size, int(min(_MEASURED_BYTES, room / 3) / steps.bytes_per_image())))
+    small = max(2, large // 4)
+    # The second architecture shows what a program adds, as the larger batch's does afterwards.
+    first, second, last = steps.peaks([(steps.path, small), (steps.second, small), (steps.path, large)])
+    needs = {"path": steps.path}
+    for kind in first:
+        program = second[kind] - first[kind]
+        need = memory.line((small, first[kind]), (large, last[kind] - program))
+        needs[kind] = {"fixed": need.fixed, "per_image": need.per_image, "program": program}
+    if "card" in needs:
+        from tensorflow.python.client import device_lib
+
+        needs["card_bytes"] = next(d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU")
+    return needs
+
+
+def peak(stage: str, config: Mapping[str, Any], image_shape, classes: int, path: Mapping[str, str] | None, batch: int):
+    """Returns the peaks, `host` and perhaps `card`, of this process after a few steps of one batch.
+
+    Arguments are those of `measure`; `batch` is the number of images.
+    """
+    steps = _steps(stage, config, image_shape, classes, path)
+    return steps.peaks([(steps.path, batch)])[0]
+
+
+def _steps(stage, config, image_shape, classes, path):
     config = ml_collections.ConfigDict(config)
-    image_shape = tuple(image_shape)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     runtime.set_up(
@@ -58,22 +85,84 @@ def measure(
         tuned_kernels=config.tuned_kernels,
         mixed_precision=config[stage].mixed_precision,
     )
-    space = search_spaces.create(config.space.to_dict())
-    if stage == "search":
-        points, path = _search(config, space, image_shape, classes, room)
-    else:
-        points, path = _train(config, space, image_shape, classes, path, room)
-    needs = {"path": path}
-    for kind in ("host", "card") if "card" in points["small"] else ("host",):
-        small, second, large = (points[name][kind] for name in ("small", "second", "large"))
-        program = second - small
-        need = memory.line((points["batches"][0], small), (points["batches"][1], large - program))
-        needs[kind] = {"fixed": need.fixed, "per_image": need.per_image, "program": program}
-    if "card" in needs:
-        from tensorflow.python.client import device_lib
+    return {"search": _Search, "train": _Training}[stage](config, tuple(image_shape), classes, path)
 
-        needs["card_bytes"] = next(d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU")
-    return needs
+
+class _Search:
+    """Steps of the search."""
+
+    def __init__(self, config, image_shape, classes, path):
+        self._search, self._image_shape, self._classes = config.search, image_shape, classes
+        space = search_spaces.create(config.space.to_dict())
+        with runtime.strategy().scope():
+            self._trainer = tuner.path_trainer(space, config.search, image_shape, classes)
+        self.batch_size = config.search.batch_size
+        self.path, self.second = (path, path) if path else heaviest(space, self._trainer.supernet, image_shape)
+
+    def bytes_per_image(self):
+        supernet = self._trainer.supernet
+        return forward_bytes(lambda images: supernet(images, path=self.path, training=True), self._image_shape)
+
+    def peaks(self, runs):
+        """Returns the peaks after the steps of each path with a batch, smaller ones first."""
+        peaks, search = [], self._search
+        augment = input.Augmentation(search.pad, search.flip, search.cutout)
+        for path, batch in runs:
+            batches = input.batches(_noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment)
+            self._trainer.train_epoch(path, batches, search.learning_rate)
+            peaks.append(_peaks())
+        return peaks
+
+
+class _Training:
+    """Steps of the final training; its one architecture is `path` and `second`."""
+
+    def __init__(self, config, image_shape, classes, path):
+        self._recipe, self._image_shape, self._classes = config.train, image_shape, classes
+        space = search_spaces.create(config.space.to_dict())
+        if config.architecture:
+            architecture, _ = presets.resolve_architecture(config.architecture)
+        else:
+            if path is None:
+                wanted = search_spaces.wanted(space.supernet, config.search.to_dict())
+                path, _ = heaviest(space, space.supernet(image_shape, classes, **wanted), image_shape)
+            architecture = space.derive(
+                {
+                    choice.name: [float(name == path[choice.name]) for name in choice.operations]
+                    for choice in space.choices
+                }
+            )
+        self._strategy = runtime.strategy()
+        with self._strategy.scope():
+            self._network = trainer.build_network(config, architecture, image_shape, classes)
+            self._classifier = trainer.Classifier(self._network, config.train.auxiliary_weight)
+            trainer.compile_classifier(self._classifier, config.train)
+        trainer.prepare(self._classifier, image_shape, classes)
+        self.batch_size = config.train.batch_size
+        self.path = self.second = path
+
+    def bytes_per_image(self):
+        return forward_bytes(lambda images: self._network(images, training=True), self._image_shape)
+
+    def peaks(self, runs):
+        """Returns the peaks after the steps of each batch, smaller ones first."""
+        recipe = self._recipe
+        augment = input.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        parts = [
+            input.batches(
+                _noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment, one_hot=True
+            )
+            for _, batch in runs
+        ]
+        # One dataset of all sizes, so that the step is traced once.
+        joined = functools.reduce(tf.data.Dataset.concatenate, parts)
+        iterator = iter(self._strategy.experimental_distribute_dataset(joined))
+        peaks = []
+        for _ in runs:
+            for _ in range(_STEPS):
+                self._classifier.train_function(iterator)
+            peaks.append(_peaks())
+        return peaks
 
 
 def heaviest(space: SearchSpace, supernet: Callable[..., tf.Tensor], image_shape: tuple[int, int, int]):
@@ -115,64 +204,6 @@ def forward_bytes(network: Callable[[tf.Tensor], Any], image_shape: tuple[int, i
         )
         / batch
     )
-
-
-def _search(config, space, image_shape, classes, room):
-    search = config.search
-    with runtime.strategy().scope():
-        path_trainer = tuner.path_trainer(space, search, image_shape, classes)
-    supernet = path_trainer.supernet
-    path, second = heaviest(space, supernet, image_shape)
-    each = forward_bytes(lambda images: supernet(images, path=path, training=True), image_shape)
-    small, large = _batches(each, search.batch_size, room)
-    augment = input.Augmentation(search.pad, search.flip, search.cutout)
-    peaks = {"batches": (small, large)}
-    # The second architecture shows what a program adds, as the larger batch's does afterwards.
-    for name, sampled, batch in (("small", path, small), ("second", second, small), ("large", path, large)):
-        data = _noise(image_shape, classes, batch)
-        path_trainer.train_epoch(sampled, input.batches(data, batch, epoch=0, augment=augment), search.learning_rate)
-        peaks[name] = _peaks()
-    return peaks, path
-
-
-def _train(config, space, image_shape, classes, path, room):
-    recipe = config.train
-    strategy = runtime.strategy()
-    if config.architecture:
-        architecture, _ = presets.resolve_architecture(config.architecture)
-    else:
-        if path is None:
-            wanted = search_spaces.wanted(space.supernet, config.search.to_dict())
-            path, _ = heaviest(space, space.supernet(image_shape, classes, **wanted), image_shape)
-        architecture = space.derive(
-            {choice.name: [float(name == path[choice.name]) for name in choice.operations] for choice in space.choices}
-        )
-    with strategy.scope():
-        network = trainer.build_network(config, architecture, image_shape, classes)
-        classifier = trainer.Classifier(network, recipe.auxiliary_weight)
-        trainer.compile_classifier(classifier, recipe)
-    trainer.prepare(classifier, image_shape, classes)
-    small, large = _batches(
-        forward_bytes(lambda images: network(images, training=True), image_shape), recipe.batch_size
-    )
-    augment = input.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
-    # One dataset of both sizes, so that the step is traced once.
-    first, then = (
-        input.batches(_noise(image_shape, classes, batch), batch, epoch=0, augment=augment, one_hot=True)
-        for batch in (small, large)
-    )
-    iterator = iter(strategy.experimental_distribute_dataset(first.concatenate(then)))
-    peaks = {"batches": (small, large)}
-    for name in ("small", "large"):
-        for _ in range(_STEPS):
-            classifier.train_function(iterator)
-        peaks[name] = _peaks()
-    return {**peaks, "second": peaks["small"]}, path
-
-
-def _batches(bytes_per_image, batch_size, room):
-    large = max(4, min(batch_size, int(min(_MEASURED_BYTES, room / 3) / bytes_per_image)))
-    return max(2, large // 4), large
 
 
 def _noise(image_shape, classes, batch):
