@@ -63,9 +63,9 @@ def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int
         image_shape: Height, width, channels.
 
     Returns:
-        The bound; None for a space that is not one of this package.
+        The bound; None for spaces and operations that are not this package's.
     """
-    if space.name == "cell":
+    if space.name == "cell" and not any("." in name for name in space.operations):
         # Each reduction halves what a node holds, so no cell holds more than the first.
         layers = settings["cells"] * len(space.choices) // 2
         width = settings["channels"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_collections
 
-from models import memory, search_spaces
+from models import memory, presets, search_spaces
 from models.memory import Need
 from pipeline.validation import ConfigError
 
@@ -25,6 +25,8 @@ _PIPELINE = 250 * 2**20
 
 _AMPLE = 0.5  # share of the memory there is below which a generous bound is enough
 _CARD = "the GPU's"
+
+_RATES = ("learning_rate", "min_learning_rate")
 
 # What a decision depends on; another value of these decides anew.
 _DEPENDS = {
@@ -57,39 +59,48 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
     depends = json.loads(json.dumps(_depends(config, given)))
     path = os.path.join(root, FILE_NAME)
     decided = _read(path)
-    if decided and decided["settings"] == depends:
+    if decided and decided.get("settings") == depends:
         for stage, batch in decided["batch_size"].items():
             _lower(config, stage, batch, given)
         yield f"Memory: batches as decided before ({path}): {_listed(decided['batch_size'])}."
         return
-    there = memory.limit()
-    images = _images(config.data)
-    if there is None or images is None:
-        unknown = "this system does not say how much is free" if there is None else "the images' size is not known yet"
-        yield f"Memory: not estimated, as {unknown}; batches stay as they are."
-        return
-    batches, told, heaviest = {}, [], None
-    for stage in ("train",) if config.architecture else ("search", "train"):
-        batch = config[stage].batch_size
-        kinds = _bound(config, stage, images, there)
-        how = "at most "
-        if kinds is None:
-            yield f"Memory: measuring a {stage} step at small batches, a minute or so, once."
-            measured = _measure(stage, config, images, heaviest, there)
-            if "error" in measured:
-                yield f"WARNING: Memory of a {stage} step: {measured['error']}. Batches stay as they are."
-                return
-            heaviest, how = measured["path"], ""
-            kinds = _kinds(config, stage, images, measured, there)
-        batches[stage] = _choose(stage, batch, kinds, f"{stage}.batch_size" in given)
-        rates = _lower(config, stage, batches[stage], given)
-        need, has = max(kinds, key=lambda kind: kind[0].at(batch) / kind[1].bytes)
-        line = f"{stage} in batches of {batch} {how}{_gb(need.at(batch))} of {_gb(has.bytes)} {has.what}"
-        told.append(f"{line}, lowered to {batches[stage]} ({_gb(need.at(batches[stage]))}; {rates})" if rates else line)
+    told = yield from _decide(config, given)
+    batches = {stage: config[stage].batch_size for stage in _stages(config)}
     with open(path + ".part", "w") as file:
         json.dump({"settings": depends, "batch_size": batches, "told": told}, file, indent=2)
     os.replace(path + ".part", path)
-    yield f"Memory, for the heaviest architecture, {memory.RESERVE:.0%} kept in reserve: {'; '.join(told)}."
+    yield f"Memory: {told}."
+
+
+def _stages(config):
+    return ("train",) if config.architecture else ("search", "train")
+
+
+def _decide(config, given):
+    """Yields what is being done; returns what was decided, for the heaviest architecture of each stage."""
+    there = memory.limit()
+    if there is None:
+        return "not estimated, as this system does not say how much is free; batches stay as they are"
+    images = _images(config.data)
+    if images is None:
+        return "not estimated, as the size of the images is not known; batches stay as they are"
+    told, heaviest = [], None
+    for stage in _stages(config):
+        batch = config[stage].batch_size
+        kinds, how = _bound(config, stage, images, there), "at most "
+        if kinds is None:
+            yield f"Memory: measuring a step of the {stage} at small batches, a minute or so, once."
+            measured = _measure(stage, config, images, heaviest, there)
+            if "error" in measured:
+                told.append(f"{stage} could not be measured ({measured['error']}), its batch stays at {batch}")
+                continue
+            heaviest, kinds, how = measured["path"], _kinds(config, stage, images, measured, there), ""
+        lowered = _choose(stage, batch, kinds, f"{stage}.batch_size" in given)
+        rates = _lower(config, stage, lowered, given)
+        need, has = max(kinds, key=lambda kind: kind[0].at(batch) / kind[1].bytes)
+        line = f"{stage} in batches of {batch}: {how}{_gb(need.at(batch))} of {_gb(has.bytes)} {has.what}"
+        told.append(f"{line}, lowered to {lowered} ({_gb(need.at(lowered))}; {rates})" if rates else line)
+    return f"{'; '.join(told)}; {memory.RESERVE:.0%} kept in reserve"
 
 
 def _depends(config, given):
@@ -99,9 +110,6 @@ def _depends(config, given):
         **{name: settings[name] for name in ("space", "architecture", "deterministic", "tuned_kernels")},
         "given": sorted(key for key in given if key.split(".")[-1] in ("batch_size", *_RATES)),
     }
-
-
-_RATES = ("learning_rate", "min_learning_rate")
 
 
 def _read(path):
@@ -151,10 +159,11 @@ def _choose(stage: str, batch: int, kinds: list[tuple[Need, memory.Limit]], give
 
 def _bound(config, stage, images, there):
     """Returns the need that is certainly not exceeded, where that is little beside what there is; else None."""
-    if _has_gpu():
-        return None
-    bound = memory.most(search_spaces.create(config.space.to_dict()), config[stage].to_dict(), images["shape"])
-    if bound is None or config.architecture:
+    space = search_spaces.create(config.space.to_dict())
+    bound = memory.most(space, config[stage].to_dict(), images["shape"])
+    # An architecture from a file may have operations and a backbone of its own.
+    known = not config.architecture or (config.architecture in presets.PRESETS and space.name == "cell")
+    if bound is None or not known or _has_gpu():
         return None
     need = Need(bound.fixed + images["bytes"], bound.per_image)
     return [(need, there)] if need.at(config[stage].batch_size) <= _AMPLE * there.bytes else None

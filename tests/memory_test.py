@@ -12,6 +12,7 @@ from PIL import Image
 
 from models import memory, search_spaces
 from models.memory import Limit, Need
+from models.search_spaces import cell
 from pipeline import memory_plan
 from pipeline.configs import digits, digits_mobile, image_folder
 from pipeline.validation import ConfigError
@@ -127,8 +128,26 @@ def test_the_bound_is_far_above_what_was_measured():
     assert memory.most(space, config.train.to_dict(), (32, 32, 3)).per_image > 3 * 66e6
 
 
-def test_nothing_is_bounded_in_a_space_of_ones_own():
-    assert memory.most(search_spaces.create({"name": "tests.tiny_space"}), {}, (8, 8, 3)) is None
+@pytest.mark.parametrize(
+    "space",
+    [{"name": "tests.tiny_space"}, {"name": "cell", "operations": ["skip_connect", "models.operations.SepConv"]}],
+)
+def test_nothing_is_bounded_with_operations_of_ones_own(space, monkeypatch):
+    monkeypatch.setattr(cell, "require_operation", lambda name: None)
+    assert memory.most(search_spaces.create(space), {}, (8, 8, 3)) is None
+
+
+def test_ample_memory_is_seen_without_a_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "limit", lambda: Limit(10 * GB, "free here"))
+    monkeypatch.setattr(memory_plan, "_measure", lambda *_: pytest.fail("measured"))
+    config = digits.get_config()
+    (line,) = memory_plan.fit(config, str(tmp_path), ())
+    assert (
+        "search in batches of 64: at most 2.1 GB of 10.0 GB free here; train in batches of 64: at most 2.3 GB" in line
+    )
+    config.architecture = "mdenas_cifar10"
+    (line,) = memory_plan.fit(config, str(tmp_path), ())
+    assert "search" not in line
 
 
 def test_decoded_images_count_twice_where_they_are_kept():
@@ -178,7 +197,7 @@ def test_a_batch_that_does_not_fit_is_lowered_and_the_learning_rates_with_it(pla
     assert math.isclose(config.search.min_learning_rate, 0.001 * 80 / 512)
     assert (config.train.batch_size, config.train.learning_rate) == (48, 0.025)
     assert "52.2 GB of 10.0 GB free here, lowered to 80 (9.0 GB; learning rate 0.00391)" in lines[-1]
-    assert "train in batches of 48 5.8 GB of 10.0 GB" in lines[-1]
+    assert "train in batches of 48: 5.8 GB of 10.0 GB" in lines[-1]
 
 
 def test_what_was_given_is_not_changed(plan):
@@ -241,11 +260,19 @@ def test_a_gpu_has_a_limit_of_its_own():
     assert memory_plan._choose("train", 96, kinds, given=False) == 32
 
 
-def test_memory_that_could_not_be_measured_leaves_the_batches(plan, monkeypatch):
-    monkeypatch.setattr(memory_plan, "_measure", lambda *_: {"error": "it was killed"})
-    config, lines = plan()
+def test_memory_that_could_not_be_measured_leaves_the_batches_also_of_the_runs_to_come(plan):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_plan, "_measure", lambda *_: {"error": "it was killed"})
+        config, lines = plan()
     assert config.search.batch_size == 512
-    assert "it was killed" in lines[-1]
+    assert "search could not be measured (it was killed), its batch stays at 512" in lines[-1]
+    assert plan()[0].search.batch_size == 512
+
+
+def test_where_nothing_is_known_batches_stay(plan, monkeypatch):
+    monkeypatch.setattr(memory, "limit", lambda: None)
+    config, (line,) = plan()
+    assert config.search.batch_size == 512 and "not estimated" in line
 
 
 def test_the_images_of_a_folder_are_looked_at(folder):
