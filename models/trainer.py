@@ -148,6 +148,15 @@ def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict
     )
 
 
+def prepare(classifier: Classifier, image_shape: tuple[int, int, int], classes: int) -> None:
+    """Makes all variables of a compiled classifier, its optimizer and its metrics, and its `train_function`."""
+    classifier.build((None, *image_shape))
+    classifier.optimizer.build(classifier.trainable_variables)
+    # Metrics make their variables when they are first used; a checkpoint's have to have a place.
+    classifier.compute_metrics(None, *tf.zeros((2, 1, classes)))
+    classifier.make_train_function()
+
+
 def learning_rate(recipe: Mapping[str, Any]) -> Callable[[int], float]:
     """Returns the learning rate of each epoch (0-based), constant within it as in the released code.
 
@@ -214,15 +223,11 @@ def train(
     Raises:
         ValueError: The loss is not finite.
     """
-    classifier.build((None, *data.image_shape))
-    classifier.optimizer.build(classifier.trainable_variables)
-    # Metrics make their variables when they are first used; a checkpoint's have to have a place.
-    classifier.compute_metrics(None, *tf.zeros((2, 1, len(data.class_names))))
+    prepare(classifier, data.image_shape, len(data.class_names))
     position = _restore(classifier, checkpoint_dir)
     writer = tf.summary.create_file_writer(log_dir)
     progress = Progress("train", recipe.epochs, position.epoch)
     rates = learning_rate(recipe)
-    classifier.make_train_function()
     steps = math.ceil(len(data) / recipe.batch_size)
     pace = _Pace(recipe.checkpoint_seconds)
     began = time.monotonic()

@@ -21,7 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pipeline import roots, validation
+from pipeline import memory_plan, roots, validation
 from pipeline.roots import UsageError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -114,6 +114,9 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
             try:
+                given = config_flags.get_override_values(flags.FLAGS[CONFIG.name])
+                for line in memory_plan.fit(CONFIG.value, root, given):
+                    _say(line)
                 summary = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
             except Exception:
                 # The whole story is for the log; the terminal gets the line that matters.

@@ -1,0 +1,233 @@
+"""Measures what a step of the search or of the final training needs, in a process of its own: small batches, a line.
+
+    python -m models.memory_probe < request.json
+
+The request is what `measure` takes, the last line of the output what it returns, both as JSON. The steps are those of
+the real thing (`models/path_training.py`, `models/trainer.py`, `models/input.py`), on noise in place of images.
+"""
+
+import functools
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from models import input, memory, presets, runtime, search_spaces, trainer, tuner
+from models.search_spaces import SearchSpace
+
+_STEPS = 3  # from the second on all buffers are there
+# Of forward activations at the larger batch. Tensors of small batches are laid out less densely by the allocator: a
+# line through them alone is up to half too steep.
+_MEASURED_BYTES = 2.5e9
+
+
+def measure(
+    stage: str,
+    config: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    classes: int,
+    path: Mapping[str, str] | None = None,
+    room: float = math.inf,
+) -> dict[str, Any]:
+    """Returns what a stage needs with the heaviest architecture of its space, or with the one that the config names.
+
+    Args:
+        stage: "search" or "train".
+        config: All settings; no batch is larger than the stage's `batch_size` (or 4).
+        image_shape: Height, width, channels.
+        classes: At least 2.
+        path: The heaviest path, where it is known already.
+        room: Bytes there are; about half of them is used at most.
+
+    Returns:
+        `host` and, on a GPU, `card`: memory of the process and of the card, each as `fixed`, `per_image` (as in
+        `models.memory.Need`) and `program`, the bytes that every further architecture adds which is kept traced.
+        `card_bytes`: what TensorFlow may take of the card. `path`: the heaviest path, None where it was not needed.
+    """
+    steps = _steps(stage, config, image_shape, classes, path)
+    large = max(4, min(steps.batch_size, int(min(_MEASURED_BYTES, room / 3) / steps.bytes_per_image())))
+    small = max(2, large // 4)
+    # The second architecture shows what a program adds, as the larger batch's does afterwards.
+    first, second, last = steps.peaks([(steps.path, small), (steps.second, small), (steps.path, large)])
+    needs = {"path": steps.path}
+    for kind in first:
+        program = second[kind] - first[kind]
+        need = memory.line((small, first[kind]), (large, last[kind] - program))
+        needs[kind] = {"fixed": need.fixed, "per_image": need.per_image, "program": program}
+    if "card" in needs:
+        from tensorflow.python.client import device_lib
+
+        needs["card_bytes"] = next(d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU")
+    return needs
+
+
+def peak(stage: str, config: Mapping[str, Any], image_shape, classes: int, path: Mapping[str, str] | None, batch: int):
+    """Returns the peaks, `host` and perhaps `card`, of this process after a few steps of one batch.
+
+    Arguments are those of `measure`; `batch` is the number of images.
+    """
+    steps = _steps(stage, config, image_shape, classes, path)
+    return steps.peaks([(steps.path, batch)])[0]
+
+
+def _steps(stage, config, image_shape, classes, path):
+    config = ml_collections.ConfigDict(config)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    runtime.set_up(
+        seed=config.seed,
+        deterministic=config.deterministic,
+        tuned_kernels=config.tuned_kernels,
+        mixed_precision=config[stage].mixed_precision,
+    )
+    return {"search": _Search, "train": _Training}[stage](config, tuple(image_shape), classes, path)
+
+
+class _Search:
+    """Steps of the search."""
+
+    def __init__(self, config, image_shape, classes, path):
+        self._search, self._image_shape, self._classes = config.search, image_shape, classes
+        space = search_spaces.create(config.space.to_dict())
+        with runtime.strategy().scope():
+            self._trainer = tuner.path_trainer(space, config.search, image_shape, classes)
+        self.batch_size = config.search.batch_size
+        self.path, self.second = (path, path) if path else heaviest(space, self._trainer.supernet, image_shape)
+
+    def bytes_per_image(self):
+        supernet = self._trainer.supernet
+        return forward_bytes(lambda images: supernet(images, path=self.path, training=True), self._image_shape)
+
+    def peaks(self, runs):
+        """Returns the peaks after the steps of each path with a batch, smaller ones first."""
+        peaks, search = [], self._search
+        augment = input.Augmentation(search.pad, search.flip, search.cutout)
+        for path, batch in runs:
+            batches = input.batches(_noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment)
+            self._trainer.train_epoch(path, batches, search.learning_rate)
+            peaks.append(_peaks())
+        return peaks
+
+
+class _Training:
+    """Steps of the final training; its one architecture is `path` and `second`."""
+
+    def __init__(self, config, image_shape, classes, path):
+        self._recipe, self._image_shape, self._classes = config.train, image_shape, classes
+        space = search_spaces.create(config.space.to_dict())
+        if config.architecture:
+            architecture, _ = presets.resolve_architecture(config.architecture)
+        else:
+            if path is None:
+                wanted = search_spaces.wanted(space.supernet, config.search.to_dict())
+                path, _ = heaviest(space, space.supernet(image_shape, classes, **wanted), image_shape)
+            architecture = space.derive(
+                {
+                    choice.name: [float(name == path[choice.name]) for name in choice.operations]
+                    for choice in space.choices
+                }
+            )
+        self._strategy = runtime.strategy()
+        with self._strategy.scope():
+            self._network = trainer.build_network(config, architecture, image_shape, classes)
+            self._classifier = trainer.Classifier(self._network, config.train.auxiliary_weight)
+            trainer.compile_classifier(self._classifier, config.train)
+        trainer.prepare(self._classifier, image_shape, classes)
+        self.batch_size = config.train.batch_size
+        self.path = self.second = path
+
+    def bytes_per_image(self):
+        return forward_bytes(lambda images: self._network(images, training=True), self._image_shape)
+
+    def peaks(self, runs):
+        """Returns the peaks after the steps of each batch, smaller ones first."""
+        recipe = self._recipe
+        augment = input.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        parts = [
+            input.batches(
+                _noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment, one_hot=True
+            )
+            for _, batch in runs
+        ]
+        # One dataset of all sizes, so that the step is traced once.
+        joined = functools.reduce(tf.data.Dataset.concatenate, parts)
+        iterator = iter(self._strategy.experimental_distribute_dataset(joined))
+        peaks = []
+        for _ in runs:
+            for _ in range(_STEPS):
+                self._classifier.train_function(iterator)
+            peaks.append(_peaks())
+        return peaks
+
+
+def heaviest(space: SearchSpace, supernet: Callable[..., tf.Tensor], image_shape: tuple[int, int, int]):
+    """Returns the path whose forward program has the most bytes of tensors, and the one next to it.
+
+    Operations are ranked by the paths that take one wherever it is offered; each choice then takes its heaviest.
+
+    Args:
+        space: Where to search.
+        supernet: The space's.
+        image_shape: Height, width, channels.
+    """
+    names = dict.fromkeys(name for choice in space.choices for name in choice.operations)
+
+    def cost(name):
+        path = {c.name: name if name in c.operations else c.operations[0] for c in space.choices}
+        return forward_bytes(lambda images: supernet(images, path=path, training=True), image_shape)
+
+    costs = {name: cost(name) for name in names}
+    ranked = {choice.name: sorted(choice.operations, key=costs.get, reverse=True) for choice in space.choices}
+    return tuple({name: order[min(rank, len(order) - 1)] for name, order in ranked.items()} for rank in (0, 1))
+
+
+def forward_bytes(network: Callable[[tf.Tensor], Any], image_shape: tuple[int, int, int], batch: int = 32) -> float:
+    """Returns the bytes of all tensors of a forward program, for each image; it is traced, not run.
+
+    Args:
+        network: Called on float32 images (batch, height, width, channels).
+        image_shape: Height, width, channels.
+        batch: Images, so many that what does not grow with them hardly counts.
+    """
+    program = tf.function(network, autograph=False).get_concrete_function(tf.TensorSpec((batch, *image_shape)))
+    outputs = [output for operation in program.graph.get_operations() for output in operation.outputs]
+    return (
+        sum(
+            output.dtype.size * (output.shape.num_elements() or 0)
+            for output in outputs
+            if output.dtype not in (tf.resource, tf.variant, tf.string)
+        )
+        / batch
+    )
+
+
+def _noise(image_shape, classes, batch):
+    random = np.random.default_rng(0)
+    count, channels = _STEPS * batch, image_shape[2]
+    return input.ImageDataset(
+        images=random.integers(0, 256, (count, *image_shape), np.uint8),
+        labels=random.integers(0, classes, count, np.int32),
+        ids=np.arange(count).astype(bytes),
+        class_names=tuple(map(str, range(classes))),
+        mean=(0.5,) * channels,
+        std=(0.5,) * channels,
+    )
+
+
+def _peaks():
+    """Returns the peaks so far: of this process, and of the first GPU (each replica's has its share of the batch)."""
+    with open("/proc/self/status") as file:
+        peak = next(line for line in file if line.startswith("VmHWM"))
+    peaks = {"host": int(peak.split()[1]) * 1024}
+    if tf.config.list_physical_devices("GPU"):
+        peaks["card"] = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    return peaks
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(**json.load(sys.stdin))))
