@@ -38,7 +38,7 @@ def decode_image(encoded: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
     fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], (height, width)))
     image = tf.cond(fits, lambda: image, lambda: _resize(image, image_format))
     image = tf.ensure_shape(image, (height, width, 3))
-    return _grey(image) if channels == 1 else image
+    return grey(image) if channels == 1 else image
 
 
 def decode_images(encoded: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
@@ -237,7 +237,7 @@ def _around(before, after):
     return tf.pad(tf.stack([before, after], axis=1), [[0, 1], [0, 0]])
 
 
-def _grey(image):
+def grey(image):
     """Returns the brightness by Rec. 601, in integers so that grey stays as it is: uint8 (height, width, 1)."""
     weighted = tf.cast(image, tf.int32) * (299, 587, 114)
     return tf.cast((tf.reduce_sum(weighted, axis=-1, keepdims=True) + 500) // 1000, tf.uint8)
