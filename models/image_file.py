@@ -59,15 +59,12 @@ def inspect(encoded: bytes) -> Header:
         UnreadableImage: The file is refused by its header alone.
     """
     try:
-        found = _header(encoded)
+        kind, height, width, channels, depth, fault = _facts(encoded).numpy().tolist()
     except tf.errors.InvalidArgumentError:
         raise UnreadableImage(_DAMAGED) from None
-    fault = image_header.FAULTS[int(found.fault)]
     if fault:
-        raise UnreadableImage(_known_format(encoded) or fault)
-    height, width = found.size().numpy().tolist()
-    kind = image_header.KINDS[int(found.kind)]
-    return Header(kind, height, width, int(found.channels), int(found.depth) == 16)
+        raise UnreadableImage(_known_format(encoded) or image_header.FAULTS[fault])
+    return Header(image_header.KINDS[kind], height, width, channels, depth == 16)
 
 
 def read(encoded: bytes, background: tuple[int, int, int]) -> np.ndarray:
@@ -97,7 +94,13 @@ def _function(function):
     return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
-_header, _brightest = _function(image_header.read), _function(preprocessing.brightest)
+@_function
+def _facts(encoded):
+    header = image_header.read(encoded)
+    return tf.stack([header.kind, *tf.unstack(header.size()), header.channels, header.depth, header.fault])
+
+
+_brightest = _function(preprocessing.brightest)
 
 
 @functools.cache
@@ -123,6 +126,9 @@ def _known_format(encoded):
     if not encoded:
         return "the file is empty"
     for name, start in _REFUSED:
-        if len(encoded) >= len(start) and all(wanted in (63, byte) for wanted, byte in zip(start, encoded)):  # 63: "?"
+        head = encoded[: len(start)]
+        if len(head) == len(start) and all(
+            wanted in (ord("?"), byte) for wanted, byte in zip(start, head, strict=True)
+        ):
             return f"a {name} file; convert it to PNG or JPEG"
     return ""

@@ -7,12 +7,20 @@ for serving alike. A file's kind is known by its content; its name does not matt
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 KINDS = ("PNG", "JPEG", "GIF", "BMP")
 READABLE = "PNG, JPEG, BMP or GIF"
 MAX_PIXELS = 178_956_970  # as Pillow has it, above which a small file fills the memory
 
+# How plain files begin, "?" for any byte: a small PNG with 8 bits and no chunk before its pixels, grey or coloured; a
+# JPEG with no data but JFIF's before its tables; anything else.
+_PLAIN = (
+    *(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0?\0\0\0?\x08%c???????????IDAT" % colours for colours in (0, 2)),
+    b"\xff\xd8\xff\xe0\0\x10JFIF\0?????????\xff\xdb",
+    b"",
+)
 _SIGNATURES = (b"\x89P", b"\xff\xd8", b"GI", b"BM")
 # Why a file is refused; 0 is none. A file that its header does not betray is refused by its decoder.
 _GOOD, _NO_IMAGE, _TOO_LARGE, _PARTIAL_GIF, _OTHER_BMP = range(5)
@@ -51,6 +59,24 @@ class ImageHeader(NamedTuple):
         """Returns height and width of the picture after it was turned as EXIF says: int32 (2,)."""
         turned = self.orientation >= 5
         return tf.where(turned, [self.width, self.height], [self.height, self.width])
+
+
+def plain(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file is one of the most usual kind, of which nothing more has to be known before it is decoded.
+
+    It costs a small part of what `read` does; without it, small images would take three times as long.
+
+    Args:
+        encoded: String scalar, a file's bytes.
+
+    Returns:
+        int32 scalar: 0 or 1 for a small PNG, 2 for a JPEG without EXIF data, of any size, 3 for all other files.
+    """
+    length = max(map(len, _PLAIN))
+    patterns = np.array([np.frombuffer(start.ljust(length, b"?"), np.uint8) for start in _PLAIN])
+    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, length), tf.uint8, fixed_length=length)
+    fits = tf.reduce_all((head == patterns) | (patterns == ord("?")), axis=1)
+    return tf.argmax(tf.cast(fits, tf.int32), output_type=tf.int32)
 
 
 def read(encoded: tf.Tensor) -> ImageHeader:
@@ -107,9 +133,7 @@ def gif_places(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return (at < tf.strings.length(encoded)) & (inside | (_bytes(encoded, at, 1)[0] == 0x21))
 
     first = 13 + _table_size(_bytes(encoded, 10, 1)[0])
-    at, _, control = tf.while_loop(
-        goes_on, step, (first, False, tf.constant(-1)), maximum_iterations=_MAX_SEGMENTS
-    )
+    at, _, control = tf.while_loop(goes_on, step, (first, False, tf.constant(-1)), maximum_iterations=_MAX_SEGMENTS)
     own_table = _bytes(encoded, at + 9, 1)[0] >= 0x80
     table = tf.where(own_table, at + 10, 13)
     return at, control, table + 3 * _bytes(encoded, control + 3, 1)[0]

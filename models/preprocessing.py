@@ -6,6 +6,7 @@ says, laid over a background where they are transparent, 16 bits scaled to 8, al
 the end. `models/image_file.py` says in words why a file cannot be read.
 """
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -14,6 +15,7 @@ from models import image_header
 from models.image_format import ImageFormat
 
 _RATIOS = (1, 2, 4, 8)  # scales at which a JPEG can be decoded
+_MAX_SIDE = 8192  # pixels, of a JPEG that is decoded without a look at what else its header says
 _ALL = 2**31 - 1  # bytes: more than a string has
 
 
@@ -58,9 +60,7 @@ def decode_images(encoded: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
     )
 
 
-def read_image(
-    encoded: tf.Tensor, background: Sequence[int], at_least: tuple[int, int] | None = None
-) -> tf.Tensor:
+def read_image(encoded: tf.Tensor, background: Sequence[int], at_least: tuple[int, int] | None = None) -> tf.Tensor:
     """Decodes the whole picture in colours.
 
     Args:
@@ -75,15 +75,18 @@ def read_image(
     Raises:
         tf.errors.InvalidArgumentError: The bytes are not a whole image that can be read.
     """
-    header = image_header.checked(encoded)
-    decoders = {
-        "PNG": lambda: _png(encoded, header, background),
-        "JPEG": lambda: _jpeg(encoded, header, at_least),
-        "GIF": lambda: _gif(encoded, background),
-        "BMP": lambda: _bmp(encoded, background),
-    }
-    image = tf.switch_case(header.kind, [decoders[kind] for kind in image_header.KINDS])
-    image = tf.cond(header.orientation > 1, lambda: _turn(image, header.orientation), lambda: image)
+    encoded = tf.convert_to_tensor(encoded)
+    any_file = _any_file(tuple(background), at_least)
+
+    def png():
+        return tf.io.decode_png(encoded, channels=3)
+
+    def jpeg():
+        small = tf.minimum(_MAX_SIDE, 4 * tf.constant(at_least or (_MAX_SIDE, _MAX_SIDE)))
+        fits = tf.reduce_all(tf.io.extract_jpeg_shape(encoded)[:2] < small)
+        return tf.cond(fits, lambda: _decode_jpeg(encoded, 1), lambda: any_file(encoded))
+
+    image = tf.switch_case(image_header.plain(encoded), [png, png, jpeg, lambda: any_file(encoded)])
     return tf.ensure_shape(image, (None, None, 3))
 
 
@@ -109,6 +112,19 @@ def brightest(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.cast(pixels, tf.int32))
 
 
+def grey(images: tf.Tensor) -> tf.Tensor:
+    """Returns the brightness of colours by Rec. 601, in integers, so that grey stays as it is, bit for bit.
+
+    Args:
+        images: uint8 (..., 3).
+
+    Returns:
+        uint8 (..., 1).
+    """
+    weighted = tf.cast(images, tf.int32) * (299, 587, 114)
+    return tf.cast((tf.reduce_sum(weighted, axis=-1, keepdims=True) + 500) // 1000, tf.uint8)
+
+
 def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) -> tf.Tensor:
     """Scales pixel values from 0 to 255 to mean 0 and standard deviation 1.
 
@@ -124,32 +140,57 @@ def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) ->
     return (tf.cast(images, tf.float32) / 255.0 - mean) / std
 
 
-def _png(encoded, header, background):
+@functools.cache
+def _any_file(background, at_least):
+    """Returns what reads files of all kinds. It is traced once, and not inlined: whoever does not need it pays nothing."""
+    return tf.function(
+        lambda encoded: _read(encoded, background, at_least),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+def _read(encoded, background, at_least):
+    header = image_header.checked(encoded)
+    decoders = {
+        "PNG": lambda: _png(encoded, header.depth, background),
+        "JPEG": lambda: _jpeg(encoded, header.size(), at_least),
+        "GIF": lambda: _gif(encoded, background),
+        "BMP": lambda: _bmp(encoded, background),
+    }
+    image = tf.switch_case(header.kind, [decoders[kind] for kind in image_header.KINDS])
+    return tf.cond(header.orientation > 1, lambda: _turn(image, header.orientation), lambda: image)
+
+
+def _png(encoded, depth, background):
     def from_sixteen():
         values = tf.cast(tf.io.decode_png(encoded, channels=4, dtype=tf.uint16), tf.int32)
         return tf.cast((values + 128) // 257, tf.uint8)  # values * 255 / 65535, rounded
 
     def from_fewer():
-        values = tf.io.decode_png(encoded, channels=4)
-        # The decoder leaves 1, 2 and 4 bits unscaled, as alpha shows, except where the file has transparent pixels.
-        full = tf.cast(tf.bitwise.left_shift(1, header.depth) - 1, tf.uint8)
-        return tf.cond(tf.reduce_max(values[..., 3]) == full, lambda: values * (255 // full), lambda: values)
+        pixels = tf.io.decode_png(encoded, channels=4)
+        colours, alpha = pixels[..., :3], pixels[..., 3:]
+        # The decoder makes the alpha that it adds to 1, 2 or 4 bits no greater than they go.
+        opaque = tf.reduce_max(alpha) == tf.cast(tf.bitwise.left_shift(1, depth) - 1, tf.uint8)
+        return tf.concat([colours, tf.where(opaque, tf.constant(255, tf.uint8), alpha)], axis=-1)
 
-    which = tf.cast(header.depth < 8, tf.int32) + 2 * tf.cast(header.depth > 8, tf.int32)
+    which = tf.cast(depth < 8, tf.int32) + 2 * tf.cast(depth > 8, tf.int32)
     pixels = tf.switch_case(which, [lambda: tf.io.decode_png(encoded, channels=4), from_fewer, from_sixteen])
     return _compose(pixels, background)
 
 
-def _jpeg(encoded, header, at_least):
-    def decode(ratio):
-        # The exact method is the one of Pillow, and the same on all machines.
-        return tf.io.decode_jpeg(encoded, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
-
+def _jpeg(encoded, size, at_least):
     if at_least is None:
-        return decode(1)
-    scales = tf.reduce_min(header.size() // (2 * tf.constant(at_least)))
-    ratio = tf.reduce_sum(tf.cast(scales >= _RATIOS[1:], tf.int32))
-    return tf.switch_case(ratio, [lambda ratio=ratio: decode(ratio) for ratio in _RATIOS])
+        return _decode_jpeg(encoded, 1)
+    scale = tf.reduce_min(size // (2 * tf.constant(at_least)))
+    ratio = tf.reduce_sum(tf.cast(scale >= _RATIOS[1:], tf.int32))
+    return tf.switch_case(ratio, [lambda ratio=ratio: _decode_jpeg(encoded, ratio) for ratio in _RATIOS])
+
+
+def _decode_jpeg(encoded, ratio):
+    # The exact method is Pillow's, and the same on all machines.
+    return tf.io.decode_jpeg(encoded, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
 
 def _gif(encoded, background):
@@ -197,8 +238,7 @@ def _turn(image, orientation):
     """Turns and mirrors a picture as its EXIF orientation, 1 to 8, says."""
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     down, right = (
-        tf.where(tf.reduce_any(tf.equal(orientation, which)), -1, 1)
-        for which in ((3, 4, 7, 8), (2, 3, 6, 7))
+        tf.where(tf.reduce_any(tf.equal(orientation, which)), -1, 1) for which in ((3, 4, 7, 8), (2, 3, 6, 7))
     )
     return image[::down, ::right]
 
@@ -235,9 +275,3 @@ def _pad(image, image_format):
 
 def _around(before, after):
     return tf.pad(tf.stack([before, after], axis=1), [[0, 1], [0, 0]])
-
-
-def grey(image):
-    """Returns the brightness by Rec. 601, in integers so that grey stays as it is: uint8 (height, width, 1)."""
-    weighted = tf.cast(image, tf.int32) * (299, 587, 114)
-    return tf.cast((tf.reduce_sum(weighted, axis=-1, keepdims=True) + 500) // 1000, tf.uint8)
