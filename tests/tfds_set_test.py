@@ -36,7 +36,7 @@ def _base(features, splits, supervised):
     def generators(self, _):
         return {split: iter([(key, example(label)) for key, label in enumerate(labels)]) for split, labels in splits}
 
-    with tfds.core.registered.skip_registering():
+    with tfds.core.registered.skip_registration():
         return type(
             "Strange",
             (tfds.core.GeneratorBasedBuilder,),
