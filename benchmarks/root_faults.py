@@ -206,12 +206,12 @@ def _listing(root: str) -> list[tuple[str, float]]:
 
 def _without_metadata(case: _Case) -> Callable[[], bool]:
     os.remove(case.path("metadata.sqlite"))
-    before = _listing(case.root)
-    return (
-        lambda: len(case.lines) == 1
-        and "metadata.sqlite is gone" in case.lines[0]
-        and before == [entry for entry in _listing(case.root) if not entry[0].endswith(("pipeline.log", ".lock"))]
-    )
+
+    def rest() -> list[tuple[str, float]]:
+        return [entry for entry in _listing(case.root) if not entry[0].endswith(("pipeline.log", ".lock"))]
+
+    before = rest()
+    return lambda: len(case.lines) == 1 and "metadata.sqlite is gone" in case.lines[0] and rest() == before
 
 
 _CASES = {

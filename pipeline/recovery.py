@@ -57,8 +57,8 @@ def open_store(root: str) -> MetadataStore:
         return MetadataStore(metadata.sqlite_metadata_connection_config(database))
     except Exception as error:  # ML Metadata has a class of its own for each of the codes
         raise UsageError(
-            f"{database} cannot be used: {error}. Put a copy of it back, or rename it and the folder artifacts beside "
-            "it, and start anew."
+            f"{database} is not a database that ML Metadata can use; pipeline.log says why. Put a copy of it back, or "
+            "rename it and the folder artifacts beside it, and start anew."
         ) from error
 
 
