@@ -21,7 +21,6 @@ _SIZES = flags.DEFINE_list("sizes", ["16", "32", "64"], "Sides of the images, in
 _BATCHES = flags.DEFINE_list("batches", ["64", "128", "256", "512"], "Images a step.")
 _LIMIT_GB = flags.DEFINE_float("limit_gb", 8.0, "Estimates above it are not put to the test.")
 _OUT = flags.DEFINE_string("out", None, "JSON file to write the figures to.")
-_WORKER = flags.DEFINE_string("worker", None, "Of the program itself: what to measure, as JSON.")
 
 CLASSES = 10
 
@@ -39,29 +38,24 @@ def request(stage: str, space: str, size: int) -> dict:
 def rows(stage: str, space: str, size: int, batches: list[int], limit: float):
     """Yields a row of the table for each batch."""
     asked = request(stage, space, size)
-    measured = _child(["-m", "models.memory_probe"], json.dumps(asked))
+    measured = _probe(asked)
     need = Need(measured["host"]["fixed"], measured["host"]["per_image"])
     for batch in batches:
         row = {"stage": stage, "space": space, "size": size, "batch": batch, "estimate": need.at(batch)}
         if need.at(batch) <= limit:
-            order = json.dumps({**asked, "path": measured["path"], "batch": batch})
-            row["peak"] = _child(["-m", "benchmarks.step_memory", f"--worker={order}"])["host"]
+            row["peak"] = _probe({**asked, "path": measured["path"], "batch": batch})["host"]
             row["error"] = row["estimate"] / row["peak"] - 1
         yield row
 
 
-def _child(arguments, stdin=""):
-    done = subprocess.run([sys.executable, *arguments], input=stdin, stdout=subprocess.PIPE, text=True, check=True)
+def _probe(asked):
+    command = [sys.executable, "-m", "models.memory_probe"]
+    done = subprocess.run(command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(argv):
     del argv
-    if _WORKER.value:
-        from models import memory_probe
-
-        print(json.dumps(memory_probe.peak(**json.loads(_WORKER.value))))
-        return
     found = []
     print(f"{'stage':8}{'space':8}{'pixels':>7}{'batch':>7}{'estimate':>11}{'measured':>11}{'error':>8}")
     for space in _SPACES.value:

@@ -122,7 +122,8 @@ def limit(proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> Limit | None:
     except (OSError, KeyError):
         return None
     found = [Limit(machine + held, "free on this machine")]
-    found += [Limit(free + held, "free in this container (cgroup)") for free in _groups(proc, cgroups)]
+    # Of what this process holds, libraries may count for another group: never more than the limit.
+    found += [Limit(min(free + held, most), "free in this container (cgroup)") for free, most in _groups(proc, cgroups)]
     for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         allowed, _ = resource.getrlimit(getattr(resource, name))
         if allowed != resource.RLIM_INFINITY:
@@ -138,7 +139,7 @@ def _fields(path):
 
 
 def _groups(proc, cgroups):
-    """Yields what is left in each control group of this process that has a limit; the file cache gives way."""
+    """Yields what is left, and the limit, of each limited control group of this process; the file cache gives way."""
     with open(os.path.join(proc, "self/cgroup")) as file:
         groups = [line.rstrip("\n").split(":", 2)[1:] for line in file]
     for controllers, path in groups:
@@ -160,7 +161,8 @@ def _groups(proc, cgroups):
             except OSError:
                 continue
             if most < _UNLIMITED:
-                yield most - used + sum(float(stat.get(f"{cache}{kind}_file", 0)) for kind in ("active", "inactive"))
+                cached = sum(float(stat.get(f"{cache}{kind}_file", 0)) for kind in ("active", "inactive"))
+                yield most - used + cached, most
 
 
 def _number(path):

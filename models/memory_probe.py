@@ -2,13 +2,15 @@
 
     python -m models.memory_probe < request.json
 
-The request is what `measure` takes, the last line of the output what it returns, both as JSON. The steps are those of
-the real thing (`models/path_training.py`, `models/trainer.py`, `models/input.py`), on noise in place of images.
+The request is what `measure` takes (or, with a `batch`, `peak`), the last line of the output what it returns, as JSON.
+The steps are those of the real thing (`models/path_training.py`, `models/trainer.py`, `models/input.py`), on noise in
+place of images.
 """
 
 import functools
 import json
 import math
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,13 +54,18 @@ def measure(
     steps = _steps(stage, config, image_shape, classes, path)
     large = max(4, min(steps.batch_size, int(min(_MEASURED_BYTES, room / 3) / steps.bytes_per_image())))
     small = max(2, large // 4)
-    # The second architecture shows what a program adds, as the larger batch's does afterwards.
-    first, second, last = steps.peaks([(steps.path, small), (steps.second, small), (steps.path, large)])
+    if stage == "search":
+        # The second architecture shows what a program adds. The larger batch needs one, too, and room that the smaller
+        # left in pieces is of no use to it: in this process it would seem to need a fifth more than it does.
+        first, second = steps.peaks([(steps.path, small), (steps.second, small)])
+        last = _peak_elsewhere(stage, config, image_shape, classes, steps.path, large)
+    else:
+        first, last = steps.peaks([(steps.path, small), (steps.path, large)])
+        second = first
     needs = {"path": steps.path}
     for kind in first:
-        program = second[kind] - first[kind]
-        need = memory.line((small, first[kind]), (large, last[kind] - program))
-        needs[kind] = {"fixed": need.fixed, "per_image": need.per_image, "program": program}
+        need = memory.line((small, first[kind]), (large, last[kind]))
+        needs[kind] = {"fixed": need.fixed, "per_image": need.per_image, "program": second[kind] - first[kind]}
     if "card" in needs:
         from tensorflow.python.client import device_lib
 
@@ -73,6 +80,14 @@ def peak(stage: str, config: Mapping[str, Any], image_shape, classes: int, path:
     """
     steps = _steps(stage, config, image_shape, classes, path)
     return steps.peaks([(steps.path, batch)])[0]
+
+
+def _peak_elsewhere(*arguments):
+    names = ("stage", "config", "image_shape", "classes", "path", "batch")
+    asked = json.dumps(dict(zip(names, arguments, strict=True)))
+    command = [sys.executable, "-m", "models.memory_probe"]
+    done = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _steps(stage, config, image_shape, classes, path):
@@ -230,4 +245,5 @@ def _peaks():
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(**json.load(sys.stdin))))
+    asked = json.load(sys.stdin)
+    print(json.dumps(peak(**asked) if "batch" in asked else measure(**asked)))

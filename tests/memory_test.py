@@ -80,6 +80,12 @@ _V1, _V2 = "4:cpu:/x\n3:memory:/a/b\n0::/\n", "0::/a/b\n"
             3 * GB + 1_000_000 * 1024,
             "free in this container (cgroup)",
         ),
+        (  # what is held may be charged elsewhere
+            _V2,
+            {"memory.max": "4000000000\n", "memory.current": "100000000\n", "memory.stat": "anon 1\n"},
+            4 * GB,
+            "free in this container (cgroup)",
+        ),
         (
             _V1,
             {
@@ -94,7 +100,7 @@ _V1, _V2 = "4:cpu:/x\n3:memory:/a/b\n0::/\n", "0::/a/b\n"
             "free in this container (cgroup)",
         ),
     ],
-    ids=["none", "without a limit", "version 2", "further up", "mount of a container", "version 1"],
+    ids=["none", "without a limit", "version 2", "further up", "mount of a container", "held elsewhere", "version 1"],
 )
 def test_the_tightest_limit_is_found(tmp_path, cgroup, files, bytes_, what):
     _tree(tmp_path / "proc", {"self/status": _STATUS, "meminfo": _MEMINFO, "self/cgroup": cgroup})
