@@ -24,6 +24,7 @@ from absl import app, flags
 
 from benchmarks import step_worker
 from models import checkpoint, input, search_spaces, tuner
+from models.image_format import ImageFormat
 from pipeline.configs import base
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or zip file with .../train/<class>/<image>; default: noise.")
@@ -164,7 +165,7 @@ def datasets(count, cached):
     order = np.random.default_rng(0).permutation(len(encoded))
     result = []
     for part in (order[:count], order[count : 2 * count]):
-        images = input.EncodedImages([encoded[i] for i in part], image_shape)
+        images = input.EncodedImages([encoded[i] for i in part], ImageFormat(image_shape))
         if cached:
             images = images.take(tf.range(count)).numpy()
         ids = np.array([b"%08d" % i for i in part])

@@ -26,13 +26,20 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     import tensorflow as tf
 
     from models import network, preprocessing, presets, serving
+    from models.image_format import ImageFormat
 
     keras.utils.set_random_seed(0)
     shape, mean, std = (image_size, image_size, 3), (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
     genotype, _ = presets.resolve_architecture("mdenas_cifar10")
     model = network.cifar_network(genotype, shape, 10, channels=channels, cells=cells)
     serving.export(
-        model, directory, image_shape=shape, class_names=[str(n) for n in range(10)], mean=mean, std=std, top_k=5
+        model,
+        directory,
+        image_format=ImageFormat(shape),
+        class_names=[str(n) for n in range(10)],
+        mean=mean,
+        std=std,
+        top_k=5,
     )
     session = tf.compat.v1.Session(graph=tf.Graph())
     with session.graph.as_default():

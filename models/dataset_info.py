@@ -40,14 +40,19 @@ class DatasetInfo:
         version: The TFDS version; empty for an image folder.
         class_names: Names of the classes, in the order of their labels.
         counts: Split name -> number of images per class.
-        height: Least and greatest height in pixels over all splits.
-        width: Least and greatest width in pixels.
+        height: Least and greatest height in pixels over all splits, before any resizing.
+        width: Least and greatest width in pixels, the same.
         channels: Least and greatest number of channels, 1 or 3 each; transparency is not counted.
-        normalization: Number of channels (1 or 3) -> statistics of the source's training split
-            (train and val together, as CIFAR-10's usual figures are), each image weighing the same.
+        normalization: Number of channels (1 or 3) -> statistics of the images of train and val (together, as CIFAR-10's
+            usual figures are), resized as they are trained on. Of the number that all are converted to; where none was
+            given, the grey images count for 1 and the coloured ones for 3.
         seed: Seed of the cut between train and val.
-        val_fraction: Share of the source's training split that is val.
+        val_fraction: Share of each class's training images that is val, where the source has no val of its own.
         undecodable: (id, reason) of the images left out because they could not be decoded.
+        test_fraction: Share of each class's images that is test, where the source has no test of its own.
+        origins: Split name -> where its images come from, for a person to read.
+        stored: What the examples hold of images that had to be resized: "resized" or "original".
+        brightest: Greatest value, up to 65,535, in images of 16 bits a channel; 0 where there are none.
     """
 
     name: str
@@ -61,6 +66,10 @@ class DatasetInfo:
     seed: int
     val_fraction: float
     undecodable: tuple[tuple[str, str], ...] = ()
+    test_fraction: float = 0.0
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    stored: str = "original"
+    brightest: int = 0
 
     def image_shape(self, image_size: int = 0, channels: int = 0) -> tuple[int, int, int]:
         """The shape (height, width, channels) to train on.

@@ -9,7 +9,8 @@ import dataclasses
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ import tensorflow as tf
 from models import dataset_info, preprocessing
 from models.augment import Augmentation, crop_and_flip, cutout
 from models.dataset_info import DataError
+from models.image_format import ImageFormat
 
 __all__ = ["Augmentation", "DataError", "EncodedImages", "ImageDataset", "batches", "load_examples", "read_examples"]
 
@@ -35,14 +37,15 @@ _PREFETCHED, _PARALLEL = 2, 8
 class EncodedImages:
     """Encoded images in a temporary file, decoded whenever they are asked for."""
 
-    def __init__(self, encoded: Sequence[bytes], image_shape: tuple[int, int, int]):
+    def __init__(self, encoded: Sequence[bytes], image_format: ImageFormat):
         """Writes the file.
 
         Args:
-            encoded: PNG or JPEG bytes of each image.
-            image_shape: Height, width and channels to decode to.
+            encoded: The bytes of each image's file.
+            image_format: The form to decode to.
         """
-        self.shape = (len(encoded), *image_shape)
+        self.shape = (len(encoded), *image_format.image_shape)
+        self._format = image_format
         self._ends = np.cumsum([len(image) for image in encoded])
         with tempfile.TemporaryFile() as file:
             file.writelines(encoded)
@@ -53,7 +56,7 @@ class EncodedImages:
     def take(self, indices: tf.Tensor) -> tf.Tensor:
         """Returns the images at the indices: uint8 (batch, height, width, channels)."""
         encoded = tf.numpy_function(self._encoded, [indices], tf.string, stateful=False)
-        return preprocessing.decode_images(tf.ensure_shape(encoded, indices.shape), self.shape[1:])
+        return preprocessing.decode_images(tf.ensure_shape(encoded, indices.shape), self._format)
 
     def _encoded(self, indices):
         starts = [self._ends[index - 1] if index else 0 for index in indices]
@@ -129,16 +132,12 @@ class ImageDataset:
         return make
 
 
-def load_examples(
-    patterns: str | Sequence[str], *, image_size: int = 0, channels: int = 0, cache_mb: int = 2048
-) -> ImageDataset:
+def load_examples(patterns: str | Sequence[str], data: Mapping[str, Any]) -> ImageDataset:
     """Reads the examples of one or several splits of an examples artifact.
 
     Args:
         patterns: File patterns such as `.../Split-train/*`, as TFX hands them to a Trainer.
-        image_size: Height and width that images are resized to, in pixels; 0: they have one size already.
-        channels: 1 or 3 converts images to grey or colours; 0: they are all the same already.
-        cache_mb: Images are kept decoded if that takes no more than so many MiB.
+        data: `config.data`, which says the form to bring images to and the memory for those that are kept decoded.
 
     Returns:
         The images, sorted by id.
@@ -150,11 +149,11 @@ def load_examples(
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     # .../Split-train/* lies beside .../dataset_info.json.
     info = dataset_info.load(os.path.dirname(os.path.dirname(patterns[0])))
-    image_shape = info.image_shape(image_size, channels)
-    normalization = info.normalization[image_shape[2]]
+    image_format = ImageFormat.from_settings(info.image_shape(data["image_size"], data["channels"]), data)
+    normalization = info.normalization[image_format.image_shape[2]]
     ids, labels, encoded = _read_sorted(patterns)
-    images = EncodedImages(encoded, image_shape)
-    if np.prod(images.shape, dtype=np.int64) <= cache_mb * 2**20:
+    images = EncodedImages(encoded, image_format)
+    if np.prod(images.shape, dtype=np.int64) <= data["cache_mb"] * 2**20:
         images = _decode_all(images, ids)
     return ImageDataset(
         images,
@@ -163,7 +162,7 @@ def load_examples(
         info.class_names,
         normalization.mean,
         normalization.std,
-        _fingerprint(ids, labels, encoded, image_shape, normalization),
+        _fingerprint(ids, labels, encoded, image_format, normalization),
     )
 
 
@@ -282,8 +281,8 @@ def _undecodable(images, ids, error):
     return f"The images cannot be decoded: {error.message}"
 
 
-def _fingerprint(ids, labels, encoded, image_shape, normalization):
-    digest = hashlib.sha256(repr((image_shape, normalization, labels.tolist())).encode())
+def _fingerprint(ids, labels, encoded, image_format, normalization):
+    digest = hashlib.sha256(repr((image_format, normalization, labels.tolist())).encode())
     for part in (*ids, *encoded):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()

@@ -1,9 +1,14 @@
-"""One line per epoch and, on a terminal, a bar within it: what long work shows of itself."""
+"""What long work shows of itself: a line per epoch and, on a terminal, a bar within it; or a line every few seconds."""
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 import tqdm
+
+_EVERY = 5.0  # seconds between two lines of `watching` at least
 
 
 class Progress:
@@ -21,7 +26,7 @@ class Progress:
         self._shown = 0.0
         self._bar: tqdm.tqdm | None = None
         if start:
-            self._write(f"{label}: resumed after epoch {start} of {epochs}")
+            say(f"{label}: resumed after epoch {start} of {epochs}")
 
     def step(self, step: int, steps: int, loss) -> None:
         """Shows, on a terminal only, that `step` of `steps` of the current epoch are done.
@@ -52,11 +57,45 @@ class Progress:
             f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4f')}"
             for name, value in figures.items()
         )
-        self._write(f"{self._label} {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {_clock(left)} left")
+        say(f"{self._label} {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {_clock(left)} left")
 
-    @staticmethod
-    def _write(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+
+@contextlib.contextmanager
+def watching(what: str, total: int, done: Callable[[], int]) -> Iterator[None]:
+    """Shows, while the block runs, how much of some work others have done: a line every few seconds.
+
+    There is at most a line for each percent, and none for work that takes a few seconds only.
+
+    Args:
+        what: What is counted, in the plural.
+        total: How many there are.
+        done: Returns how many are done; it is called from a thread of its own.
+    """
+    began, ended = time.monotonic(), threading.Event()
+
+    def watch():
+        shown = 0
+        while not ended.wait(_EVERY):
+            count, seconds = done(), time.monotonic() - began
+            if count - shown >= total / 100:
+                shown, left = count, seconds / count * (total - count)
+                say(f"{what} {count:,}/{total:,}  {count / seconds:,.1f}/s  {_clock(left)} left")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+    seconds = time.monotonic() - began
+    if seconds > _EVERY:
+        say(f"{what} {total:,}/{total:,}  {total / seconds:,.1f}/s  {_clock(seconds)} in all")
+
+
+def say(line: str) -> None:
+    """Prints a line for whoever watches the run."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

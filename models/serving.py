@@ -6,11 +6,15 @@ Preprocessing is inside the model, so that a client sends pictures and gets name
 |---|---|---|
 | `serving_default` | `images` | (batch, height, width, channels), float32, values 0 to 255 |
 | `serve_uint8` | `images` | the same as uint8: a quarter of the bytes on the wire |
-| `serve_bytes` | `image_bytes` | (batch,) strings: PNG, JPEG, BMP or GIF files of any size |
+| `serve_bytes` | `image_bytes` | (batch,) strings: PNG, JPEG, BMP or GIF files of any size, grey or coloured |
 | `serve_examples` | `examples` | (batch,) serialized tf.Examples, the image file as feature `image` |
 
 All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) string, best first,
 `top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
+
+Files are brought to the network's form by the decoder of the training (models/preprocessing.py), as
+`assets.extra/preprocessing.json` says: shape, resize and background (models/image_format.py). An empty batch gets an
+empty answer.
 
 A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
 output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are
@@ -19,6 +23,8 @@ it reads what the pipeline itself wrote, and an evaluation must not count a brok
 answer.
 """
 
+import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -29,9 +35,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from models import preprocessing
+from models.image_format import ImageFormat
 
 CLASS_NAMES_FILE = "class_names.txt"
 WARMUP_FILE = "tf_serving_warmup_requests"
+FORMAT_FILE = "preprocessing.json"
 DECODE_ERROR = "not an image that can be decoded (PNG, JPEG, BMP or GIF)"
 
 
@@ -39,7 +47,7 @@ def export(
     model: keras.Model,
     export_dir: str,
     *,
-    image_shape: Sequence[int],
+    image_format: ImageFormat,
     class_names: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
@@ -49,13 +57,13 @@ def export(
 
     The class names are also written as `assets/class_names.txt`, one a line, and one request a
     signature as `assets.extra/tf_serving_warmup_requests`, which TF Serving replays before it calls
-    the model ready.
+    the model ready; `assets.extra/preprocessing.json` says the form that images are brought to.
 
     Args:
-        model: A built classifier; takes normalised float32 images (batch, *image_shape) and returns
+        model: A built classifier; takes normalised float32 images (batch, height, width, channels) and returns
             logits (batch, classes).
         export_dir: The directory to write; any path that tf.io.gfile takes.
-        image_shape: Height, width and channels (1 or 3) the model was trained on.
+        image_format: The form of the images that the model was trained on.
         class_names: The classes' names in the order of the logits.
         mean: The mean of each channel in the training images, on the scale 0 to 1.
         std: The standard deviation of each channel, on the same scale.
@@ -64,7 +72,7 @@ def export(
     Raises:
         ValueError: The names, the shape or the normalisation do not fit each other or the model.
     """
-    image_shape = tuple(int(size) for size in image_shape)
+    image_shape = image_format.image_shape
     class_names = [str(name) for name in class_names]
     _check(image_shape, class_names, mean, std, top_k)
 
@@ -89,11 +97,11 @@ def export(
         archive.track(model)
         archive.track(names)
         top_k = min(top_k, len(class_names))
-        signatures = _signatures(probabilities, names, image_shape, mean, std, top_k)
+        signatures = _signatures(probabilities, names, image_format, mean, std, top_k)
         for name, (function, spec) in signatures.items():
             archive.add_endpoint(name, function, input_signature=[spec])
         archive.write_out(export_dir, verbose=False)
-    _write_warmup_requests(export_dir, image_shape)
+    _write_extra(export_dir, image_format)
 
 
 def _check(image_shape, class_names, mean, std, top_k):
@@ -131,7 +139,7 @@ def _probabilities(model, image_shape, classes):
     return probabilities
 
 
-def _signatures(probabilities, names, image_shape, mean, std, top_k):
+def _signatures(probabilities, names, image_format, mean, std, top_k):
     """Returns the signatures' functions and input specs by name."""
 
     def answer(images):
@@ -145,11 +153,8 @@ def _signatures(probabilities, names, image_shape, mean, std, top_k):
             "probabilities": scores,
         }
 
-    def decode(encoded):
-        return preprocessing.decode_image(encoded, image_shape)
-
     def serve_bytes(image_bytes):
-        images, valid = _decode_each(image_bytes, decode, image_shape)
+        images, valid = _decode_each(image_bytes, image_format)
         answers = answer(images)
         blank = {"class_ids": tf.constant(-1, tf.int64), "class_names": tf.constant("")}
         for name, value in answers.items():
@@ -159,9 +164,10 @@ def _signatures(probabilities, names, image_shape, mean, std, top_k):
 
     def serve_examples(examples):
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature((), tf.string)})
-        images = preprocessing.decode_images(features["image"], image_shape)
+        images = preprocessing.decode_images(features["image"], image_format)
         return answer(images)
 
+    image_shape = image_format.image_shape
     return {
         "serving_default": (answer, tf.TensorSpec((None, *image_shape), tf.float32, "images")),
         "serve_uint8": (answer, tf.TensorSpec((None, *image_shape), tf.uint8, "images")),
@@ -170,24 +176,27 @@ def _signatures(probabilities, names, image_shape, mean, std, top_k):
     }
 
 
-def _decode_each(encoded, decode, image_shape):
+def _decode_each(encoded, image_format):
     """Decodes each file on its own.
 
     Args:
         encoded: (batch,) strings.
-        decode: A function from a scalar string to a uint8 image.
-        image_shape: The shape of that image.
+        image_format: The form to decode to.
 
     Returns:
-        The uint8 images (batch, *image_shape), zeros where a file is broken, and the bools (batch,)
+        The uint8 images (batch, height, width, channels), zeros where a file is broken, and the bools (batch,)
         that say which are not. A graph cannot catch the error of an operation; a tf.data pipeline
         can leave out the elements that fail, and it decodes in parallel.
     """
+    image_shape = image_format.image_shape
     count = tf.shape(encoded, out_type=tf.int64)[0]
     decoded = (
         tf.data.Dataset.from_tensor_slices(encoded)
         .enumerate()
-        .map(lambda index, item: (index, decode(item)), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(
+            lambda index, item: (index, preprocessing.decode_image(item, image_format)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .ignore_errors()
     )
     # The one element of the batch is missing where every file is broken, or none was sent: so one
@@ -200,9 +209,9 @@ def _decode_each(encoded, decode, image_shape):
     return tf.ensure_shape(images, (None, *image_shape)), valid
 
 
-def _write_warmup_requests(export_dir, image_shape):
-    """Writes one request for each signature to where TF Serving looks for them."""
-    image = np.full((1, *image_shape), 127, np.uint8)
+def _write_extra(export_dir, image_format):
+    """Writes the images' form, and one request for each signature to where TF Serving looks for them."""
+    image = np.full((1, *image_format.image_shape), 127, np.uint8)
     encoded = tf.io.encode_png(image[0]).numpy()
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
     example = tf.train.Example(features=tf.train.Features(feature={"image": feature}))
@@ -214,6 +223,8 @@ def _write_warmup_requests(export_dir, image_shape):
     }
     directory = os.path.join(export_dir, "assets.extra")
     tf.io.gfile.makedirs(directory)
+    with tf.io.gfile.GFile(os.path.join(directory, FORMAT_FILE), "w") as file:
+        json.dump(dataclasses.asdict(image_format), file)
     with tf.io.TFRecordWriter(os.path.join(directory, WARMUP_FILE)) as writer:
         for signature, (name, value) in requests.items():
             request = predict_pb2.PredictRequest(

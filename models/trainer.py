@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import checkpoint, genotype, input, profiling, runtime, search_spaces, serving
+from models.image_format import ImageFormat
 from models.optimizer import SGD
 from models.progress import Progress
 
@@ -44,12 +45,7 @@ def run_fn(fn_args) -> None:
         mixed_precision=recipe.mixed_precision,
     )
     architecture = genotype.from_dict(fn_args.hyperparameters["genotype"])
-    data = input.load_examples(
-        fn_args.train_files,
-        image_size=config.data.image_size,
-        channels=config.data.channels,
-        cache_mb=config.data.cache_mb,
-    )
+    data = input.load_examples(fn_args.train_files, config.data)
     strategy = runtime.strategy()
     with strategy.scope():
         network = build_network(config, architecture, data.image_shape, len(data.class_names))
@@ -65,7 +61,7 @@ def run_fn(fn_args) -> None:
     serving.export(
         network,
         fn_args.serving_model_dir,
-        image_shape=data.image_shape,
+        image_format=ImageFormat.from_settings(data.image_shape, config.data),
         class_names=data.class_names,
         mean=data.mean,
         std=data.std,

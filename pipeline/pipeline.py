@@ -77,15 +77,9 @@ def create_pipeline(
     settings = config.to_dict()
     common = {name: settings[name] for name in ("seed", "deterministic", "tuned_kernels")}
 
+    # The one other thing of config.data, cache_mb, is for those who read the examples.
     examples = TfdsExampleGen(
-        name=config.data.name,
-        version=config.data.version,
-        data_dir=config.data.data_dir,
-        download=config.data.download,
-        image_folder=config.data.image_folder,
-        val_fraction=config.data.val_fraction,
-        seed=config.seed,
-        max_corrupt_share=config.data.max_corrupt_share,
+        seed=config.seed, **{name: value for name, value in settings["data"].items() if name != "cache_mb"}
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     schema = ImportSchemaGen(schema_file=SCHEMA_FILE).with_id("SchemaGen")

@@ -144,7 +144,7 @@ def _get(config: ml_collections.ConfigDict, key: str) -> Any:
 def _data(config):
     if not config.data.image_folder and not config.data.name:
         yield "No data: give config.data.image_folder=DIR or config.data.name, a TFDS data set."
-    if config.data.image_folder and not _is_folder(config.data.image_folder):
+    if config.data.image_folder and not _is_folder(os.path.expanduser(config.data.image_folder)):
         yield f"config.data.image_folder={config.data.image_folder} is not a folder."
 
 

@@ -23,7 +23,7 @@ def encode(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", file_fo
     bands = len(Image.new(mode, (1, 1)).getbands())
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], bands), np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(), mode).save(file, file_format)
+    Image.fromarray(pixels[..., 0] if bands == 1 else pixels, mode).save(file, file_format)
     return file.getvalue()
 
 

@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from models import input
 from models.dataset_info import DataError
+from models.image_format import ImageFormat
 from tests import image_fixtures
 
+DATA = {"image_size": 0, "channels": 0, "resize": "crop", "background": "white", "cache_mb": 1}
 AUGMENT = input.Augmentation(pad=2, flip=True, cutout=3)
 
 
@@ -95,7 +97,7 @@ def test_the_end_of_an_epoch_does_not_wait_for_a_thread_that_tunes_it():
 def test_a_machine_with_many_cores_does_not_hold_many_batches_in_memory(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     made = []
-    images = input.EncodedImages([tf.io.encode_png(np.zeros((6, 5, 3), np.uint8)).numpy()] * 60, (6, 5, 3))
+    images = input.EncodedImages([tf.io.encode_png(np.zeros((6, 5, 3), np.uint8)).numpy()] * 60, ImageFormat((6, 5, 3)))
     encoded = images._encoded
     images._encoded = lambda indices: made.append(len(indices)) or encoded(indices)
     batches = iter(input.batches(dataset(60, images=images), 1))
@@ -159,7 +161,7 @@ def write(directory, images):
 
 
 def test_splits_are_read_together_sorted_by_id(tmp_path, images):
-    data = input.load_examples(write(tmp_path, images[::-1]))
+    data = input.load_examples(write(tmp_path, images[::-1]), DATA)
     assert [name.decode() for name in data.ids] == [image_id for image_id, _, _ in images]
     assert data.labels.tolist() == [label for _, label, _ in images]
     assert data.image_shape == (8, 8, 3)
@@ -170,7 +172,7 @@ def test_splits_are_read_together_sorted_by_id(tmp_path, images):
 
 def test_it_does_not_matter_whether_images_are_kept_decoded(tmp_path, images):
     patterns = write(tmp_path, images)
-    decoded, encoded = (input.load_examples(patterns, cache_mb=megabytes) for megabytes in (1, 0))
+    decoded, encoded = (input.load_examples(patterns, {**DATA, "cache_mb": megabytes}) for megabytes in (1, 0))
     assert isinstance(decoded.images, np.ndarray)
     assert isinstance(encoded.images, input.EncodedImages)
     assert decoded.image_shape == encoded.image_shape
@@ -180,18 +182,19 @@ def test_it_does_not_matter_whether_images_are_kept_decoded(tmp_path, images):
 
 
 def test_images_are_resized_and_converted_on_request(tmp_path, images):
-    data = input.load_examples(write(tmp_path, images), image_size=4, channels=1)
+    data = input.load_examples(write(tmp_path, images), {**DATA, "image_size": 4, "channels": 1})
     assert data.images.shape == (20, 4, 4, 1)
     assert (data.mean, data.std) == ((0.5,), (0.25,))
 
 
 def test_fingerprint_tells_whether_training_would_see_the_same(tmp_path, images):
     def fingerprint(name, images, **settings):
-        return input.load_examples(write(tmp_path / name, images), **settings).fingerprint
+        return input.load_examples(write(tmp_path / name, images), {**DATA, **settings}).fingerprint
 
     first = fingerprint("first", images)
     assert fingerprint("shuffled", images[::-1]) == first
-    assert fingerprint("resized", images, image_size=4) != first
+    for change in ({"image_size": 4}, {"channels": 1}, {"resize": "pad"}, {"background": "black"}):
+        assert fingerprint(str(change), images, **change) != first
     image_id, label, file = images[0]
     assert fingerprint("relabelled", [(image_id, 1 - label, file), *images[1:]]) != first
     assert fingerprint("redrawn", [(image_id, label, image_fixtures.encode(99)), *images[1:]]) != first
@@ -201,18 +204,18 @@ def test_fingerprint_tells_whether_training_would_see_the_same(tmp_path, images)
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, images):
     images[7] = ("train/07.png", 1, images[7][2][:50])
     with pytest.raises(DataError, match=r"train/07\.png cannot be decoded"):
-        input.load_examples(write(tmp_path, images))
+        input.load_examples(write(tmp_path, images), DATA)
 
 
 def test_missing_examples_are_named(tmp_path, images):
     patterns = write(tmp_path, images)
     with pytest.raises(DataError, match=r"no examples in .*Split-no/\*"):
-        input.load_examples([str(tmp_path / "Split-no/*")])
+        input.load_examples([str(tmp_path / "Split-no/*")], DATA)
     os.remove(tmp_path / "dataset_info.json")
     with pytest.raises(
         DataError, match=r"dataset_info\.json does not exist: the examples must come from TfdsExampleGen"
     ):
-        input.load_examples(patterns)
+        input.load_examples(patterns, DATA)
     (tmp_path / "dataset_info.json").write_text('{"name": "cut off')
     with pytest.raises(DataError, match=r"dataset_info\.json is not a description of a data set"):
-        input.load_examples(patterns)
+        input.load_examples(patterns, DATA)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from models import serving
+from models.image_format import ImageFormat
 from serving import client
 from tests import tf_serving_double
 
@@ -26,7 +27,13 @@ def base_path(tmp_path_factory):
         keras.utils.set_random_seed(version)
         model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
         serving.export(
-            model, str(base / str(version)), image_shape=SHAPE, class_names=NAMES, mean=[0.5], std=[0.5], top_k=2
+            model,
+            str(base / str(version)),
+            image_format=ImageFormat(SHAPE),
+            class_names=NAMES,
+            mean=[0.5],
+            std=[0.5],
+            top_k=2,
         )
     return base
 

@@ -10,6 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from models import network, preprocessing, presets, serving
+from models.image_format import ImageFormat
 from tests import tf_serving_double
 
 SHAPE, MEAN, STD = (12, 8, 3), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -36,7 +37,7 @@ def strings(*items):
 
 
 def export(model, directory, **changes):
-    options = {"image_shape": SHAPE, "class_names": NAMES, "mean": MEAN, "std": STD, "top_k": 3} | changes
+    options = {"image_format": ImageFormat(SHAPE), "class_names": NAMES, "mean": MEAN, "std": STD, "top_k": 3} | changes
     serving.export(model, str(directory), **options)
 
 
@@ -117,7 +118,7 @@ def test_images_of_other_sizes_and_formats_are_prepared_as_in_training(servable,
     rng = np.random.default_rng(1)
     colour, grey = rng.integers(0, 256, (50, 20, 3), np.uint8), rng.integers(0, 256, (7, 9, 1), np.uint8)
     files = [png(colour), tf.io.encode_jpeg(colour).numpy(), png(grey)]
-    prepared = tf.stack([preprocessing.decode_image(file, SHAPE) for file in files])
+    prepared = tf.stack([preprocessing.decode_image(file, ImageFormat(SHAPE)) for file in files])
     expected = tf.nn.softmax(model(preprocessing.normalise(prepared, MEAN, STD), training=False))
     outputs = servable.predict("serve_bytes", {"image_bytes": strings(*files)})
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
@@ -144,7 +145,7 @@ def test_a_batch_of_broken_images_only_is_answered(servable):
 
 def test_the_pipelines_own_examples_must_be_sound(servable, images):
     examples = strings(example(png(images[0])), example(b"broken"))
-    with pytest.raises(tf_serving_double.Refusal, match="Unknown image file format"):
+    with pytest.raises(tf_serving_double.Refusal, match="not a PNG, JPEG, BMP or GIF file"):
         servable.predict("serve_examples", {"examples": examples})
 
 
@@ -212,8 +213,8 @@ def test_half_precision_networks_answer_in_float32_and_few_classes_fewer_than_to
         ({"class_names": ["a", "b", "c", "d\ne"]}, "line breaks"),
         ({"class_names": ["a", "b", "c", ""]}, "non-empty"),
         ({"mean": (0.5,)}, "each of 3 channels"),
-        ({"image_shape": (12, 8)}, "height, width, channels"),
-        ({"image_shape": (12, 8, 4)}, "1 or 3 channels"),
+        ({"image_format": ImageFormat((12, 8))}, "height, width, channels"),
+        ({"image_format": ImageFormat((12, 8, 4))}, "1 or 3 channels"),
         ({"top_k": 0}, "top_k"),
     ],
 )

@@ -96,12 +96,7 @@ def _fingerprint(exec_properties, train, val) -> str:
 def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> input.ImageDataset:
     """Returns a split of the examples, decoded as `config.data` says."""
     patterns = [os.path.join(uri, "*") for uri in artifact_utils.get_split_uris(examples, split)]
-    return input.load_examples(
-        patterns,
-        image_size=data["image_size"],
-        channels=data["channels"],
-        cache_mb=data["cache_mb"],
-    )
+    return input.load_examples(patterns, data)
 
 
 def read_supernet(uri: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,309 @@
+"""A folder of labelled images: which of its files count, of which class and in which split.
+
+    DIR/<class>/*                     all are training images, to be cut
+    DIR/train/<class>/*               and val/, test/ beside train/, with the same classes
+
+Images of a class lie at any depth below its folder. Hidden files and folders are passed over everywhere.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import tensorflow as tf
+from absl import logging
+
+from models.dataset_info import DataError
+
+READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
+# Images to people, but TensorFlow cannot decode them, so that a served model could not either.
+UNREADABLE = (
+    *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".tga"),
+    *(".ppm", ".pgm", ".pnm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+# What a folder of a split may be called, in upper or lower case.
+_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+# Folders that operating systems and network drives put beside files, the last with small copies of the images.
+_SYSTEM = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found", "@eaDir")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """What was found in a folder.
+
+    Attributes:
+        path: The folder.
+        splits: train, val and test, as far as they are there -> the split's folder below `path`; "" is all of it. A
+            folder held out for validation is test where there is none.
+        images: The same keys -> class -> paths of its images relative to `path`, both in sorted order.
+        passed_over: Names of other files and folders in `path`.
+        others: Ending -> number of files among the images that are none.
+    """
+
+    path: str
+    splits: Mapping[str, str]
+    images: Mapping[str, Mapping[str, Sequence[str]]]
+    passed_over: Sequence[str]
+    others: Mapping[str, int]
+
+    version = ""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their labels."""
+        return tuple(self.images["train"])
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """train, val and test, as far as they are there -> what a person calls the place of their images."""
+        named = {split: f"{name}/" if name else "its folders" for split, name in self.splits.items()}
+        if self.splits.get("test", "test").lower() not in _NAMES["test"]:
+            named["test"] += " as there is no test/"
+        return named
+
+    def items(self, split: str) -> tuple[list[str], list[int]]:
+        """Returns the ids, which are the paths, and the labels of the images of a split."""
+        classes = enumerate(self.images[split].values())
+        pairs = [(path, label) for label, paths in classes for path in paths]
+        return [path for path, _ in pairs], [label for _, label in pairs]
+
+    def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
+        """Yields for each of the ids a function that reads the file."""
+        del split, start  # an id says it all
+        for path in ids:
+            yield functools.partial(_read, os.path.join(self.path, path))
+
+    def fingerprint(self) -> str:
+        """Returns a text that changes with the paths, sizes and times of change of the images."""
+        paths = [path for split in self.images for path in self.items(split)[0]]
+        return f"{self.path} {hash_listing(self.path, paths)}"
+
+    def refuse_unreadable(self, allowed_share: float) -> None:
+        """Looks at the images' endings.
+
+        Args:
+            allowed_share: Share of the images that may be of a kind that cannot be read.
+
+        Raises:
+            DataError: There are more.
+        """
+        paths = [path for split in self.images for path in self.items(split)[0]]
+        endings = collections.Counter(ending for ending in map(_ending, paths) if ending in UNREADABLE)
+        if endings.total() > allowed_share * len(paths):
+            raise DataError(
+                f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
+                f"({_counted(endings)}). Convert them to PNG or JPEG, remove them, or have them left out by a higher "
+                f"config.data.max_corrupt_share; it allows {allowed_share:g}."
+            )
+
+    def warn_of_others(self) -> None:
+        """Warns of what is passed over, since nobody else will miss it."""
+        if self.passed_over:
+            beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
+            logging.warning("%s: passed over beside %s: %s.", self.path, beside, _some(self.passed_over))
+        if self.others:
+            logging.warning(
+                "%s: %d files are not used (%s); images end in %s.",
+                self.path,
+                sum(self.others.values()),
+                _counted(self.others),
+                ", ".join(READABLE),
+            )
+
+
+def scan(path: str) -> ImageFolder:
+    """Looks through a folder, without reading an image.
+
+    Args:
+        path: The folder; of this machine or of an object store that TensorFlow knows.
+
+    Raises:
+        DataError: It does not hold labelled images; the message says what was found and what is needed.
+    """
+    _refuse_other_bytes(path)
+    if not tf.io.gfile.isdir(path):
+        raise DataError(f"config.data.image_folder={path} is not a directory.")
+    entries = _list(path)
+    folders = [name for name, is_folder in entries if is_folder]
+    splits = _splits(path, folders)
+    images, others, passed_over = {}, collections.Counter(), []
+    for split, name in splits.items():
+        images[split] = {}
+        for entry, is_folder in _list(os.path.join(path, name)):
+            if is_folder:
+                found, none = _images(path, os.path.join(name, entry))
+                images[split][entry] = found
+                others.update(none)
+            elif name:
+                others[f"images outside of a class's folder in {name}/" if _is_image(entry) else _ending(entry)] += 1
+    if any(splits.values()):
+        passed_over = [name + "/" * is_folder for name, is_folder in entries if name not in splits.values()]
+    else:
+        passed_over = [name for name, is_folder in entries if not is_folder]
+    found = ImageFolder(path, splits, images, passed_over, others)
+    _check(found)
+    return found
+
+
+def hash_listing(directory: str, files: Sequence[str]) -> str:
+    """Returns a hash of the names, sizes and times of change of files in a directory."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file} {_size_and_time(os.path.join(directory, file))}\n".encode())
+    return digest.hexdigest()
+
+
+def _splits(path, folders):
+    """Returns split -> its folder; all of `path` is train where the folders are classes."""
+    named = {split: [name for name in folders if name.lower() in names] for split, names in _NAMES.items()}
+    found = [name for names in named.values() for name in names]
+    without = [name for name in found if not _has_classes(path, name)]
+    if without == found and (len(folders) > len(found) or not found):
+        return {"train": ""}  # a class may be called train
+    if without:
+        raise DataError(
+            f"{os.path.join(path, without[0])} has no class directories, so nothing tells the classes of its images. "
+            f"Needed are {os.path.join(without[0], '<class>', '')} with images; under another name it is passed over."
+        )
+    for names in named.values():
+        if len(names) > 1:
+            raise DataError(f"{path} has {'/ and '.join(names)}/, which mean the same: keep one of them.")
+    splits = {split: names[0] for split, names in named.items() if names}
+    if "train" not in splits:
+        raise DataError(
+            f"{path} has no directory train/; found: {_some(folders)}. Needed are train/<class>/ beside "
+            f"{'/ and '.join(splits.values())}/, or folders of classes alone."
+        )
+    if "val" in splits and "test" not in splits:
+        splits["test"] = splits.pop("val")
+    return splits
+
+
+def _has_classes(path, name):
+    return any(is_folder for _, is_folder in _list(os.path.join(path, name)))
+
+
+def _images(path, folder):
+    """Returns the sorted paths of the images below a folder, relative to `path`, and the endings of other files."""
+    images, others = [], collections.Counter()
+    pending = [(folder, ())]
+    while pending:
+        folder, above = pending.pop()
+        real = os.path.realpath(os.path.join(path, folder))
+        if real in above:
+            raise DataError(
+                f"{os.path.join(path, folder)} is a link back to {real}, so the folder has no end: remove it."
+            )
+        for name, is_folder in _list(os.path.join(path, folder)):
+            relative = os.path.join(folder, name)
+            if is_folder:
+                pending.append((relative, (*above, real)))
+            elif _is_image(name):
+                _refuse_other_bytes(relative)
+                images.append(relative)
+            else:
+                others[_ending(name)] += 1
+    return sorted(images), others
+
+
+def _list(directory):
+    """Returns the sorted (name, whether it is a folder) of what is in a directory, without what is hidden."""
+    try:
+        found = _list_store(directory) if "://" in directory else _list_local(directory)
+    except OSError as error:
+        raise DataError(f"{_readable(directory)} cannot be read: {error.strerror}.") from error
+    return sorted(entry for entry in found if not entry[0].startswith(".") and entry[0] not in _SYSTEM)
+
+
+def _list_local(directory):
+    with os.scandir(directory) as entries:
+        return [(entry.name, os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()) for entry in entries]
+
+
+def _list_store(directory):
+    for name in tf.io.gfile.listdir(directory):
+        # Each question to a store takes a while, and a store's folders mostly tell by a slash.
+        is_folder = name.endswith("/") or (not _is_image(name) and tf.io.gfile.isdir(os.path.join(directory, name)))
+        yield name.rstrip("/"), is_folder
+
+
+def _check(folder):
+    train, *others = folder.splits
+    for other in others:
+        _check_same_classes(folder, train, other)
+    for split, name in folder.splits.items():
+        where, classes = os.path.join(folder.path, name).rstrip("/"), folder.images[split]
+        if len(classes) < 2:
+            within = [name for name in classes if _has_classes(where, name)]
+            hint = f" If it holds them, give config.data.image_folder={os.path.join(where, *within)}." if within else ""
+            raise DataError(
+                f"{where} has {len(classes)} class directories ({', '.join(classes)}); needed are 2 or more, with the "
+                f"images inside them.{hint}"
+            )
+        for name in classes:
+            _refuse_other_bytes(os.path.join(where, name))
+        empty = [name for name, images in classes.items() if not images]
+        if empty:
+            raise DataError(
+                f"{where}/{empty[0]} holds no image ({', '.join(READABLE)}); {len(empty)} of {len(classes)} classes "
+                "are empty. Add images or remove the class."
+            )
+
+
+def _check_same_classes(folder, one, other):
+    classes = {folder.splits[split]: set(folder.images[split]) for split in (one, other)}
+    (one, these), (other, those) = classes.items()
+    if these != those:
+        only = [(one, these - those), (other, those - these)]
+        only = [f"only in {name}/: {_some(sorted(has))}" for name, has in only if has]
+        raise DataError(
+            f"The classes in {folder.path}/{one} and {folder.path}/{other} differ ({'; '.join(only)}). Each class "
+            "needs a directory of the same name in both."
+        )
+
+
+def _refuse_other_bytes(path):
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{_readable(path)}: the name is not UTF-8, so nothing can tell of it. Rename it.") from None
+
+
+def _readable(path):
+    return os.fsencode(path).decode(errors="backslashreplace") if "://" not in path else path
+
+
+def _read(path):
+    with tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb") as file:
+        return file.read()
+
+
+def _is_image(name):
+    return _ending(name) in READABLE + UNREADABLE
+
+
+def _ending(name):
+    return os.path.splitext(name)[1].lower()
+
+
+def _counted(endings):
+    return ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in endings.most_common(5))
+
+
+def _some(names):
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
+def _size_and_time(path):
+    if "://" in path:
+        stat = tf.io.gfile.stat(path)
+        return stat.length, stat.mtime_nsec
+    try:
+        stat = os.stat(path)  # TensorFlow knows whole seconds only
+    except OSError:  # a dangling link, say: whoever reads it will tell
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,284 @@
+"""What Beam's workers do: each takes a run of images, looks at every one of them, and writes the examples.
+
+Nothing but numbers leaves a worker: images go from the source to the examples' files, a few at a time, and are decoded
+by as many threads as there are cores. What is written does not depend on how many workers there are, nor on how often
+one of them had to begin anew.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from components.tfds_example_gen import source
+from models import image_file, preprocessing
+from models.dataset_info import Normalization
+from models.image_format import ImageFormat, colour
+
+_SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64  # images a shard, and shards as long as these limits allow it
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Images that follow one another in the source.
+
+    Attributes:
+        split: Where they are in the source: train, val or test.
+        start: Index of the first in that split.
+        images: Id, label and part (train, val or test) of each.
+        files: Part -> name of the file that gets its examples.
+    """
+
+    split: str
+    start: int
+    images: Sequence[tuple[str, int, str]]
+    files: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What an example holds of an image; the attributes are the settings `config.data.*` of the same names."""
+
+    image_size: int
+    channels: int
+    resize: str
+    background: str
+    store: str
+
+    def decode(self, encoded: bytes, channels: int) -> np.ndarray:
+        """Returns the pixels of an image with 1 or 3 channels, resized if so set: uint8 (height, width, channels).
+
+        Raises:
+            UnreadableImage: The file is not a whole image that can be read.
+        """
+        if self.image_size:
+            shape = (self.image_size, self.image_size, channels)
+            return image_file.decode(encoded, ImageFormat(shape, self.resize, colour(self.background)))
+        pixels = image_file.read(encoded, colour(self.background))
+        return pixels if channels == 3 else preprocessing.grey(pixels).numpy()
+
+
+@dataclasses.dataclass
+class Totals:
+    """What is known of images together; sums of integers, so that the order of adding up does not show.
+
+    Attributes:
+        counts: (part, label) -> images.
+        height: Least and greatest height in pixels, as the files have it.
+        width: Least and greatest width.
+        channels: Least and greatest number of channels.
+        histograms: Number of channels -> how often each channel of the images to train and validate with has each of
+            the values 0 to 255, int64 (channels, 256), after resizing.
+        brightest: Greatest value in images of 16 bits a channel; 0 where there are none.
+        undecodable: Id and reason of images that cannot be decoded; they are not counted above.
+    """
+
+    counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    height: tuple[int, ...] = ()
+    width: tuple[int, ...] = ()
+    channels: tuple[int, ...] = ()
+    histograms: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    brightest: int = 0
+    undecodable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def sum(cls, parts: "Iterable[Totals]") -> "Totals":
+        """Returns what is known of all images of the parts."""
+        total = cls()
+        for part in parts:
+            total.counts.update(part.counts)
+            for name in ("height", "width", "channels"):
+                values = getattr(total, name) + getattr(part, name)
+                setattr(total, name, (min(values), max(values)) if values else ())
+            for channels, histogram in part.histograms.items():
+                total.histograms[channels] = total.histograms.get(channels, 0) + histogram
+            total.brightest = max(total.brightest, part.brightest)
+            total.undecodable += part.undecodable
+        return total
+
+    def normalization(self) -> dict[int, Normalization]:
+        """Returns number of channels -> mean and deviation of each, of values scaled to 0 to 1."""
+        return {channels: _normalization(histogram) for channels, histogram in sorted(self.histograms.items())}
+
+
+def make_shards(images: source.Images, parts: Mapping[str, Sequence[str]]) -> list[Shard]:
+    """Shares the images out.
+
+    Args:
+        images: Where they come from.
+        parts: The source's splits (train, val, test) -> the part of each of its images.
+    """
+    pieces = []
+    for split in images.splits:
+        items = list(zip(*images.items(split), parts[split], strict=True))
+        size = min(_LARGEST, max(_SMALLEST, -(-len(items) // _USUAL_NUMBER)))
+        pieces += [(split, start, items[start : start + size]) for start in range(0, len(items), size)]
+    in_part = [{part for _, _, part in items} for _, _, items in pieces]
+    totals = collections.Counter(itertools.chain.from_iterable(in_part))
+    numbers, shards = collections.Counter(), []
+    for piece, filled in zip(pieces, in_part, strict=True):
+        files = {part: f"data_tfrecord-{numbers[part]:05}-of-{totals[part]:05}.gz" for part in sorted(filled)}
+        numbers.update(filled)
+        shards.append(Shard(*piece, files))
+    return shards
+
+
+def save(shards: Sequence[Shard], path: str) -> list[tuple[int, int]]:
+    """Writes shards to a file, which keeps them out of the graph of Beam's job.
+
+    Returns:
+        For each its place there: first byte and number of bytes.
+    """
+    places = []
+    with tf.io.gfile.GFile(path, "wb") as file:
+        at = 0
+        for shard in shards:
+            text = json.dumps(dataclasses.astuple(shard)).encode()
+            file.write(text)
+            places.append((at, len(text)))
+            at += len(text)
+    return places
+
+
+def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
+    """Returns how many images the files hold that are finished, those left out included.
+
+    Args:
+        shards: What is to be written.
+        directories: train, val and test -> the folder of its examples.
+    """
+    finished = {part: set(tf.io.gfile.listdir(directory)) for part, directory in directories.items()}
+    return sum(shard.files[part] in finished[part] for shard in shards for _, _, part in shard.images)
+
+
+class WriteShard(beam.DoFn):
+    """Writes the examples of shards, given by their places in a file; returns the Totals of each."""
+
+    def __init__(self, images: source.Images, form: Form, shards: str, directories: Mapping[str, str], unfinished: str):
+        """Takes what all shards have in common.
+
+        Args:
+            images: Where they come from.
+            form: What the examples hold of them.
+            shards: The file that `save` wrote.
+            directories: train, val and test -> the folder of its examples.
+            unfinished: A folder for files that are being written.
+        """
+        self._images, self._form, self._shards = images, form, shards
+        self._directories, self._unfinished = directories, unfinished
+
+    def process(self, place: tuple[int, int]) -> Iterator[Totals]:
+        """Writes one shard."""
+        with tf.io.gfile.GFile(self._shards, "rb") as file:
+            file.seek(place[0])
+            shard = Shard(*json.loads(file.read(place[1])))
+        loads = self._images.read(shard.split, shard.start, [image_id for image_id, _, _ in shard.images])
+        looked_at = _map_in_order(functools.partial(_look, self._form), loads)
+        totals = []
+        with contextlib.ExitStack() as stack:
+            write = {part: stack.enter_context(self._writer(part, file)) for part, file in shard.files.items()}
+            for (image_id, label, part), seen in zip(shard.images, looked_at, strict=True):
+                totals.append(seen.totals(image_id, label, part))
+                if not seen.reason:
+                    write[part](_example(image_id, label, seen.stored))
+        yield Totals.sum(totals)
+
+    @contextlib.contextmanager
+    def _writer(self, part, name):
+        """Yields what writes an example; the file gets its place when it is whole."""
+        unfinished = os.path.join(self._unfinished, f"{part}-{name}")
+        # Images are compressed already.
+        options = tf.io.TFRecordOptions("GZIP", compression_level=0)
+        with tf.io.TFRecordWriter(unfinished, options) as writer:
+            yield writer.write
+        tf.io.gfile.rename(unfinished, os.path.join(self._directories[part], name), overwrite=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What was seen of an image, and what an example is to hold of it."""
+
+    reason: str = ""  # why it cannot be decoded; then the rest is empty
+    stored: bytes = b""
+    header: image_file.Header | None = None
+    histogram: np.ndarray | None = None
+    brightest: int = 0
+
+    def totals(self, image_id, label, part):
+        if self.reason:
+            return Totals(undecodable=[(image_id, self.reason)])
+        return Totals(
+            counts=collections.Counter({(part, label): 1}),
+            height=(self.header.height,),
+            width=(self.header.width,),
+            channels=(self.header.channels,),
+            histograms={} if part == "test" else {len(self.histogram): self.histogram},
+            brightest=self.brightest,
+        )
+
+
+def _look(form: Form, load: Callable[[], bytes]) -> _Seen:
+    """Reads and decodes an image, once, with the decoder of all later stages."""
+    try:
+        encoded = load()
+        header = image_file.inspect(encoded)
+        pixels = form.decode(encoded, form.channels or header.channels)
+        brightest = image_file.brightest(encoded) if header.sixteen_bit else 0
+    except image_file.UnreadableImage as error:
+        return _Seen(str(error))
+    except (FileNotFoundError, PermissionError) as error:  # a dangling link, somebody else's file
+        return _Seen(error.strerror)
+    histogram = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).histogram()
+    if form.store == "resized" and (header.height, header.width) != pixels.shape[:2]:
+        encoded = tf.io.encode_png(pixels, compression=1).numpy()  # the usual level takes 5 times as long
+    return _Seen("", encoded, header, np.reshape(histogram, (-1, 256)), brightest)
+
+
+def _example(image_id, label, encoded):
+    features = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
+
+
+def _map_in_order(function, items):
+    """Yields what the function makes of the items, in their order; a few are being made at a time."""
+    pending, ahead = collections.deque(), 2 * _cores()
+    for item in items:
+        pending.append(_pool().submit(function, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+@functools.cache
+def _pool():
+    """Returns the threads of this process; all of its workers share them."""
+    return concurrent.futures.ThreadPoolExecutor(_cores(), "decode")
+
+
+def _cores():
+    return len(os.sched_getaffinity(0))
+
+
+def _normalization(histogram):
+    values = np.arange(256) / 255
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt(np.maximum(share @ values**2 - mean**2, 0))
+    std[std < 1e-6] = 1.0  # all pixels are alike
+    return Normalization(tuple(mean.tolist()), tuple(std.tolist()))

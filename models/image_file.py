@@ -1,0 +1,134 @@
+"""What an image file is and, in words, why it cannot be read: for whoever brings images in."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models import image_header, preprocessing
+from models.image_format import ImageFormat
+
+# Formats that people have and that are refused, by how their files begin; "?" stands for any byte.
+_REFUSED = (
+    ("WebP", b"RIFF????WEBP"),
+    ("TIFF", b"II*\0"),
+    ("TIFF", b"MM\0*"),
+    ("TIFF", b"II+\0"),
+    ("TIFF", b"MM\0+"),
+    ("AVIF", b"????ftypavi"),
+    ("HEIC", b"????ftyphe"),
+    ("HEIC", b"????ftypm??1"),
+    ("JPEG 2000", b"\0\0\0\x0cjP  "),
+    ("JPEG XL", b"\0\0\0\x0cJXL "),
+    ("JPEG XL", b"\xff\x0a"),
+    ("Photoshop", b"8BPS"),
+    ("PDF", b"%PDF"),
+    ("SVG", b"<svg"),
+)
+_DAMAGED = "the file is damaged or cut off"
+
+
+class UnreadableImage(ValueError):
+    """A file is not an image that can be read; the message is a plain reason, without the file's name."""
+
+
+class Header(NamedTuple):
+    """Facts of an image file.
+
+    Attributes:
+        kind: "PNG", "JPEG", "GIF" or "BMP".
+        height: In pixels, after the picture was turned as EXIF says.
+        width: In pixels.
+        channels: 1 for a grey picture, 3 for a coloured one; transparency is not counted.
+        sixteen_bit: Whether a channel has 16 bits. `preprocessing.brightest` then tells how much of their range is
+            used, which a data set has to answer for as a whole.
+    """
+
+    kind: str
+    height: int
+    width: int
+    channels: int
+    sixteen_bit: bool
+
+
+def inspect(encoded: bytes) -> Header:
+    """Reads an image file's header, with the operations that a served model reads it with.
+
+    Raises:
+        UnreadableImage: The file is refused by its header alone.
+    """
+    try:
+        kind, height, width, channels, depth, fault = _facts(encoded).numpy().tolist()
+    except tf.errors.InvalidArgumentError:
+        raise UnreadableImage(_DAMAGED) from None
+    if fault:
+        raise UnreadableImage(_known_format(encoded) or image_header.FAULTS[fault])
+    return Header(image_header.KINDS[kind], height, width, channels, depth == 16)
+
+
+def read(encoded: bytes, background: tuple[int, int, int]) -> np.ndarray:
+    """Decodes a picture as `preprocessing.read_image` does, at its own size: uint8 (height, width, 3).
+
+    Raises:
+        UnreadableImage: The file is not a whole image that can be read.
+    """
+    return _pixels(_reader(background), encoded)
+
+
+def decode(encoded: bytes, image_format: ImageFormat) -> np.ndarray:
+    """Decodes a picture as `preprocessing.decode_image` does: uint8 (height, width, channels).
+
+    Raises:
+        UnreadableImage: The file is not a whole image that can be read.
+    """
+    return _pixels(_decoder(image_format), encoded)
+
+
+def brightest(encoded: bytes) -> int:
+    """Returns what `preprocessing.brightest` does, of a PNG with 16 bits that was decoded before."""
+    return int(_brightest(encoded))
+
+
+def _function(function):
+    return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+
+
+@_function
+def _facts(encoded):
+    header = image_header.read(encoded)
+    return tf.stack([header.kind, *tf.unstack(header.size()), header.channels, header.depth, header.fault])
+
+
+_brightest = _function(preprocessing.brightest)
+
+
+@functools.cache
+def _reader(background):
+    return _function(lambda encoded: preprocessing.read_image(encoded, background))
+
+
+@functools.cache
+def _decoder(image_format):
+    return _function(lambda encoded: preprocessing.decode_image(encoded, image_format))
+
+
+def _pixels(function, encoded):
+    try:
+        return function(encoded).numpy()
+    except tf.errors.InvalidArgumentError:
+        inspect(encoded)  # may know more of it
+        raise UnreadableImage(_DAMAGED) from None
+
+
+def _known_format(encoded):
+    """Returns the reason where a file is of a format that is known but not read, or empty."""
+    if not encoded:
+        return "the file is empty"
+    for name, start in _REFUSED:
+        head = encoded[: len(start)]
+        if len(head) == len(start) and all(
+            wanted in (ord("?"), byte) for wanted, byte in zip(start, head, strict=True)
+        ):
+            return f"a {name} file; convert it to PNG or JPEG"
+    return ""
