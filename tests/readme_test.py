@@ -8,19 +8,20 @@ import numpy as np
 from PIL import Image
 
 from models import serving
+from models.image_format import ImageFormat
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_lines_that_classify_a_picture_print_the_classes_best_first(tmp_path, monkeypatch, capsys):
-    shape, names = (8, 8, 3), ("cat", "Hündin", "猫 and dog")
+    form, names = ImageFormat((8, 8, 3)), ("cat", "Hündin", "猫 and dog")
     for version in ("1795614103", "1795614203"):
-        model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
+        model = keras.Sequential([keras.Input(form.image_shape), keras.layers.Flatten(), keras.layers.Dense(3)])
         bias = [0.0, 2.0, 1.0] if version == "1795614203" else [9.0, 0.0, 0.0]
         model.set_weights([np.zeros((192, 3)), np.array(bias)])
         directory = tmp_path / "runs" / "mine" / "serving_model" / version
-        serving.export(model, str(directory), image_shape=shape, class_names=names, mean=[0.5] * 3, std=[0.5] * 3)
+        serving.export(model, str(directory), image_format=form, class_names=names, mean=[0.5] * 3, std=[0.5] * 3)
     Image.new("RGB", (40, 30), "red").save(tmp_path / "cat.jpg")
     monkeypatch.chdir(tmp_path)
     (lines,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -392,7 +392,7 @@ def test_a_picture_shows_what_the_network_gets(mode, channels):
     file = encoded(image or Image.fromarray(pixels).convert(mode))
     with Image.open(io.BytesIO(pictures.thumbnail(file, ImageFormat((16, 16, channels))))) as shown:
         seen = np.asarray(shown)[::4, ::4].reshape(16, 16, channels)
-    np.testing.assert_array_equal(seen, preprocessing.decode_image(file, (16, 16, channels)))
+    np.testing.assert_array_equal(seen, preprocessing.decode_image(file, ImageFormat((16, 16, channels))))
 
 
 class Split:
@@ -413,7 +413,15 @@ class Split:
                 writer.write(self._example(number, label, value).SerializeToString())
         model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.set_weights([np.repeat([[-1.0, 1.0, 0.0]], 4, axis=0), np.array([2.0, -2.0, -9.0])])
-        serving.export(model, self.model, image_shape=(2, 2, 1), class_names=self.NAMES, mean=[0.0], std=[1.0], top_k=1)
+        serving.export(
+            model,
+            self.model,
+            image_format=ImageFormat((2, 2, 1)),
+            class_names=self.NAMES,
+            mean=[0.0],
+            std=[1.0],
+            top_k=1,
+        )
 
     @staticmethod
     def _example(number, label, value):

@@ -48,7 +48,7 @@ def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
         encoded: The bytes of an image file.
         form: The form of the network's images.
     """
-    pixels = preprocessing.decode_image(encoded, form.image_shape).numpy()
+    pixels = preprocessing.decode_image(encoded, form).numpy()
     shown = Image.fromarray(pixels.squeeze(-1) if form.image_shape[2] == 1 else pixels)
     shown.thumbnail((TILE, TILE))
     factor = math.floor(TILE / max(shown.size))
