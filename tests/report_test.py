@@ -79,7 +79,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
             "warnings": ("The classes are very unequal.",),
             "undecodable": 3,
             "genotype": mdenas,
-            "derivation": inputs.Derivation("search, best", (("argmax", 0.25, darts), ("best", 0.75, mdenas))),
+            "derivation": inputs.Derivation("search, best", (("argmax", 0.25, darts), ("best", 0.75, mdenas)), "best"),
             "search": search(of=choices(3, 2)),
             "training": inputs.Training(
                 3786742, 599110272, 12.0, ({"epoch": 0, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1},)

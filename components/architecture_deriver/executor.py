@@ -15,8 +15,6 @@ from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, r
 from models import derivation, runtime, search_spaces, tuner
 from models.multinomial import Distribution
 
-NOT_LEARNED = "a uniform distribution: the search has learned nothing, so this is no better than any other"
-
 
 class Executor(base_executor.BaseExecutor):
     """Derives the architecture and writes it."""
@@ -41,26 +39,35 @@ class Executor(base_executor.BaseExecutor):
             seed=exec_properties["seed"],
             evaluate=_evaluation(space, input_dict, exec_properties) if derive["source"] == "verify" else None,
         )
-        if elected.undecided:
-            logging.warning(
-                "The distribution prefers no operation in %d of %d choices; the first of the equals was taken. More "
-                "search epochs (config.search.epochs) let it learn more.",
-                len(elected.undecided),
-                len(space.choices),
-            )
+        warnings = _warnings(len(elected.undecided), len(space.choices))
+        for warning in warnings:
+            logging.warning("%s", warning)
         learned = len(elected.undecided) < len(space.choices)
         write_genotype(
             output_dict,
             elected.genotype,
-            f"search, {elected.origin}" if learned else NOT_LEARNED,
+            f"search, {elected.origin}" if learned else "a uniform distribution, not a search",
             source=derive["source"],
             elected=elected.origin,
-            undecided=elected.undecided,
+            warnings=warnings,
             candidates=[
                 {"origin": candidate.origin, "accuracy": candidate.accuracy, "genotype": candidate.genotype.to_dict()}
                 for candidate in candidates
             ],
         )
+
+
+def _warnings(undecided: int, choices: int) -> list[str]:
+    if not undecided:
+        return []
+    if undecided == choices:
+        return [
+            "The distribution is still uniform: the search has learned nothing, and the architecture, the first "
+            "operation of each choice, is no better than any other. Give it more epochs (config.search.epochs)."
+        ]
+    return [
+        f"The distribution prefers no operation in {undecided} of {choices} choices: the first of equals was taken."
+    ]
 
 
 def _evaluation(

@@ -61,13 +61,17 @@ class Derivation:
     """Where the architecture came from.
 
     Attributes:
-        origin: In words; "search, " and the winner's origin after a search.
+        origin: In words.
         candidates: Per candidate of a search its origin, its validation accuracy on the supernet (0 to 1; None when it
             was not evaluated again), and its genotype.
+        elected: The origin of the candidate that was taken; None without a search.
+        warnings: What speaks against it.
     """
 
     origin: str
     candidates: tuple[tuple[str, float | None, genotype.Genotype], ...]
+    elected: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,6 +326,8 @@ def _derivation(document: Any) -> Derivation:
             (candidate["origin"], candidate["accuracy"], genotype.from_dict(candidate["genotype"]))
             for candidate in document.get("candidates", ())
         ),
+        elected=document.get("elected"),
+        warnings=tuple(document.get("warnings", ())),
     )
 
 

@@ -139,7 +139,7 @@ def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str,
             "explanation": explanations.get(origin, "drawn from the final distribution"),
             "accuracy": accuracy,
             "genotype": candidate.text(),
-            "elected": derivation.origin == f"search, {origin}",
+            "elected": origin == derivation.elected,
         }
         for origin, accuracy, candidate in derivation.candidates
     ]
