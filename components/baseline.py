@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 
 from models import dataset_info
 from models.image_format import ImageFormat, colour
-from models.serving import CLASS_NAMES_FILE
+from models.serving import CLASS_NAMES_FILE, FORMAT_FILE
 
 _NAMED = 3  # classes that a reason names
 
@@ -25,7 +25,7 @@ def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFo
     Args:
         model_uri: Of the earlier model's artifact.
         class_names: The new model's, in the order of their labels.
-        form: In which the new model gets images; None where that is not known.
+        form: In which the new model gets images; None where the examples hold images as they were, which suit any form.
     """
     saved_model = path_utils.serving_model_path(model_uri)
     for name in ("saved_model.pb", "variables/variables.index"):
@@ -53,7 +53,7 @@ def read_class_names(saved_model: str) -> tuple[str, ...]:
 
 def read_form(saved_model: str) -> ImageFormat | None:
     """Returns the form in which an exported model gets images; None where it does not tell."""
-    path = os.path.join(saved_model, "assets.extra", "preprocessing.json")
+    path = os.path.join(saved_model, "assets.extra", FORMAT_FILE)
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path) as file:
@@ -96,7 +96,9 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
         """Called by TFX; takes all models and blessings, and the new model's examples, and returns one of each."""
         examples = input_dict["examples"]
         info = dataset_info.load(artifact_utils.get_single_uri(examples))
-        form = ImageFormat(info.image_shape(self._image_size, self._channels), self._resize, self._background)
+        form = None
+        if info.stored == "resized":
+            form = ImageFormat(info.image_shape(self._image_size, self._channels), self._resize, self._background)
         latest = chosen = self._latest_blessed(store, input_dict["model"], input_dict["model_blessing"])
         passed_over: set[int] = set()
         reason = why = _why(chosen, info.class_names, form)
@@ -119,6 +121,6 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
         return super().resolve_artifacts(store, {"model": models, "model_blessing": blessings})
 
 
-def _why(chosen: dict[str, list[Any]], class_names: Sequence[str], form: ImageFormat) -> str:
+def _why(chosen: dict[str, list[Any]], class_names: Sequence[str], form: ImageFormat | None) -> str:
     """Returns why the chosen model, if there is one, is not comparable."""
     return why_not_comparable(chosen["model"][0].uri, class_names, form) if chosen["model"] else ""

@@ -1,5 +1,6 @@
 """components/baseline.py: which earlier model a new one is compared with."""
 
+import dataclasses
 import json
 import os
 
@@ -8,6 +9,7 @@ from absl import logging
 from tfx.types import standard_artifacts
 
 from components import baseline
+from models import dataset_info
 from models.image_format import ImageFormat
 from tests import image_fixtures
 
@@ -116,3 +118,18 @@ def test_where_none_can_be_compared_the_evaluator_is_given_the_latest_to_tell_wh
     chosen, (warning,) = _resolve(tmp_path, monkeypatch, ("a", "b"), ("cat", "wolf"))
     assert chosen == ["2"]
     assert warning.endswith("It is compared with none.")
+
+
+@pytest.mark.parametrize(("stored", "chosen"), [("resized", 1), ("original", 0)])
+def test_the_form_counts_only_where_examples_hold_resized_images(tmp_path, monkeypatch, stored, chosen):
+    warnings = []
+    monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
+    model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+    model.id, model.uri = 1, write_model(tmp_path / "model", image_shape=[16, 16, 3])
+    blessing.set_int_custom_property("current_model_id", 1)
+    blessing.set_int_custom_property("blessed", 1)
+    examples = image_fixtures.write_examples(tmp_path / "examples", {"train": []})
+    dataclasses.replace(dataset_info.load(examples.uri), stored=stored).save(examples.uri)
+    strategy = baseline.LatestComparableModel(image_size=8, channels=3, resize="crop", background="white")
+    strategy.resolve_artifacts(None, {"model": [model], "model_blessing": [blessing], "examples": [examples]})
+    assert len(warnings) == chosen

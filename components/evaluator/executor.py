@@ -43,7 +43,7 @@ class Executor(executor.Executor):
             reason = baseline.why_not_comparable(
                 artifact_utils.get_single_uri(input_dict["baseline_model"]),
                 info.class_names,
-                baseline.read_form(saved_model),
+                baseline.read_form(saved_model) if info.stored == "resized" else None,
             )
             if reason:
                 logging.info("The baseline is left out: %s.", reason)
