@@ -6,6 +6,7 @@ says, laid over a background where they are transparent, 16 bits scaled to 8, al
 the end. `models/image_file.py` says in words why a file cannot be read.
 """
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -75,10 +76,7 @@ def read_image(encoded: tf.Tensor, background: Sequence[int], at_least: tuple[in
         tf.errors.InvalidArgumentError: The bytes are not a whole image that can be read.
     """
     encoded = tf.convert_to_tensor(encoded)
-    # Not inlined: what an image does not need costs it nothing.
-    any_file = tf.function(
-        lambda file: _read(file, background, at_least), autograph=False, experimental_attributes={"_noinline": True}
-    )
+    any_file = _any_file(tuple(background), at_least)
 
     def png():
         return tf.io.decode_png(encoded, channels=3)
@@ -140,6 +138,17 @@ def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) ->
     """
     mean, std = (tf.constant(values, tf.float32) for values in (mean, std))
     return (tf.cast(images, tf.float32) / 255.0 - mean) / std
+
+
+@functools.cache
+def _any_file(background, at_least):
+    """Returns what reads files of all kinds. It is traced once, and not inlined: whoever does not need it pays nothing."""
+    return tf.function(
+        lambda encoded: _read(encoded, background, at_least),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def _read(encoded, background, at_least):

@@ -89,6 +89,8 @@ def create_pipeline(
         examples=examples.outputs["examples"],
         anomalies=anomalies.outputs["anomalies"],
         image_size=config.data.image_size,
+        resize=config.data.resize,
+        background=config.data.background,
         channels=config.data.channels,
         smallest_side=side,
         needed_by=needed_by,

@@ -1,11 +1,14 @@
 """ImageValidator: what it refuses, what it warns of, and the schema of an image data set."""
 
+import dataclasses
+import io
 import json
 import os
 
 import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
+from PIL import Image
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
@@ -13,6 +16,7 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 from components import artifacts
 from components.image_validator import executor
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from models import dataset_info
 from models.dataset_info import DataError
 from tests import image_fixtures
 
@@ -29,7 +33,10 @@ def images():
 
 def validate(directory, splits, anomalies=None, **settings):
     """Runs the component on examples written by hand; returns its report."""
-    examples = image_fixtures.write_examples(directory / "examples", splits)
+    return check(directory, image_fixtures.write_examples(directory / "examples", splits), anomalies, **settings)
+
+
+def check(directory, examples, anomalies=None, **settings):
     component = ImageValidator(channel.Channel(type=standard_artifacts.Examples), **settings)
     report = artifacts.ImageReport()
     report.uri = str(directory / "report")
@@ -139,12 +146,96 @@ def test_differing_images_pass_where_a_setting_makes_them_alike(tmp_path):
     assert report["sizes"] == {"8x8": 23, "9x7": 1}
 
 
+def _drawn(make, splits=("train", "val")):
+    """Gives every image the file that `make` returns for its number and label."""
+
+    def change(found):
+        for split in splits:
+            found[split] = [
+                (image_id, label, make(number, label)) for number, (image_id, label, _) in enumerate(found[split])
+            ]
+
+    return change
+
+
+def _picture(value, mode="RGB", size=(8, 8)):
+    file = io.BytesIO()
+    Image.new(mode, size, value).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "pictures"),
+    [
+        (lambda number, label: _picture((0, 0, 0)), 1),
+        (lambda number, label: _picture((number, label, 9, 0), "RGBA"), 1),  # transparent altogether
+        # Different files of one picture, as on transparency: its colours do not show.
+        (lambda number, label: image_fixtures.encode(0) + bytes([number]), 1),
+        (lambda number, label: image_fixtures.encode(number // 2), 4),  # each picture once as cat, once as dog
+    ],
+)
+def test_pictures_that_tell_nothing_of_their_class_are_refused(tmp_path, make, pictures):
+    splits = images()
+    _drawn(make)(splits)
+    with pytest.raises(
+        DataError,
+        match=rf"16 images to train on come out as {pictures} different pictures: .* 8 of them right, and 8 are of",
+    ):
+        validate(tmp_path, splits)
+
+
+def test_what_differs_beyond_the_size_trained_at_is_refused(tmp_path):
+    splits = images()
+    dot = Image.new("L", (800, 800), 255)
+
+    def make(number, label):
+        file, picture = io.BytesIO(), dot.copy()
+        picture.putpixel((number, label), 0)
+        picture.save(file, "PNG")
+        return file.getvalue()
+
+    _drawn(make)(splits)
+    _drawn(make, ("test",))(splits)
+    with pytest.raises(DataError, match="come out as 1 different pictures"):
+        validate(tmp_path, splits, image_size=8, channels=1)
+
+
+def test_a_class_of_few_different_pictures_or_of_none_is_warned_of(tmp_path):
+    splits = images()
+    splits["train"] += [(f"train/more{number}.png", 0, image_fixtures.encode(0)) for number in range(40)]
+    _drawn(lambda number, label: _picture((number, 0, 0)) if label else image_fixtures.encode(0))(splits)
+    report = validate(tmp_path, splits, max_imbalance=100)
+    assert report["problems"] == []
+    assert report["warnings"][-2:] == [
+        "All images of 1 classes are of one colour each, without a picture: dog (8 images).",
+        "Most images of 1 classes are the same picture over again: cat (48 images, 1 different).",
+    ]
+
+
+@pytest.mark.parametrize(("brightest", "refused"), [(0, False), (1, True), (4095, True), (4096, False), (65535, False)])
+def test_16_bits_that_would_come_out_black_are_refused_over_the_whole_data_set(tmp_path, brightest, refused):
+    examples = image_fixtures.write_examples(tmp_path / "examples", images())
+    info = dataclasses.replace(dataset_info.load(examples.uri), brightest=brightest)
+    info.save(examples.uri)
+    if refused:
+        with pytest.raises(DataError, match=rf"16 bits .* up to {brightest} of 65535 alone.* save them with 8 bits"):
+            check(tmp_path, examples)
+    else:
+        assert check(tmp_path, examples)["problems"] == []
+
+
 def _copied(source, target, label=None):
     def change(splits):
         file = splits[source[0]][source[1]][2]
         _replaced(*target, label=label, file=file)(splits)
 
     return change
+
+
+def _saved_otherwise(file):
+    other = io.BytesIO()
+    Image.open(io.BytesIO(file)).save(other, "BMP")
+    return other.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -166,6 +257,10 @@ def _copied(source, target, label=None):
             ["1 images of val are in train too, so the accuracy on val flatters: val/1.png is train/1.png."],
         ),
         (_copied(("train", 1), ("train", 3)), []),
+        (
+            _replaced("test", 5, file=_saved_otherwise(images()["train"][3][2])),
+            ["1 images of test are in train too, so the accuracy on test flatters: test/5.png is train/3.png."],
+        ),
         (_kept("test", 1), ["test has no image of 1 classes: cat. Nothing will be known of them."]),
     ],
 )

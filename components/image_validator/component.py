@@ -16,6 +16,8 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "image_size": component_spec.ExecutionParameter(type=int),
+        "resize": component_spec.ExecutionParameter(type=str),
+        "background": component_spec.ExecutionParameter(type=str),
         "channels": component_spec.ExecutionParameter(type=int),
         "smallest_side": component_spec.ExecutionParameter(type=int),
         "needed_by": component_spec.ExecutionParameter(type=str),
@@ -32,9 +34,10 @@ class ImageValidator(base_component.BaseComponent):
     """Looks at every image before time is spent on training, and fails if the data cannot be used.
 
     Refused are anomalies that ExampleValidator found, labels outside the classes, classes without images to train on,
-    fewer than two classes, images that are too small for the networks, and images that differ in size or channels
-    without a setting to make them alike. Warned of
-    are the same image in two splits, classes without test images, and very unequal classes. All of it is in the output
+    fewer than two classes, images that are too small for the networks, images that differ in size or channels without
+    a setting to make them alike, 16 bits of which only the dark end is used, and images that look so alike to a network
+    that nothing can be learned from them. Warned of are the same picture in two splits, classes of few different
+    pictures or of one colour, classes without test images, and very unequal classes. All of it is in the output
     `image_report`.
 
     Images that cannot be decoded do not get here: TfdsExampleGen names them, and refuses or leaves them out.
@@ -49,6 +52,8 @@ class ImageValidator(base_component.BaseComponent):
         anomalies: channel.BaseChannel | None = None,
         *,
         image_size: int = 0,
+        resize: str = "crop",
+        background: str = "white",
         channels: int = 0,
         smallest_side: int = 0,
         needed_by: str = "",
@@ -60,6 +65,8 @@ class ImageValidator(base_component.BaseComponent):
             examples: Examples of TfdsExampleGen.
             anomalies: What ExampleValidator found in them.
             image_size: `config.data.image_size`: what images are resized to in training; 0 for not at all.
+            resize: `config.data.resize`: what becomes of images of another aspect ratio.
+            background: `config.data.background`: the colour behind transparent pixels.
             channels: `config.data.channels`: 1 or 3, what images are converted to in training; 0 for not at all.
             smallest_side: Pixels that each side of an image needs, where images are not resized.
             needed_by: What needs them, for the message.
@@ -79,6 +86,8 @@ class ImageValidator(base_component.BaseComponent):
                 examples=examples,
                 anomalies=anomalies,
                 image_size=image_size,
+                resize=resize,
+                background=background,
                 channels=channels,
                 smallest_side=smallest_side,
                 needed_by=needed_by,

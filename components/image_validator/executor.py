@@ -3,27 +3,31 @@
 import collections
 import dataclasses
 import hashlib
-import io
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
-from PIL import Image
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.tfds_example_gen.executor import SPLITS, channels_of
-from models import dataset_info, input
+from components.tfds_example_gen.cut import SPLITS
+from models import dataset_info, image_header, input, preprocessing
 from models.dataset_info import DataError
+from models.image_format import ImageFormat
 
 REPORT_FILE = "image_report.json"
 _NAMED = 5  # examples of a problem that a message names
+_BATCH_BYTES = 2**24  # decoded images at a time
+_TOO_DARK = 4096  # 16 bits a channel whose brightest is below: 12 bits or fewer, not stretched to the whole range
+_LEARNABLE = 0.1  # share of what is possible above the majority that a function of the pixels must be able to reach
+_DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images from which it is looked at
 
 
 class Executor(base_executor.BaseExecutor):
@@ -47,16 +51,23 @@ class Executor(base_executor.BaseExecutor):
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         info = dataset_info.load(examples.uri)
-        images = {split: list(_look(artifact_utils.get_split_uri([examples], split))) for split in SPLITS}
+        image_format = _format(info, exec_properties)
+        look, images = _look_with(image_format), {}
+        for split in SPLITS:
+            images[split] = list(_looked_at(artifact_utils.get_split_uri([examples], split), look))
+            logging.info("Looked at %d images of %s.", len(images[split]), split)
         problems = [
             *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.ERROR),
             *_label_problems(images, info.class_names),
             *_shape_problems(images, exec_properties["image_size"], exec_properties["channels"]),
             *_size_problems(images, exec_properties),
+            *_depth_problems(info),
+            *_learning_problems(images),
         ]
         warnings = [
             *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.WARNING),
             *_duplicates(images),
+            *_sameness(images, info.class_names),
             *_count_warnings(images, info.class_names, exec_properties["max_imbalance"]),
         ]
         for warning in warnings:
@@ -74,17 +85,50 @@ class _Image:
 
     id: str
     label: int
-    digest: bytes
+    digest: bytes  # of its pixels as training will see them
+    plain: bool  # of one colour
     size: str
     channels: int
 
 
-def _look(split_uri):
-    for batch in input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
-        for image_id, label, encoded in zip(batch["id"], batch["label"], batch["image"], strict=True):
-            with Image.open(io.BytesIO(encoded)) as header:
-                size, channels = "{}x{}".format(*header.size), channels_of(header)
-            yield _Image(image_id.decode(), int(label), hashlib.sha256(encoded).digest(), size, channels)
+def _format(info, settings):
+    """Returns the form that images are trained in."""
+    try:
+        shape = info.image_shape(settings["image_size"], settings["channels"])
+    except DataError:  # there is none, as the problems say; they are compared in this one
+        shape = (32, 32, 3)
+    return ImageFormat.from_settings(shape, settings)
+
+
+def _look_with(image_format):
+    """Returns a function of a dataset of examples, which returns batches of what is to be seen of their images."""
+
+    @tf.function(autograph=False)
+    def look(example):
+        header = image_header.read(example["image"])
+        pixels = preprocessing.decode_image(example["image"], image_format)
+        facts = {"size": header.size(), "channels": header.channels, "pixels": pixels}
+        return {"id": example["id"], "label": example["label"], **facts}
+
+    size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
+    return lambda examples: examples.map(look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(size)
+
+
+def _looked_at(split_uri, look):
+    batches = look(input.read_examples(os.path.join(split_uri, "*")).unbatch())
+    for batch in batches.as_numpy_iterator():
+        pixels = batch["pixels"]
+        plain = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
+        for number, image_id in enumerate(batch["id"]):
+            height, width = batch["size"][number]
+            yield _Image(
+                image_id.decode(),
+                int(batch["label"][number]),
+                hashlib.sha256(pixels[number].tobytes()).digest(),
+                bool(plain[number]),
+                f"{width}x{height}",
+                int(batch["channels"][number]),
+            )
 
 
 def _anomalies(input_dict, severity):
@@ -143,6 +187,49 @@ def _size_problems(images, settings):
             f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
             f"{_some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
         )
+
+
+def _depth_problems(info):
+    if 0 < info.brightest < _TOO_DARK:
+        yield (
+            f"The images with 16 bits a channel use values up to {info.brightest} of 65535 alone, so that they would "
+            "come out nearly black: save them with 8 bits, or stretch them to the whole range."
+        )
+
+
+def _learning_problems(images):
+    """Yields a problem where no function of the pixels could tell the classes apart."""
+    labels = collections.defaultdict(collections.Counter)
+    for image in (*images["train"], *images["val"]):
+        labels[image.digest][image.label] += 1
+    count = sum(map(collections.Counter.total, labels.values()))
+    majority = max(sum(labels.values(), collections.Counter()).values(), default=0)
+    reachable = sum(max(counts.values()) for counts in labels.values())
+    if reachable - majority < _LEARNABLE * (count - majority):
+        yield (
+            f"{count} images to train on come out as {len(labels)} different pictures: whoever knew all by heart would "
+            f"tell {reachable} of them right, and {majority} are of the largest class, so that nothing can be learned. "
+            "Look at the files: are they transparent (config.data.background), of 16 bits, coloured "
+            "(config.data.channels), much larger than config.data.image_size?"
+        )
+
+
+def _sameness(images, class_names):
+    by_class = collections.defaultdict(list)
+    for image in (*images["train"], *images["val"]):
+        by_class[image.label].append(image)
+    plain, few = [], []
+    for label, name in enumerate(class_names):
+        found = by_class[label]
+        different = len({image.digest for image in found})
+        if len(found) > 1 and all(image.plain for image in found):
+            plain.append(f"{name} ({len(found)} images)")
+        elif len(found) >= _MANY and different < _DIFFERENT * len(found):
+            few.append(f"{name} ({len(found)} images, {different} different)")
+    if plain:
+        yield f"All images of {len(plain)} classes are of one colour each, without a picture: {_some(plain)}."
+    if few:
+        yield f"Most images of {len(few)} classes are the same picture over again: {_some(few)}."
 
 
 def _duplicates(images):
