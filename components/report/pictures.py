@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
+import functools
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -48,7 +49,7 @@ def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
         encoded: The bytes of an image file.
         form: The form of the network's images.
     """
-    pixels = preprocessing.decode_image(encoded, form).numpy()
+    pixels = _decoder(form)(encoded).numpy()
     shown = Image.fromarray(pixels.squeeze(-1) if form.image_shape[2] == 1 else pixels)
     shown.thumbnail((TILE, TILE))
     factor = math.floor(TILE / max(shown.size))
@@ -57,6 +58,13 @@ def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
     file = io.BytesIO()
     shown.save(file, "png", optimize=True)
     return file.getvalue()
+
+
+@functools.cache
+def _decoder(form: ImageFormat) -> Callable[[bytes], tf.Tensor]:
+    """Returns the decoder of a form, traced once: one operation after the other it is slow."""
+    signature = [tf.TensorSpec((), tf.string)]
+    return tf.function(lambda encoded: preprocessing.decode_image(encoded, form), signature, autograph=False)
 
 
 def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> dict[str, list[bytes]]:
