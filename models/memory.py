@@ -55,7 +55,7 @@ def line(small: tuple[int, float], large: tuple[int, float]) -> Need:
 def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Need | None:
     """Returns what a network of a space certainly does not exceed, by its widest layers; nothing is measured.
 
-    Measured needs were below a third of it (docs/performance.md), so that it only serves to see that memory is ample.
+    Measured needs were below a third of it, so that it only serves to see that memory is ample.
 
     Args:
         space: Where to search.
