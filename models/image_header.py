@@ -88,15 +88,7 @@ def read(encoded: tf.Tensor) -> ImageHeader:
     Raises:
         tf.errors.InvalidArgumentError: It is a JPEG whose header is broken. All else is told by `fault`.
     """
-    alike = tf.equal(tf.strings.substr(encoded, 0, 2), _SIGNATURES)
-    kind = tf.reduce_sum(tf.where(alike, tf.range(len(KINDS)), 0)) + tf.where(tf.reduce_any(alike), 0, len(KINDS))
-    readers = (_png, _jpeg, _gif, _bmp, _unknown)
-    facts = tf.switch_case(kind, [lambda reader=reader: reader(encoded) for reader in readers])
-    height, width, channels, depth, orientation, fault = tf.unstack(facts)
-    none = (height < 1) | (width < 1)
-    large = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) > MAX_PIXELS
-    fault = tf.where(fault > 0, fault, tf.where(none, _NO_IMAGE, tf.where(large, _TOO_LARGE, _GOOD)))
-    return ImageHeader(kind, height, width, channels, depth, orientation, fault)
+    return ImageHeader(*tf.unstack(_read(encoded)))
 
 
 def checked(encoded: tf.Tensor) -> ImageHeader:
@@ -149,6 +141,21 @@ def bmp_has_alpha(encoded: tf.Tensor) -> tf.Tensor:
     """Returns whether the fourth byte of a BMP's 32 bits is said to be its transparency: bool scalar."""
     size, masks = _number(_bytes(encoded, 14, 4)), _bytes(encoded, 66, 4)
     return (_bytes(encoded, 30, 1)[0] == 3) & (size >= 56) & (masks[3] == 255)
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec((), tf.string)], autograph=False, experimental_attributes={"_noinline": True}
+)
+def _read(encoded):
+    alike = tf.equal(tf.strings.substr(encoded, 0, 2), _SIGNATURES)
+    kind = tf.reduce_sum(tf.where(alike, tf.range(len(KINDS)), 0)) + tf.where(tf.reduce_any(alike), 0, len(KINDS))
+    readers = (_png, _jpeg, _gif, _bmp, _unknown)
+    facts = tf.switch_case(kind, [lambda reader=reader: reader(encoded) for reader in readers])
+    height, width, channels, depth, orientation, fault = tf.unstack(facts)
+    none = (height < 1) | (width < 1)
+    large = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) > MAX_PIXELS
+    fault = tf.where(fault > 0, fault, tf.where(none, _NO_IMAGE, tf.where(large, _TOO_LARGE, _GOOD)))
+    return tf.stack([kind, height, width, channels, depth, orientation, fault])
 
 
 def _facts(height, width, channels=3, depth=8, orientation=1, fault=_GOOD):

@@ -142,7 +142,7 @@ def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) ->
 
 @functools.cache
 def _any_file(background, at_least):
-    """Returns what reads files of all kinds. It is traced once, and not inlined: whoever does not need it pays nothing."""
+    """Returns what reads files of all kinds; traced once, not inlined: whoever does not need it pays nothing."""
     return tf.function(
         lambda encoded: _read(encoded, background, at_least),
         input_signature=[tf.TensorSpec((), tf.string)],
