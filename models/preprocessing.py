@@ -210,7 +210,8 @@ def _overwrite(text, at, new):
 
 
 def _bmp(encoded, background):
-    pixels = tf.io.decode_bmp(encoded, channels=0)
+    # The decoder refuses what follows the pixels.
+    pixels = tf.io.decode_bmp(tf.strings.substr(encoded, 0, image_header.bmp_end(encoded)), channels=0)
 
     def of_palette():
         return tf.gather(image_header.bmp_palette(encoded), tf.cast(pixels[..., 0], tf.int32))
