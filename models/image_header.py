@@ -42,7 +42,7 @@ class ImageHeader(NamedTuple):
         height: Of the pixels as they are stored; `size` knows how the picture is to be looked at.
         width: As above.
         channels: 1 for a grey picture, 3 for a coloured one; transparency is not counted.
-        depth: Bits of the brightness that is stored: 1, 2, 4, 8 or 16; 8 for a palette.
+        depth: Bits of a PNG's channels, or of the places in its palette: 1, 2, 4, 8 or 16.
         orientation: EXIF's, 1 to 8.
         fault: Why the file cannot be read, as a place in FAULTS; 0 where nothing speaks against it.
     """
@@ -88,15 +88,7 @@ def read(encoded: tf.Tensor) -> ImageHeader:
     Raises:
         tf.errors.InvalidArgumentError: It is a JPEG whose header is broken. All else is told by `fault`.
     """
-    alike = tf.equal(tf.strings.substr(encoded, 0, 2), _SIGNATURES)
-    kind = tf.reduce_sum(tf.where(alike, tf.range(len(KINDS)), 0)) + tf.where(tf.reduce_any(alike), 0, len(KINDS))
-    readers = (_png, _jpeg, _gif, _bmp, _unknown)
-    facts = tf.switch_case(kind, [lambda reader=reader: reader(encoded) for reader in readers])
-    height, width, channels, depth, orientation, fault = tf.unstack(facts)
-    none = (height < 1) | (width < 1)
-    large = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) > MAX_PIXELS
-    fault = tf.where(fault > 0, fault, tf.where(none, _NO_IMAGE, tf.where(large, _TOO_LARGE, _GOOD)))
-    return ImageHeader(kind, height, width, channels, depth, orientation, fault)
+    return ImageHeader(*tf.unstack(_read(encoded)))
 
 
 def checked(encoded: tf.Tensor) -> ImageHeader:
@@ -145,10 +137,32 @@ def bmp_palette(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(entries, (256, 4))[:, 2::-1], tf.uint8)
 
 
+def bmp_end(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns the place behind the pixels of a BMP, which may be followed by padding: int32 scalar."""
+    start, width, height = (_number(_bytes(encoded, at, 4)) for at in (10, 18, 22))
+    bits = _number(_bytes(encoded, 28, 2))
+    return start + tf.abs(height) * 4 * ((width * bits + 31) // 32)
+
+
 def bmp_has_alpha(encoded: tf.Tensor) -> tf.Tensor:
     """Returns whether the fourth byte of a BMP's 32 bits is said to be its transparency: bool scalar."""
     size, masks = _number(_bytes(encoded, 14, 4)), _bytes(encoded, 66, 4)
     return (_bytes(encoded, 30, 1)[0] == 3) & (size >= 56) & (masks[3] == 255)
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec((), tf.string)], autograph=False, experimental_attributes={"_noinline": True}
+)
+def _read(encoded):
+    alike = tf.equal(tf.strings.substr(encoded, 0, 2), _SIGNATURES)
+    kind = tf.reduce_sum(tf.where(alike, tf.range(len(KINDS)), 0)) + tf.where(tf.reduce_any(alike), 0, len(KINDS))
+    readers = (_png, _jpeg, _gif, _bmp, _unknown)
+    facts = tf.switch_case(kind, [lambda reader=reader: reader(encoded) for reader in readers])
+    height, width, channels, depth, orientation, fault = tf.unstack(facts)
+    none = (height < 1) | (width < 1)
+    large = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) > MAX_PIXELS
+    fault = tf.where(fault > 0, fault, tf.where(none, _NO_IMAGE, tf.where(large, _TOO_LARGE, _GOOD)))
+    return tf.stack([kind, height, width, channels, depth, orientation, fault])
 
 
 def _facts(height, width, channels=3, depth=8, orientation=1, fault=_GOOD):
@@ -173,7 +187,6 @@ def _png(encoded):
         goes_on = ~tf.equal(name, b"IDAT") & (at + 12 < tf.strings.length(encoded))
         return tf.equal(name, b"eXIf"), goes_on, at + 8, at + 12 + _number(_bytes(encoded, at, 4), big=True)
 
-    depth = tf.where(colours == 3, 8, depth)
     return _facts(height, width, tf.where(grey, 1, 3), depth, _orientation(encoded, 33, step), fault)
 
 
@@ -194,8 +207,8 @@ def _gif(encoded):
     screen = _bytes(encoded, 6, 4)
     width, height = _number(screen[:2]), _number(screen[2:])
     picture = _bytes(encoded, gif_places(encoded)[0], 9)
-    whole = (picture[0] == 0x2C) & tf.reduce_all(tf.equal(picture[1:], tf.concat([[0] * 4, screen], 0)))
-    known = tf.equal(tf.strings.substr(encoded, 0, 4), b"GIF8")
+    whole = tf.reduce_all(tf.equal(picture[1:], tf.concat([[0] * 4, screen], 0)))
+    known = tf.equal(tf.strings.substr(encoded, 0, 4), b"GIF8") & (picture[0] == 0x2C)
     return _facts(height, width, fault=tf.where(known, tf.where(whole, _GOOD, _PARTIAL_GIF), _NO_IMAGE))
 
 

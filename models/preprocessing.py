@@ -142,7 +142,7 @@ def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) ->
 
 @functools.cache
 def _any_file(background, at_least):
-    """Returns what reads files of all kinds; traced once and not inlined: whoever does not need it pays nothing."""
+    """Returns what reads files of all kinds; traced once, not inlined: whoever does not need it pays nothing."""
     return tf.function(
         lambda encoded: _read(encoded, background, at_least),
         input_signature=[tf.TensorSpec((), tf.string)],
@@ -210,7 +210,8 @@ def _overwrite(text, at, new):
 
 
 def _bmp(encoded, background):
-    pixels = tf.io.decode_bmp(encoded, channels=0)
+    # The decoder refuses what follows the pixels.
+    pixels = tf.io.decode_bmp(tf.strings.substr(encoded, 0, image_header.bmp_end(encoded)), channels=0)
 
     def of_palette():
         return tf.gather(image_header.bmp_palette(encoded), tf.cast(pixels[..., 0], tf.int32))

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -52,9 +53,9 @@ class Executor(base_executor.BaseExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         info = dataset_info.load(examples.uri)
         image_format = _format(info, exec_properties)
-        look, images = _look_with(image_format), {}
+        images = {}
         for split in SPLITS:
-            images[split] = list(_looked_at(artifact_utils.get_split_uri([examples], split), look))
+            images[split] = list(_look(artifact_utils.get_split_uri([examples], split), image_format))
             logging.info("Looked at %d images of %s.", len(images[split]), split)
         problems = [
             *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.ERROR),
@@ -100,35 +101,43 @@ def _format(info, settings):
     return ImageFormat.from_settings(shape, settings)
 
 
-def _look_with(image_format):
-    """Returns a function of a dataset of examples, which returns batches of what is to be seen of their images."""
-
-    @tf.function(autograph=False)
-    def look(example):
-        header = image_header.read(example["image"])
-        pixels = preprocessing.decode_image(example["image"], image_format)
-        facts = {"size": header.size(), "channels": header.channels, "pixels": pixels}
-        return {"id": example["id"], "label": example["label"], **facts}
-
+def _look(split_uri, image_format):
+    """Yields what is seen of the images of a split, a few of which are decoded at a time."""
     size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
-    return lambda examples: examples.map(look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(size)
+    for examples in input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
+        for start in range(0, len(examples["id"]), size):
+            part = {name: values[start : start + size] for name, values in examples.items()}
+            pixels, sizes, channels = (seen.numpy() for seen in _decoder(image_format)(part["image"]))
+            plain = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
+            for number, image_id in enumerate(part["id"]):
+                yield _Image(
+                    image_id.decode(),
+                    int(part["label"][number]),
+                    hashlib.sha256(pixels[number].tobytes()).digest(),
+                    bool(plain[number]),
+                    "{1}x{0}".format(*sizes[number]),
+                    int(channels[number]),
+                )
 
 
-def _looked_at(split_uri, look):
-    batches = look(input.read_examples(os.path.join(split_uri, "*")).unbatch())
-    for batch in batches.as_numpy_iterator():
-        pixels = batch["pixels"]
-        plain = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
-        for number, image_id in enumerate(batch["id"]):
-            height, width = batch["size"][number]
-            yield _Image(
-                image_id.decode(),
-                int(batch["label"][number]),
-                hashlib.sha256(pixels[number].tobytes()).digest(),
-                bool(plain[number]),
-                f"{width}x{height}",
-                int(batch["channels"][number]),
-            )
+@functools.cache
+def _decoder(image_format):
+    """Returns a function of files (batch,): their pixels, sizes and numbers of channels."""
+
+    def decode(encoded):
+        header = image_header.read(encoded)
+        return preprocessing.decode_image(encoded, image_format), header.size(), header.channels
+
+    kinds = (
+        tf.TensorSpec(image_format.image_shape, tf.uint8),
+        tf.TensorSpec((2,), tf.int32),
+        tf.TensorSpec((), tf.int32),
+    )
+    return tf.function(
+        lambda files: tf.map_fn(decode, files, fn_output_signature=kinds),
+        input_signature=[tf.TensorSpec((None,), tf.string)],
+        autograph=False,
+    )
 
 
 def _anomalies(input_dict, severity):
