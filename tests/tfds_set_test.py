@@ -99,8 +99,8 @@ def test_what_a_set_lacks_is_cut_from_train_and_said_in_one_line(tmp_path, capsy
     parts, origins = executor._cut(images, seed=0, test_fraction=0.2, val_fraction=0.5)
     executor._say_split(parts, origins)
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "images: 8 train (train), 8 val (50% of each class of train, config.data.val_fraction), "
-        "4 test (20% of each class of train, config.data.test_fraction)"
+        "images: 8 train (train), 8 val (50% of each class, config.data.val_fraction), "
+        "4 test (20% of each class, config.data.test_fraction)"
     )
 
 
