@@ -15,6 +15,7 @@ from tfx.utils import proto_utils
 
 from components.evaluator import comparison, executor
 from models import dataset_info, serving
+from models.image_format import ImageFormat
 from pipeline import pipeline
 from tests import image_fixtures
 
@@ -79,7 +80,7 @@ def _model(folder, class_names=("cat", "dog"), right=True):
     serving.export(
         network,
         os.path.join(folder, "Format-Serving"),
-        image_shape=(8, 8, 3),
+        image_format=ImageFormat((8, 8, 3)),
         class_names=class_names,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
