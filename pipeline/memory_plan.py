@@ -5,7 +5,10 @@ was given and does not fit is refused. What was decided stays in ROOT/memory.jso
 of the interrupted one, however much memory is free then.
 """
 
+import contextlib
+import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,7 +33,7 @@ _RATES = ("learning_rate", "min_learning_rate")
 
 # What a decision depends on; another value of these decides anew.
 _DEPENDS = {
-    "data": ("name", "version", "image_folder", "image_size", "channels", "cache_mb"),
+    "data": ("name", "version", "image_folder", "image_size", "channels", "cache_mb", "store"),
     "search": (
         *("batch_size", "learning_rate", "min_learning_rate", "cells", "channels"),
         *("mixed_precision", "xla", "traced_architectures"),
@@ -207,16 +210,23 @@ def _measure(stage, config, images, heaviest, there) -> dict[str, Any]:
 
 
 def _images(data) -> dict[str, Any] | None:
-    """Returns `shape`, number of `classes` and the `bytes` in memory of the training images; None if not known."""
-    found = _folder(data.image_folder, bool(data.image_size)) if data.image_folder else _data_set(data)
-    if found is None:
-        return None
-    (height, width, channels), classes, count, encoded = found
+    """Returns `shape`, number of `classes` and the `bytes` in memory of the training images; None if not known.
+
+    Raises:
+        DataError: The data cannot be used; who named them need not wait until something was measured.
+    """
+    from components.tfds_example_gen.source import Source
+
+    source = Source(**{field.name: data[field.name] for field in dataclasses.fields(Source)})
+    source.check()
+    (height, width, channels), classes, count, encoded = _folder(data) if data.image_folder else _data_set(source)
     if data.image_size:
         height = width = data.image_size
     if not height or not width:
         return None
     shape = (height, width, data.channels or channels or 3)
+    if data.image_size and data.store == "resized":
+        encoded = count * math.prod(shape)  # of noise, which a PNG cannot make smaller
     return {
         "shape": shape,
         "classes": max(classes, 2),
@@ -224,38 +234,41 @@ def _images(data) -> dict[str, Any] | None:
     }
 
 
-def _folder(folder, sized):
-    """Shape of one image, classes, images and their bytes in files of a folder on this machine; None without any."""
-    from PIL import Image
+def _folder(data):
+    """Shape of one image (0 where none tells), classes, images to train and validate with, and bytes of their files."""
+    import tensorflow as tf
 
-    count = encoded = 0
-    shape, folders = None, set()
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(directory, name)
-            if os.path.splitext(name)[1].lower() not in (".png", ".jpg", ".jpeg"):
-                continue
-            if shape is None:
-                try:
-                    with Image.open(path) as image:
-                        shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
-                except OSError:  # the ingest says what is wrong with it
-                    continue
-            count += 1
-            encoded += os.path.getsize(path)
-            folders.add(directory)
-    if shape is None:
-        return ((0, 0, 3), 2, 0, 0) if sized else None
-    return shape, len(folders), count, encoded
+    from components.tfds_example_gen import folder
+
+    found = folder.scan(data.image_folder)
+    paths = [
+        os.path.join(found.path, path) for split in found.splits if split != "test" for path in found.items(split)[0]
+    ]
+    encoded = 0
+    if data.store == "original" or not data.image_size:
+        with contextlib.suppress(tf.errors.OpError):  # a dangling link, say; the ingest names it
+            encoded = sum(tf.io.gfile.stat(path).length for path in paths)
+    return next(_shapes(paths), (0, 0, 3)), len(found.class_names), len(paths), encoded
 
 
-def _data_set(data):
+def _shapes(paths) -> Iterator[tuple[int, int, int]]:
+    """Yields height, width and channels of the images that can be read; the ingest says what is wrong with others."""
+    import tensorflow as tf
+
+    from models import image_file
+
+    for path in paths:
+        with contextlib.suppress(image_file.UnreadableImage, tf.errors.OpError):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                header = image_file.inspect(file.read())
+            yield header.height, header.width, header.channels
+
+
+def _data_set(source):
     """The same of a TFDS data set, as far as TFDS knows it without its files."""
     import tensorflow_datasets as tfds
 
-    from components.tfds_example_gen.source import Source
-
-    info = Source(name=data.name, version=data.version, data_dir=data.data_dir).builder().info
+    info = source.builder().info
     features = list(info.features.values())
     shape = next((feature.shape for feature in features if isinstance(feature, tfds.features.Image)), (None, None, 3))
     classes = next((f.num_classes for f in features if isinstance(f, tfds.features.ClassLabel)), None)

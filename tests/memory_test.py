@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from models import memory, search_spaces
+from models.dataset_info import DataError
 from models.memory import Limit, Need
 from models.search_spaces import cell
 from pipeline import memory_plan
@@ -289,7 +290,17 @@ def test_the_images_of_a_folder_are_looked_at(folder):
     encoded = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(folder) for name in names)
     assert images["bytes"] == 2 * 6 * 40 * 48 * 3 + encoded
     config.data.image_size, config.data.channels = 32, 1
-    assert memory_plan._images(config.data)["shape"] == (32, 32, 1)
+    images = memory_plan._images(config.data)
+    assert images["shape"] == (32, 32, 1)
+    assert images["bytes"] == 3 * 6 * 32 * 32  # decoded twice, and stored
+    config.data.store = "original"
+    assert memory_plan._images(config.data)["bytes"] == 2 * 6 * 32 * 32 + encoded
+
+
+def test_data_that_cannot_be_used_are_refused_before_anything_is_measured(folder, plan):
+    os.rename(os.path.join(folder, "train"), os.path.join(folder, "test"))
+    with pytest.raises(DataError, match="has no directory train/"):
+        plan()
 
 
 def test_the_images_of_a_data_set_are_known_from_tfds():
