@@ -4,12 +4,14 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import dependency_utils
 
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
@@ -40,15 +42,18 @@ def write_folder(root, train: int = 6, test: int = 2, classes: Iterable[str] = (
     return str(root)
 
 
-def run_example_gen(directory, **arguments) -> standard_artifacts.Examples:
+def run_example_gen(directory, *, beam_args: Iterable[str] = BEAM_ARGS, **arguments) -> standard_artifacts.Examples:
     """Runs TfdsExampleGen, built with the arguments; its examples lie in `directory/examples`."""
     component = TfdsExampleGen(**arguments)
     examples = standard_artifacts.Examples()
     examples.uri = os.path.join(directory, "examples")
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=BEAM_ARGS, tmp_dir=os.path.join(directory, "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args), tmp_dir=os.path.join(directory, "tmp"), unique_id="1"
     )
-    Executor(context).Do({}, {"examples": [examples]}, component.exec_properties)
+    # A package of TFX itself is made for Beam's workers on other machines, which takes seconds.
+    with mock.patch.object(dependency_utils, "make_beam_dependency_flags", list):
+        executor = Executor(context)
+    executor.Do({}, {"examples": [examples]}, component.exec_properties)
     return examples
 
 

@@ -233,7 +233,9 @@ def test_a_home_directory_is_understood(tmp_path, monkeypatch):
 def test_an_object_store_is_scanned_by_the_same_rules():
     for split in ("train", "test"):
         for name in ("cat/a.png", "cat/deep/b.png", "dog/a.png", "dog/c.txt", ".hidden/a.png"):
-            with tf.io.gfile.GFile(f"ram://image_folder_test/{split}/{name}", "w") as file:
+            path = f"ram://image_folder_test/{split}/{name}"
+            tf.io.gfile.makedirs(os.path.dirname(path))
+            with tf.io.gfile.GFile(path, "w") as file:
                 file.write(name)
     scanned = folder.scan("ram://image_folder_test")
     assert scanned.images["train"] == {

@@ -1,6 +1,8 @@
 """TfdsExampleGen: what it writes, and what it refuses."""
 
 import collections
+import io
+import itertools
 import json
 import os
 import pathlib
@@ -13,10 +15,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tfx.types import artifact_utils
 
-from components.tfds_example_gen import executor, source
+from components.tfds_example_gen import shards, source
 from components.tfds_example_gen.component import TfdsExampleGen
-from models import dataset_info, input
+from models import dataset_info, input, preprocessing
 from models.dataset_info import DataError
+from models.image_format import ImageFormat
 from tests import image_fixtures
 
 
@@ -65,23 +68,14 @@ def test_a_folder_is_taken_over_file_by_file(folder, examples):
     assert all(path.startswith("test/") for path in found["test"])
 
 
-def test_val_is_the_stated_share_of_the_training_images_exactly(examples):
-    found = read(examples)
-    assert (len(found["train"]), len(found["val"])) == (13, 9)  # of 22, 0.4 * 22 = 8.8
-
-
-def test_the_cut_depends_on_ids_and_seed_alone():
-    ids = [f"train/cat/{number}.png" for number in range(1000)]
-
-    def val(ids, seed=0, fraction=0.5):
-        bound = executor.val_bound(ids, fraction, seed)
-        return {image_id for image_id in ids if executor.order_key(image_id, seed) < bound}
-
-    assert len(val(ids)) == 500
-    assert val(ids) == val(ids[::-1])
-    assert 400 < len(val(ids) ^ val(ids, seed=1)) < 600
-    assert len((val(ids) ^ val([*ids, "train/cat/new.png"])) - {"train/cat/new.png"}) <= 1
-    assert val(ids, fraction=0.2) < val(ids)
+def test_each_class_gives_the_stated_share_of_its_training_images(examples):
+    info = dataset_info.load(examples.uri)
+    assert info.counts == {"train": (7, 7), "val": (4, 4), "test": (2, 2)}  # of 11 each, 0.4 * 11 = 4.4
+    assert info.origins == {
+        "train": "train/",
+        "val": "40% of each class, config.data.val_fraction",
+        "test": "test/",
+    }
 
 
 def test_tfds_images_are_taken_over_whatever_files_they_lie_in(digits):
@@ -97,7 +91,7 @@ def test_tfds_images_are_taken_over_whatever_files_they_lie_in(digits):
     for image_id, (label, encoded) in written.items():
         assert label == expected[image_id]["label"]
         np.testing.assert_array_equal(tf.io.decode_png(encoded), expected[image_id]["image"])
-    assert (len(found["train"]), len(found["val"]), len(found["test"])) == (719, 718, 360)
+    assert (len(found["train"]), len(found["val"]), len(found["test"])) == (717, 720, 360)
 
 
 def test_facts_of_the_data_travel_with_the_examples(folder, examples):
@@ -112,13 +106,24 @@ def test_facts_of_the_data_travel_with_the_examples(folder, examples):
     assert json.loads(examples.get_string_custom_property("class_names")) == ["cat", "dog"]
 
 
-def test_normalization_is_that_of_all_training_images(folder, examples):
+def statistics(pixels):
+    return pixels.mean((0, 1, 2)) / 255, pixels.std((0, 1, 2)) / 255
+
+
+def test_normalization_is_that_of_all_images_but_those_of_test(folder, examples):
     normalization = dataset_info.load(examples.uri).normalization
-    pixels = np.stack([np.asarray(Image.open(path)) for path in pathlib.Path(folder).glob("train/*/*")]) / 255
-    np.testing.assert_allclose(normalization[3].mean, pixels.mean((0, 1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(normalization[3].std, pixels.std((0, 1, 2)), rtol=1e-6)
-    grey = pixels @ [0.299, 0.587, 0.114]
-    np.testing.assert_allclose((normalization[1].mean, normalization[1].std), [[grey.mean()], [grey.std()]], rtol=1e-6)
+    assert set(normalization) == {3}  # no other number of channels can be trained on
+    pixels = np.stack([np.asarray(Image.open(path)) for path in pathlib.Path(folder).glob("train/*/*")])
+    np.testing.assert_allclose((normalization[3].mean, normalization[3].std), statistics(pixels), rtol=1e-6)
+
+
+def test_normalization_is_that_of_the_images_that_are_trained_on(folder, tmp_path):
+    examples = image_fixtures.run_example_gen(tmp_path, image_folder=folder, image_size=4, channels=1)
+    normalization = dataset_info.load(examples.uri).normalization
+    image_format = ImageFormat((4, 4, 1))
+    paths = pathlib.Path(folder).glob("train/*/*")
+    pixels = np.stack([preprocessing.decode_image(path.read_bytes(), image_format) for path in paths])
+    np.testing.assert_allclose((normalization[1].mean, normalization[1].std), statistics(pixels), rtol=1e-6)
 
 
 def test_the_same_run_twice_writes_the_same_facts(folder, examples, tmp_path):
@@ -139,6 +144,92 @@ def damaged(tmp_path):
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A flat folder of large images of several kinds, most of which are not square."""
+    root = tmp_path_factory.mktemp("photos")
+    sizes = [(40, 30), (30, 40), (33, 33), (8, 8), (5, 9), (64, 64)]
+    kinds = [("RGB", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "BMP")]
+    for label in ("cat", "dog"):
+        (root / label).mkdir()
+        for number, ((mode, file_format), size) in enumerate(itertools.product(kinds, sizes)):
+            encoded = image_fixtures.encode(number, size, mode, file_format)
+            (root / label / f"{number}.{file_format.lower()}").write_bytes(encoded)
+    return str(root)
+
+
+@pytest.mark.parametrize(("resize", "channels"), [("crop", 3), ("pad", 3), ("squash", 1)])
+def test_stored_pictures_decode_as_the_files_would(photos, tmp_path, resize, channels):
+    examples = image_fixtures.run_example_gen(
+        tmp_path, image_folder=photos, image_size=8, channels=channels, resize=resize, background="#102030"
+    )
+    image_format = ImageFormat((8, 8, channels), resize, (0x10, 0x20, 0x30))
+    kept = 0
+    for images in read(examples).values():
+        for path, (_, stored) in images.items():
+            encoded = pathlib.Path(photos, path).read_bytes()
+            expected = preprocessing.decode_image(encoded, image_format)
+            np.testing.assert_array_equal(preprocessing.decode_image(stored, image_format), expected)
+            kept += stored == encoded
+            if stored != encoded:
+                np.testing.assert_array_equal(tf.io.decode_png(stored), expected)
+    assert kept == 12  # those of 8x8 need no change
+    info = dataset_info.load(examples.uri)
+    assert (info.height, info.width, info.stored) == ((8, 64), (5, 64), "resized")
+
+
+def test_files_are_stored_as_they_are_where_that_is_asked_for(photos, tmp_path):
+    examples = image_fixtures.run_example_gen(tmp_path, image_folder=photos, image_size=8, store="original")
+    for images in read(examples).values():
+        for path, (_, stored) in images.items():
+            assert stored == pathlib.Path(photos, path).read_bytes()
+    assert dataset_info.load(examples.uri).stored == "original"
+
+
+def test_grey_and_coloured_pictures_keep_their_channels_where_none_are_given(photos, tmp_path):
+    examples = image_fixtures.run_example_gen(tmp_path, image_folder=photos, image_size=16)
+    for images in read(examples).values():
+        for path, (_, stored) in images.items():
+            grey = Image.open(os.path.join(photos, path)).mode == "L"
+            assert Image.open(io.BytesIO(stored)).mode == ("L" if grey else "RGB")
+    assert set(dataset_info.load(examples.uri).normalization) == {1, 3}
+
+
+def content(directory):
+    """Returns path -> bytes of all files below a directory."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
+def test_the_bytes_do_not_depend_on_beams_workers(photos, tmp_path, mode, monkeypatch):
+    monkeypatch.setattr("components.tfds_example_gen.shards._SMALLEST", 7)
+    settings = {"image_folder": photos, "image_size": 8, "val_fraction": 0.3}
+    image_fixtures.run_example_gen(tmp_path / "one", **settings)
+    workers = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
+    image_fixtures.run_example_gen(tmp_path / "two", beam_args=workers, **settings)
+    one, two = (content(tmp_path / name / "examples") for name in ("one", "two"))
+    assert one == two
+    assert len(one) > 10 and not [path for path in one if "unfinished" in path]
+
+
+def test_a_shard_that_is_written_again_takes_the_place_of_the_first(folder, tmp_path):
+    images = source.Source(image_folder=folder).prepare("")
+    parts = {"train": ["train", "val"] * 11, "test": ["test"] * 4}
+    planned = shards.make_shards(images, parts)
+    (place, _), plan = shards.save(planned, str(tmp_path / "plan")), str(tmp_path / "plan")
+    directories = {part: str(tmp_path / part) for part in ("train", "val", "test")}
+    for directory in (*directories.values(), str(tmp_path / "unfinished")):
+        os.mkdir(directory)
+    form = shards.Form(0, 0, "crop", "white", "resized")
+    write = shards.WriteShard(images, form, plan, directories, str(tmp_path / "unfinished"))
+    assert shards.written(planned, directories) == 0
+    (tmp_path / "unfinished/train-data_tfrecord-00000-of-00001.gz").write_bytes(b"cut off")
+    once = next(write.process(place)), content(tmp_path)
+    twice = next(write.process(place)), content(tmp_path)
+    assert once[1] == twice[1] and once[0].counts == twice[0].counts
+    assert shards.written(planned, directories) == 22
+
+
 def test_undecodable_images_are_refused_by_name(damaged, tmp_path):
     with pytest.raises(DataError) as error:
         image_fixtures.run_example_gen(tmp_path, image_folder=damaged, max_corrupt_share=0.1)
@@ -146,7 +237,7 @@ def test_undecodable_images_are_refused_by_name(damaged, tmp_path):
     assert "3 of 24 images cannot be decoded" in message
     assert "config.data.max_corrupt_share allows 0.1" in message
     assert "train/cat/0.png: " in message
-    assert "train/dog/1.png: not a PNG or JPEG file" in message
+    assert "train/dog/1.png: not a PNG, JPEG, BMP or GIF file" in message
     assert "test/dog/1.png: the file is empty" in message
 
 
@@ -168,59 +259,6 @@ def test_undecodable_images_are_left_out_up_to_the_stated_share(damaged, tmp_pat
         info.image_shape(image_size=16)
 
 
-def test_a_class_that_only_one_part_has_is_refused(tmp_path):
-    folder = image_fixtures.write_folder(tmp_path / "images", train=1)
-    with pytest.raises(DataError, match=r"no image of 1 of 2 classes \((cat|dog)\).*config\.data\.val_fraction=0\.5"):
-        image_fixtures.run_example_gen(tmp_path, image_folder=folder)
-
-
-def _without(*path):
-    return lambda root: shutil.rmtree(root.joinpath(*path))
-
-
-def _empty(*path):
-    def change(root):
-        shutil.rmtree(root.joinpath(*path))
-        root.joinpath(*path).mkdir()
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (_without(), r"image_folder=.*images is not a directory"),
-        (_without("train"), r"has no directory train/; found: test\."),
-        (_without("test"), r"has no directory test/; found: train\."),
-        (_without("test", "dog"), r"differ \(only in train/: dog\)"),
-        (_without("train", "cat"), r"differ \(only in test/: cat\)"),
-        (_empty("train", "cat"), r"train/cat holds no image \(\.png, \.jpg, \.jpeg\); 1 of 2 classes are empty"),
-        (_empty("test"), r"differ \(only in train/: cat, dog\)"),
-        (
-            lambda root: (_without("train", "dog")(root), _without("test", "dog")(root)),
-            r"has 1 class directories \(cat\)",
-        ),
-    ],
-)
-def test_an_unfit_folder_is_refused_when_the_pipeline_is_built(tmp_path, change, message):
-    root = pathlib.Path(image_fixtures.write_folder(tmp_path / "images"))
-    change(root)
-    with pytest.raises(DataError, match=message):
-        TfdsExampleGen(image_folder=str(root))
-
-
-def test_files_that_are_no_images_by_their_names_are_warned_of(tmp_path, caplog):
-    root = pathlib.Path(image_fixtures.write_folder(tmp_path / "images"))
-    image_fixtures.run_example_gen(tmp_path / "without", image_folder=str(root))
-    assert "not used" not in caplog.text
-    for name in ("one.webp", "two.webp", "notes.txt", "README", ".hidden"):
-        (root / "train" / "cat" / name).write_bytes(b"")
-    image_fixtures.run_example_gen(tmp_path / "with", image_folder=str(root))
-    (warning,) = (record.getMessage() for record in caplog.records if "not used" in record.getMessage())
-    assert "4 files are not used (2 of .webp, 1 of " in warning and "1 of no ending" in warning
-    assert warning.endswith("images end in .png, .jpg, .jpeg.")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -229,6 +267,7 @@ def test_files_that_are_no_images_by_their_names_are_warned_of(tmp_path, caplog)
         ({"name": "mnist"}, r"'mnist' 3\.0\.1 is not prepared in .*config\.data\.download=True"),
         ({"name": "mnist", "version": "0.0.7"}, r"config\.data\.version='0\.0\.7'.*0\.0\.7"),
         ({"name": "mnist/no_such_config"}, r"config\.data\.name='mnist/no_such_config'.*no_such_config"),
+        ({"name": "digits", "test_fraction": 0.0}, r"config\.data\.test_fraction is 0\.0"),
         ({"name": "digits", "val_fraction": 1.0}, r"config\.data\.val_fraction is 1\.0"),
         ({"name": "digits", "max_corrupt_share": -0.1}, r"config\.data\.max_corrupt_share is -0\.1"),
     ],
@@ -236,27 +275,6 @@ def test_files_that_are_no_images_by_their_names_are_warned_of(tmp_path, caplog)
 def test_unfit_arguments_are_refused_when_the_pipeline_is_built(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         TfdsExampleGen(**{"data_dir": str(tmp_path), **arguments})
-
-
-class Unlabelled(tfds.core.GeneratorBasedBuilder):
-    """A data set of another kind."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self):
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({"text": tfds.features.Text()}))
-
-    def _split_generators(self, _):
-        return {"train": iter([(0, {"text": "a"})])}
-
-    def _generate_examples(self):
-        pass
-
-
-def test_a_data_set_of_another_kind_is_refused(tmp_path):
-    Unlabelled(data_dir=str(tmp_path)).download_and_prepare()
-    with pytest.raises(DataError, match=r"unlabelled/1\.0\.0 has no Image feature; found are text"):
-        TfdsExampleGen("unlabelled", data_dir=str(tmp_path))
 
 
 def test_a_failed_download_says_which_data_set_and_where(tmp_path, monkeypatch):

@@ -109,9 +109,9 @@ def _cut(images, seed, test_fraction, val_fraction):
     if "val" not in splits:
         counts = collections.Counter(labels)
         cut.refuse_small_classes({name: counts[label] for label, name in enumerate(images.class_names)})
-        origins["val"] = f"{val_fraction:.0%} of each class of {splits['train']}, config.data.val_fraction"
+        origins["val"] = f"{val_fraction:.0%} of each class, config.data.val_fraction"
     if "test" not in splits:
-        origins["test"] = f"{test_fraction:.0%} of each class of {splits['train']}, config.data.test_fraction"
+        origins["test"] = f"{test_fraction:.0%} of each class, config.data.test_fraction"
     shares = {
         "test_fraction": 0 if "test" in splits else test_fraction,
         "val_fraction": 0 if "val" in splits else val_fraction,

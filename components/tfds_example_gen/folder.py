@@ -59,7 +59,7 @@ class ImageFolder:
     @property
     def origins(self) -> Mapping[str, str]:
         """train, val and test, as far as they are there -> what a person calls the place of their images."""
-        named = {split: f"{name}/" if name else "its folders" for split, name in self.splits.items()}
+        named = {split: f"{name}/" if name else "all folders" for split, name in self.splits.items()}
         if self.splits.get("test", "test").lower() not in _NAMES["test"]:
             named["test"] += " as there is no test/"
         return named

@@ -1,4 +1,4 @@
-"""Your own images: DIR/train/<class>/*.png|jpg and DIR/test/<class>/*.
+"""Your own images: in DIR/<class>/, or in DIR/train/<class>/ and DIR/test/<class>/.
 
     python -m pipeline.local_runner --config=pipeline/configs/image_folder.py --root=runs/mine \\
         --config.data.image_folder=DIR --config.data.image_size=32
