@@ -52,6 +52,13 @@ class Header(NamedTuple):
     sixteen_bit: bool
 
 
+class Picture(NamedTuple):
+    """What a file says of itself, and its pixels: uint8 (height, width, channels)."""
+
+    header: Header
+    pixels: np.ndarray
+
+
 def inspect(encoded: bytes) -> Header:
     """Reads an image file's header, with the operations that a served model reads it with.
 
@@ -59,30 +66,27 @@ def inspect(encoded: bytes) -> Header:
         UnreadableImage: The file is refused by its header alone.
     """
     try:
-        kind, height, width, channels, depth, fault = _facts(encoded).numpy().tolist()
+        return _header(_inspector(encoded).numpy(), encoded)
     except tf.errors.InvalidArgumentError:
         raise UnreadableImage(_DAMAGED) from None
-    if fault:
-        raise UnreadableImage(_known_format(encoded) or image_header.FAULTS[fault])
-    return Header(image_header.KINDS[kind], height, width, channels, depth == 16)
 
 
-def read(encoded: bytes, background: tuple[int, int, int]) -> np.ndarray:
+def read(encoded: bytes, background: tuple[int, int, int]) -> Picture:
     """Decodes a picture as `preprocessing.read_image` does, at its own size: uint8 (height, width, 3).
 
     Raises:
         UnreadableImage: The file is not a whole image that can be read.
     """
-    return _pixels(_reader(background), encoded)
+    return _picture(_reader(background), encoded)
 
 
-def decode(encoded: bytes, image_format: ImageFormat) -> np.ndarray:
+def decode(encoded: bytes, image_format: ImageFormat) -> Picture:
     """Decodes a picture as `preprocessing.decode_image` does: uint8 (height, width, channels).
 
     Raises:
         UnreadableImage: The file is not a whole image that can be read.
     """
-    return _pixels(_decoder(image_format), encoded)
+    return _picture(_decoder(image_format), encoded)
 
 
 def brightest(encoded: bytes) -> int:
@@ -94,31 +98,64 @@ def _function(function):
     return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
-@_function
 def _facts(encoded):
-    header = image_header.read(encoded)
-    return tf.stack([header.kind, *tf.unstack(header.size()), header.channels, header.depth, header.fault])
+    """Kind, height, width, channels, depth and fault; the most usual kinds of files take a short way."""
+
+    def facts(kind, size, channels, depth=8, fault=0):
+        return tf.stack([kind, *tf.unstack(size), channels, depth, fault])
+
+    def usual(kind, height, width, channels):
+        pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+        return tf.cond(
+            (pixels > 0) & (pixels <= image_header.MAX_PIXELS),
+            lambda: facts(image_header.KINDS.index(kind), (height, width), channels),
+            others,
+        )
+
+    def png(channels):
+        sides = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+        width, height = tf.unstack(sides, num=2)
+        return usual("PNG", height, width, channels)
+
+    def jpeg():
+        height, width, channels = tf.unstack(tf.io.extract_jpeg_shape(encoded))
+        return usual("JPEG", height, width, tf.where(channels == 1, 1, 3))
+
+    def others():
+        header = image_header.read(encoded)
+        return facts(header.kind, header.size(), header.channels, header.depth, header.fault)
+
+    return tf.switch_case(image_header.plain(encoded), [lambda: png(1), lambda: png(3), jpeg, others])
 
 
+_inspector = _function(_facts)
 _brightest = _function(preprocessing.brightest)
 
 
 @functools.cache
 def _reader(background):
-    return _function(lambda encoded: preprocessing.read_image(encoded, background))
+    return _function(lambda encoded: (_facts(encoded), preprocessing.read_image(encoded, background)))
 
 
 @functools.cache
 def _decoder(image_format):
-    return _function(lambda encoded: preprocessing.decode_image(encoded, image_format))
+    return _function(lambda encoded: (_facts(encoded), preprocessing.decode_image(encoded, image_format)))
 
 
-def _pixels(function, encoded):
+def _picture(function, encoded):
     try:
-        return function(encoded).numpy()
+        facts, pixels = function(encoded)
     except tf.errors.InvalidArgumentError:
         inspect(encoded)  # may know more of it
         raise UnreadableImage(_DAMAGED) from None
+    return Picture(_header(facts.numpy(), encoded), pixels.numpy())
+
+
+def _header(facts, encoded):
+    kind, height, width, channels, depth, fault = facts.tolist()
+    if fault:
+        raise UnreadableImage(_known_format(encoded) or image_header.FAULTS[fault])
+    return Header(image_header.KINDS[kind], height, width, channels, depth == 16)
 
 
 def _known_format(encoded):

@@ -110,14 +110,15 @@ def gif_places(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         encoded: String scalar, the file.
 
     Returns:
-        Three places in the file, int32: of the picture's descriptor; of the byte whose lowest bit says that a colour
-        is transparent, -1 where there is none; and of that colour's red, green and blue.
+        Three places in the file, int32: of the picture's descriptor; of the byte that says that a colour is
+        transparent, -1 where none is; and of that colour's red, green and blue.
     """
 
     def step(at, inside, control):
         block = _bytes(encoded, at, 4)
         starts = ~inside & (block[0] == 0x21)  # an extension: its label, then parts that begin with their length
-        control = tf.where(starts & (block[1] == 0xF9), at + 3, control)
+        transparent = starts & (block[1] == 0xF9) & (block[3] % 2 == 1)
+        control = tf.where(transparent, at + 3, control)
         part_ends = at + 1 + block[0]
         return tf.where(starts, at + 2, part_ends), starts | (block[0] > 0), control
 

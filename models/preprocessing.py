@@ -90,15 +90,6 @@ def read_image(encoded: tf.Tensor, background: Sequence[int], at_least: tuple[in
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def image_size(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns height and width of a picture as `read_image` gives it, from the file's header alone: int32 (2,).
-
-    Raises:
-        tf.errors.InvalidArgumentError: It is not an image that can be read.
-    """
-    return image_header.checked(encoded).size()
-
-
 def brightest(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the greatest value of any channel in a PNG with 16 bits, before it is scaled: int32 scalar, to 65,535.
 

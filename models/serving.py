@@ -130,8 +130,11 @@ def _probabilities(model, image_shape, classes):
 
     @tf.function(input_signature=[tf.TensorSpec((None, *image_shape), tf.float32)], autograph=False)
     def probabilities(images):
+        count = tf.shape(images)[0]
+        # Some kernels fail on an empty batch.
+        some = tf.cond(count > 0, lambda: images, lambda: tf.zeros((1, *image_shape)))
         # Half-precision networks return half-precision logits.
-        return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
+        return tf.nn.softmax(tf.cast(model(some, training=False), tf.float32))[:count]
 
     outputs = probabilities.get_concrete_function().structured_outputs.shape[-1]
     if outputs != classes:

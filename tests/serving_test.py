@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -136,6 +137,26 @@ def test_a_broken_image_is_named_and_disturbs_no_other(servable, images, expecte
     assert (outputs["class_ids"][[0, 2, 3, 4]] == -1).all()
     assert (outputs["class_names"][[0, 2, 3, 4]] == b"").all()
     assert (outputs["probabilities"][[0, 2, 3, 4]] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs"),
+    [
+        ("serving_default", {"images": np.zeros((0, *SHAPE), np.float32)}),
+        ("serve_uint8", {"images": np.zeros((0, *SHAPE), np.uint8)}),
+        ("serve_bytes", {"image_bytes": strings()}),
+        ("serve_examples", {"examples": strings()}),
+    ],
+)
+def test_an_empty_batch_gets_an_empty_answer(servable, signature, inputs):
+    shapes = {name: output.shape for name, output in servable.predict(signature, inputs).items()}
+    expected = {"class_ids": (0, 3), "class_names": (0, 3), "top_k_probabilities": (0, 3), "probabilities": (0, 4)}
+    assert shapes == expected | ({"errors": (0,)} if signature == "serve_bytes" else {})
+
+
+def test_the_form_that_images_are_brought_to_is_told(directory):
+    told = json.loads((directory / "assets.extra" / "preprocessing.json").read_text())
+    assert told == {"image_shape": list(SHAPE), "resize": "crop", "background": [255, 255, 255]}
 
 
 def test_a_batch_of_broken_images_only_is_answered(servable):

@@ -181,6 +181,7 @@ def _gifs():
         "gif": save(colours, "GIF"),
         "gif-rows-in-order": save(colours, "GIF", interlace=0),
         "gif-hole": save(colours, "GIF", transparency=3),
+        "gif-delay": save(colours, "GIF", save_all=True, append_images=[other], duration=100),
         "gif-animated": save(colours, "GIF", save_all=True, append_images=[other], loop=0),
         "gif-animated-holes": save(colours, "GIF", save_all=True, append_images=[other], transparency=3, comment=b"x"),
         "gif-87": b"GIF87a" + save(picture(mode="L").quantize(4), "GIF")[6:],

@@ -44,22 +44,30 @@ OTHERWISE_IN_PILLOW = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(zoo.zoo()))
-def test_a_file_is_read_as_pillow_reads_it_or_refused_with_a_reason(name):
-    encoded, reason = zoo.zoo()[name]
-    if reason:
-        with pytest.raises(image_file.UnreadableImage) as error:
-            image_file.read(encoded, WHITE)
-        assert str(error.value) == reason
-        return
+def test_a_file_is_read_as_pillow_reads_it_or_refused_with_a_reason():
+    # One test for all: TensorFlow prepares its functions anew after each new seed, which takes longer than to call them.
+    wrong = {name: found for name, (file, reason) in zoo.zoo().items() if (found := what_is_wrong(name, file, reason))}
+    assert not wrong
+
+
+def what_is_wrong(name, encoded, reason):
+    """Returns how a file is read otherwise than it should be, or empty."""
     for background in (WHITE, (9, 99, 199)):
-        read = image_file.read(encoded, background)
-        header = image_file.inspect(encoded)
-        assert read.shape == (header.height, header.width, 3)
-        if header.channels == 1:
-            assert (read == read[..., :1]).all() or background != WHITE
+        try:
+            header, read = image_file.read(encoded, background)
+        except image_file.UnreadableImage as error:
+            return str(error) if str(error) != reason else ""
+        if reason:
+            return "is read"
+        if header != image_file.inspect(encoded) or read.shape != (header.height, header.width, 3):
+            return f"another header, {header}"
+        if header.channels == 1 and background == WHITE and (read != read[..., :1]).any():
+            return "grey became coloured"
         if name not in OTHERWISE_IN_PILLOW:
-            np.testing.assert_allclose(read, by_pillow(encoded, background), atol=TOLERANCE.get(name, 0))
+            difference = np.abs(read - by_pillow(encoded, background)).max()
+            if difference > TOLERANCE.get(name, 0):
+                return f"differs by {difference} from Pillow"
+    return ""
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +91,8 @@ def strings(items):
     ("channels", "resize", "store", "background"),
     [
         (3, "crop", "resized", "white"),
-        (1, "crop", "original", "white"),
-        (3, "pad", "original", "#0a64c8"),
         (1, "pad", "resized", "#0a64c8"),
-        (3, "squash", "resized", "white"),
-        (1, "squash", "original", "white"),
+        (3, "squash", "original", "white"),
     ],
 )
 def test_ingest_training_and_serving_see_the_same_pixels(folder, tmp_path, channels, resize, store, background):

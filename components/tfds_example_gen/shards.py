@@ -55,17 +55,21 @@ class Form:
     background: str
     store: str
 
-    def decode(self, encoded: bytes, channels: int) -> np.ndarray:
-        """Returns the pixels of an image with 1 or 3 channels, resized if so set: uint8 (height, width, channels).
+    def decode(self, encoded: bytes) -> image_file.Picture:
+        """Decodes an image, resized if so set, to the channels that are set or else to its own.
 
         Raises:
             UnreadableImage: The file is not a whole image that can be read.
         """
+        background = colour(self.background)
         if self.image_size:
-            shape = (self.image_size, self.image_size, channels)
-            return image_file.decode(encoded, ImageFormat(shape, self.resize, colour(self.background)))
-        pixels = image_file.read(encoded, colour(self.background))
-        return pixels if channels == 3 else preprocessing.grey(pixels).numpy()
+            shape = (self.image_size, self.image_size, 3)
+            header, pixels = image_file.decode(encoded, ImageFormat(shape, self.resize, background))
+        else:
+            header, pixels = image_file.read(encoded, background)
+        if (self.channels or header.channels) == 1:
+            pixels = preprocessing.grey(pixels).numpy()
+        return image_file.Picture(header, pixels)
 
 
 @dataclasses.dataclass
@@ -231,8 +235,7 @@ def _look(form: Form, load: Callable[[], bytes]) -> _Seen:
     """Reads and decodes an image, once, with the decoder of all later stages."""
     try:
         encoded = load()
-        header = image_file.inspect(encoded)
-        pixels = form.decode(encoded, form.channels or header.channels)
+        header, pixels = form.decode(encoded)
         brightest = image_file.brightest(encoded) if header.sixteen_bit else 0
     except image_file.UnreadableImage as error:
         return _Seen(str(error))
