@@ -45,7 +45,7 @@ OTHERWISE_IN_PILLOW = {
 
 
 def test_a_file_is_read_as_pillow_reads_it_or_refused_with_a_reason():
-    # One test for all: after each new seed TensorFlow prepares its functions anew, which takes longer than to call them.
+    # One test for all: after each new seed TensorFlow prepares functions anew, which takes longer than to call them.
     wrong = {name: found for name, (file, reason) in zoo.zoo().items() if (found := what_is_wrong(name, file, reason))}
     assert not wrong
 
