@@ -105,7 +105,7 @@ def _grey_and_coloured(root):
 
 # Data, settings, and what is said of them.
 BAD_DATA = {
-    "no train folder": (lambda root: str(root), {}, "has no directory train/; found: "),
+    "no classes": (lambda root: str(root), {}, "needed are 2 or more, with the images inside them"),
     "one class": (
         lambda root: image_fixtures.write_folder(root / "data", classes=("cat",)),
         {},
