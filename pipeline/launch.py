@@ -32,7 +32,8 @@ ROOT = flags.DEFINE_string(
 )
 BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
     "beam_pipeline_args",
-    ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    # The last keeps TFX from packing its own source for workers on other machines, some seconds for each component.
+    ["--direct_running_mode=in_memory", "--direct_num_workers=1", "--requirements_file=/dev/null"],
     "Beam option of ExampleGen, StatisticsGen, ImageValidator and Evaluator; may be given several times.",
 )
 

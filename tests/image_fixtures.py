@@ -4,20 +4,19 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import dependency_utils
 
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
 from models.dataset_info import DatasetInfo, Normalization
+from pipeline import launch
 
-BEAM_ARGS = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+BEAM_ARGS = launch.BEAM_PIPELINE_ARGS.default
 
 
 def encode(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", file_format: str = "PNG") -> bytes:
@@ -50,10 +49,7 @@ def run_example_gen(directory, *, beam_args: Iterable[str] = BEAM_ARGS, **argume
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=list(beam_args), tmp_dir=os.path.join(directory, "tmp"), unique_id="1"
     )
-    # A package of TFX itself is made for Beam's workers on other machines, which takes seconds.
-    with mock.patch.object(dependency_utils, "make_beam_dependency_flags", list):
-        executor = Executor(context)
-    executor.Do({}, {"examples": [examples]}, component.exec_properties)
+    Executor(context).Do({}, {"examples": [examples]}, component.exec_properties)
     return examples
 
 

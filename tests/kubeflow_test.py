@@ -21,7 +21,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
 from pipeline import kubeflow_entrypoint, kubeflow_options, kubeflow_runner, launch, validation
 from pipeline.configs import digits
-from tests import image, pipeline_runs
+from tests import image, image_fixtures, pipeline_runs
 
 IMAGE = "registry.example/mdenas@sha256:" + "0" * 64
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ def compile_small(root, volume="/mnt/mdenas", **changes) -> tuple[Json, Json]:
         root=str(root),
         image=IMAGE,
         volumes={"mdenas": str(volume)},
-        beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        beam_pipeline_args=image_fixtures.BEAM_ARGS,
     )
 
 

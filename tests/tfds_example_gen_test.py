@@ -205,7 +205,7 @@ def test_the_bytes_do_not_depend_on_beams_workers(photos, tmp_path, mode, monkey
     monkeypatch.setattr("components.tfds_example_gen.shards._SMALLEST", 7)
     settings = {"image_folder": photos, "image_size": 8, "val_fraction": 0.3}
     image_fixtures.run_example_gen(tmp_path / "one", **settings)
-    workers = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
+    workers = [f"--direct_running_mode={mode}", "--direct_num_workers=2", "--requirements_file=/dev/null"]
     image_fixtures.run_example_gen(tmp_path / "two", beam_args=workers, **settings)
     one, two = (content(tmp_path / name / "examples") for name in ("one", "two"))
     assert one == two
