@@ -247,7 +247,15 @@ def one_line(error: BaseException) -> str:
         message += ". Make room there, or for temporary files, and give the same command again."
     # Beam appends where it was when the error came.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
-    return " ".join(message.split())
+    # What ml_collections says of a mistyped setting is quoted several times over.
+    meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message)
+    if meant:
+        return f"--config has no setting {meant[2]!r}. Did you mean {meant[1]!r}?"
+    lines = [" ".join(line.split()).removeprefix("- ") for line in message.splitlines()]
+    told, *more = [line for line in lines if line] or [message]
+    for line in more:
+        told += f" {line}" if told.endswith((":", ".", ",")) else f"; {line}"
+    return told
 
 
 def _say(line: str) -> None:

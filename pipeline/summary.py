@@ -91,10 +91,12 @@ def summarise(run: Run) -> dict[str, Any]:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
         `comparison` (what that is to be compared with: components/evaluator/comparison.py), `class_accuracy` (by class
         name), `blessed`, `failures` (why it was not blessed, not pushed or hardly ought to be, a sentence each),
-        `serving_model` (the pushed version's folder, or None), `search_epochs` (0 without a search), `report` (the HTML
-        file), `seconds` by component, `cached` components, and `lineage`: where the examples, the distribution and the
-        genotype lie that the model came from.
+        `serving_model` (the pushed version's folder, or None), `trained_model` (where it was pushed from),
+        `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by component, `cached` components, and
+        `lineage`: where the examples, the distribution and the genotype lie that the model came from.
     """
+    from tfx.utils import path_utils
+
     from components.evaluator import comparison
     from components.report.executor import REPORT_FILE
     from components.report.inputs import read_evaluation
@@ -127,6 +129,7 @@ def summarise(run: Run) -> dict[str, Any]:
             *([unclear] if unclear else []),
             *_infra_failures(run.outputs("InfraValidator")),
         ],
+        "trained_model": path_utils.serving_model_path(run.outputs("Trainer")["model"].uri),
         "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
         "search_epochs": len(history),
         "report": os.path.join(run.outputs("ReportGen")["report"].uri, REPORT_FILE),
@@ -156,6 +159,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"blessed         {'yes' if summary['blessed'] else 'no'}",
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
+        *([] if served else [f"                the trained one: {summary['trained_model']}"]),
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
         f"summary         {os.path.join(root, 'summary.json')}",

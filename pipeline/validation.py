@@ -176,6 +176,22 @@ def _rule(config):
         yield f"config.oracle.{config.oracle.rule}: {error}"
 
 
+def _warmup(config):
+    """A search that ends within the warm-up samples all operations alike, and has a uniform distribution to show."""
+    try:
+        rule = update_rules.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+        choices = search_spaces.create(config.space.to_dict()).choices
+    except (ValueError, TypeError, ImportError, AttributeError):
+        return  # the other checks say what is wrong
+    rounds = rule.warmup_rounds if config.oracle.warmup_rounds is None else config.oracle.warmup_rounds
+    epochs = rounds * max(len(choice.operations) for choice in choices)
+    if not config.architecture and config.search.epochs < epochs:
+        yield (
+            f"config.search.epochs is {config.search.epochs}, but the first {epochs} sample all operations equally "
+            f"often (config.oracle.warmup_rounds is {rounds}), so nothing would be learned: give more than {epochs}."
+        )
+
+
 def _space(config):
     try:
         search_spaces.create(config.space.to_dict())
@@ -257,4 +273,4 @@ def _architecture(config):
         )
 
 
-_COMBINATIONS = (_data, _learning_rates, _rule, _space, _cells, _image_size, _architecture)
+_COMBINATIONS = (_data, _learning_rates, _rule, _warmup, _space, _cells, _image_size, _architecture)

@@ -101,7 +101,7 @@ def test_classes_and_images_come_in_the_order_of_their_names(tmp_path):
     ("paths", "message"),
     [
         (None, r"image_folder=.* is not a directory"),
-        ([], r"has 0 class directories \(\); needed are 2 or more"),
+        ([], r"has 0 class directories; needed are 2 or more.*cat/1\.jpg"),
         (["a.png", "b.png"], r"has 0 class directories"),
         (["cat/"], r"has 1 class directories \(cat\); needed are 2 or more"),
         ([*both("images/")], r"1 class directories \(images\).*config\.data\.image_folder=.*/images\."),
@@ -128,7 +128,8 @@ def test_classes_and_images_come_in_the_order_of_their_names(tmp_path):
         (
             [*both(""), "cat/x.webp", "cat/y.WEBP", "dog/z.tiff"],
             r"3 of 9 images are of kinds that cannot be read \(2 of "
-            r"\.webp, 1 of \.tiff\)\. Convert them to PNG or JPEG.*config\.data\.max_corrupt_share",
+            r"\.webp, 1 of \.tiff: cat/x\.webp, cat/y\.WEBP, dog/z\.tiff\)\. "
+            r"Convert them to PNG or JPEG.*config\.data\.max_corrupt_share",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def test_help_is_answered_without_loading_tensorflow():
     [
         ((DIGITS,), "Flag --root must have a value"),
         (("--root=ROOT",), "Flag --config must have a value"),
-        (("--root=ROOT", DIGITS, "--config.search.epoch=3"), 'Did you mean "epochs" instead of "epoch"?'),
+        (("--root=ROOT", DIGITS, "--config.search.epoch=3"), "--config has no setting 'epoch'. Did you mean 'epochs'?"),
         (("--root=ROOT", DIGITS, "--config.search.epochs=many"), "--config.search.epochs=many"),
         (("--root=ROOT", DIGITS, "--config.search.epochs=0"), "config.search.epochs is 0; allowed is 1 or more."),
         (("--root=ROOT", "--config=missing.py"), "missing.py"),
@@ -96,7 +96,9 @@ def test_a_root_in_use_says_who_holds_it(tmp_path):
 
 def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
-    assert launch.one_line(error) == "bad image a.png"
+    assert launch.one_line(error) == "bad image; a.png"
+    listed = ValueError("Not decoded:\n  a.png: empty\n  b.png: cut off\n- Repair them.")
+    assert launch.one_line(listed) == "Not decoded: a.png: empty; b.png: cut off; Repair them."
     assert launch.one_line(KeyError()) == "KeyError"
     assert launch.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
 

@@ -115,7 +115,7 @@ BAD_DATA = {
     "corrupt image": (_corrupt, {"data.image_size": 0}, "train/cat/0.png"),
     "truncated image": (_truncated, {"data.image_size": 0}, "train/dog/1.png"),
     "sizes differ": (_two_sizes, {"data.image_size": 0}, "config.data.image_size"),
-    "channels differ": (_grey_and_coloured, {"data.image_size": 0}, "config.data.channels"),
+    "channels differ": (_grey_and_coloured, {"data.image_size": 0, "data.channels": 0}, "config.data.channels"),
     "too small": (
         lambda root: image_fixtures.write_folder(root / "data", size=(3, 3)),
         {"data.image_size": 0},

@@ -75,7 +75,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
             ),
             "form": ImageFormat((8, 8, 1)),
             "samples": {name: [png] for name in class_names},
-            "mistakes": (pictures.Mistake(class_names[1], class_names[0], 0.93, png),),
+            "mistakes": (pictures.Mistake(class_names[1], class_names[0], 0.93, png, "test/1.png"),),
             "warnings": ("The classes are very unequal.",),
             "undecodable": 3,
             "genotype": mdenas,

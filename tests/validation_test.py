@@ -72,6 +72,7 @@ BAD = [
     ("search.mixed_precision", "float8", "config.search.mixed_precision is 'float8'; allowed is one of '', 'bfloat16'"),
     ("oracle.rule", "papr", "config.oracle.rule is 'papr'; allowed is one of 'paper'"),
     ("oracle.warmup_rounds", -1, "config.oracle.warmup_rounds is -1"),
+    ("oracle.warmup_rounds", 13, "config.search.epochs is 100, but the first 104 sample all operations equally often"),
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),
     ("derive.source", "worst", "config.derive.source is 'worst'; allowed is one of 'argmax', 'best', 'verify'."),

@@ -58,7 +58,7 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
             for name, images in found.samples.items()
         },
         mistakes=[
-            (mistake, _picture(mistake.picture, "image/png", f"image of class {mistake.name}"))
+            (mistake, _picture(mistake.picture, "image/png", f"image of class {mistake.name}, {mistake.id}"))
             for mistake in found.mistakes
         ],
         looked_at=min(found.evaluation.images, LOOKED_AT),

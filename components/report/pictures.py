@@ -32,12 +32,14 @@ class Mistake:
         taken_for: The class the model thinks most probable.
         probability: How probable, 0 to 1.
         picture: A PNG of at most TILE x TILE pixels.
+        id: What names the image: of a folder, its path there.
     """
 
     name: str
     taken_for: str
     probability: float
     picture: bytes
+    id: str
 
 
 def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
@@ -121,7 +123,11 @@ def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: I
         found = _surest([*found, *_wrong(batch, probabilities)])
     return tuple(
         Mistake(
-            class_names[wrong.label], class_names[wrong.predicted], wrong.probability, thumbnail(wrong.encoded, form)
+            class_names[wrong.label],
+            class_names[wrong.predicted],
+            wrong.probability,
+            thumbnail(wrong.encoded, form),
+            wrong.id.decode(),
         )
         for wrong in sorted(found, key=_sure)
     )

@@ -93,10 +93,11 @@ class ImageFolder:
         paths = [path for split in self.images for path in self.items(split)[0]]
         endings = collections.Counter(ending for ending in map(_ending, paths) if ending in UNREADABLE)
         if endings.total() > allowed_share * len(paths):
+            named = _some([path for path in paths if _ending(path) in UNREADABLE])
             raise DataError(
                 f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
-                f"({_counted(endings)}). Convert them to PNG or JPEG, remove them, or have them left out by a higher "
-                f"config.data.max_corrupt_share; it allows {allowed_share:g}."
+                f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or have them left out by a "
+                f"higher config.data.max_corrupt_share; it allows {allowed_share:g}."
             )
 
     def warn_of_others(self) -> None:
@@ -239,9 +240,10 @@ def _check(folder):
         if len(classes) < 2:
             within = [name for name in classes if _has_classes(where, name)]
             hint = f" If it holds them, give config.data.image_folder={os.path.join(where, *within)}." if within else ""
+            named = f" ({', '.join(classes)})" if classes else ""
             raise DataError(
-                f"{where} has {len(classes)} class directories ({', '.join(classes)}); needed are 2 or more, with the "
-                f"images inside them.{hint}"
+                f"{where} has {len(classes)} class directories{named}; needed are 2 or more, with the images inside "
+                f"them, like {os.path.join(where, 'cat', '1.jpg')} and {os.path.join(where, 'dog', '2.jpg')}.{hint}"
             )
         for name in classes:
             _refuse_other_bytes(os.path.join(where, name))

@@ -19,5 +19,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.name = ""
     config.data.download = False
     config.data.image_size = 32
+    config.data.channels = 3  # a grey one among coloured pictures is no reason to stop; 1 for grey pictures alone
     config.evaluate.accuracy_threshold = None  # nobody knows your data but you
     return config

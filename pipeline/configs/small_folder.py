@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.name = "small_folder"
     config.data.name = ""
     config.data.image_size = 32
+    config.data.channels = 3  # a grey one among coloured pictures is no reason to stop; 1 for grey pictures alone
 
     search = config.search
     search.epochs = 40
