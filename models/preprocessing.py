@@ -82,9 +82,9 @@ def read_image(encoded: tf.Tensor, background: Sequence[int], at_least: tuple[in
         return tf.io.decode_png(encoded, channels=3)
 
     def jpeg():
-        small = tf.minimum(_MAX_SIDE, 4 * tf.constant(at_least or (_MAX_SIDE, _MAX_SIDE)))
-        fits = tf.reduce_all(tf.io.extract_jpeg_shape(encoded)[:2] < small)
-        return tf.cond(fits, lambda: _decode_jpeg(encoded, 1), lambda: any_file(encoded))
+        size = tf.io.extract_jpeg_shape(encoded)[:2]
+        fits = tf.reduce_all(size <= _MAX_SIDE)
+        return tf.cond(fits, lambda: _jpeg(encoded, size, at_least), lambda: any_file(encoded))
 
     image = tf.switch_case(image_header.plain(encoded), [png, png, jpeg, lambda: any_file(encoded)])
     return tf.ensure_shape(image, (None, None, 3))
