@@ -145,7 +145,8 @@ def _decoder(image_format):
 def _picture(function, encoded):
     try:
         facts, pixels = function(encoded)
-    except tf.errors.InvalidArgumentError:
+    except (tf.errors.InvalidArgumentError, tf.errors.CancelledError):
+        # Header and pixels are read side by side: the first to fail cancels the other, and either may be told of.
         inspect(encoded)  # may know more of it
         raise UnreadableImage(_DAMAGED) from None
     return Picture(_header(facts.numpy(), encoded), pixels.numpy())
