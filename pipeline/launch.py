@@ -115,6 +115,9 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
         with _locked(root):
             _log_to(os.path.join(root, "pipeline.log"))
             try:
+                from pipeline import recovery
+
+                recovery.require_metadata(root)  # before a decision on memory is written
                 given = config_flags.get_override_values(flags.FLAGS[CONFIG.name])
                 for line in memory_plan.fit(CONFIG.value, root, given):
                     _say(line)
