@@ -147,3 +147,12 @@ def test_normalised_images_have_mean_0_and_deviation_1():
     np.testing.assert_allclose(normal.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(normal.std((0, 1, 2)), 1, rtol=1e-5)
     np.testing.assert_array_equal(preprocessing.normalise(images.astype(np.float32), mean, std), normal)
+
+
+def test_a_reading_that_was_cancelled_is_told_like_the_fault_that_cancelled_it(monkeypatch):
+    def cancelled(encoded):
+        raise tf.errors.CancelledError(None, None, "cancelled before it was started")
+
+    monkeypatch.setattr(image_file, "_decoder", lambda image_format: cancelled)
+    with pytest.raises(image_file.UnreadableImage, match="the file is empty"):
+        image_file.decode(b"", ImageFormat((8, 8, 3)))

@@ -244,6 +244,7 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     assert "8 to 9 pixels" in shown.text["data"]
     assert "8x8 pixels, grey" in shown.text["data"]
     assert re.search(r"is\s*dog\s*, taken for\s*cat\s*\(0\.93\)", shown.text["test"])
+    assert 'title="test/1.png"' in rendered
     assert commands.serve("/models/7") in shown.text["serve"]
     assert re.search(r"dog\s*cat\s*3", shown.text["test"])
     assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
