@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -68,7 +69,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
         The summary, which is also in `root/summary.json`.
 
     Raises:
-        UsageError: What an earlier run left in the root cannot be used.
+        UsageError: The root's `metadata.sqlite` is not a database of ML Metadata.
     """
     began = time.monotonic()
     from tfx.orchestration import metadata
@@ -77,7 +78,6 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     from pipeline import summary as summaries
     from pipeline.pipeline import create_pipeline
 
-    recovery.require_metadata(root)
     store = recovery.open_store(root)
     recovery.recover(store, root)
     try:
@@ -105,6 +105,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
 def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
     # TFX parses sys.argv again for every Beam component, which ml_collections does not take twice.
     del sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_arguments(unused)
         if not os.path.isdir("components"):
@@ -127,7 +128,7 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
                 logging.getLogger().info("%s", traceback.format_exc())
                 raise
     except KeyboardInterrupt:
-        _say("Interrupted. The same command goes on from the last checkpoint.")
+        _say("Interrupted. The same command resumes from the last checkpoint.")
         return 130
     except Exception as error:
         _say(f"ERROR: {one_line(error)}")

@@ -38,9 +38,9 @@ def require_metadata(root: str) -> None:
     if newest > known:
         what = "is older than" if known else "is gone, but not"
         raise UsageError(
-            f"{database} {what} the artifacts beside it, which nothing can be told of without it. Put it back; or "
-            f"rename {os.path.join(root, 'artifacts')} and start anew, where checkpoints and pushed models are still "
-            "used; or choose another --root."
+            f"{database} {what} the artifacts beside it. Only this file says what they are. Put it back; or rename "
+            f"{os.path.join(root, 'artifacts')} and start anew (checkpoints and pushed models are still used); or "
+            "choose another --root."
         )
 
 

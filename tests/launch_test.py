@@ -117,8 +117,22 @@ def test_the_home_directory_is_put_for_a_tilde(monkeypatch):
     assert config.architecture == ""
 
 
-def test_a_root_without_its_metadata_is_refused_before_anything_is_written(tmp_path):
+def test_a_root_without_its_metadata_is_refused_before_a_decision_is_written_there(tmp_path):
     (tmp_path / "artifacts" / "Trainer" / "model" / "9").mkdir(parents=True)
-    with pytest.raises(launch.UsageError, match=r"metadata\.sqlite is gone"):
-        launch.run(digits.get_config(), str(tmp_path), None, [])
-    assert os.listdir(tmp_path) == ["artifacts"]
+    done = _run("--config=pipeline/configs/digits.py", f"--root={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ERROR: {tmp_path}/metadata.sqlite is gone, but not the artifacts beside it.")
+    assert sorted(os.listdir(tmp_path)) == [".lock", "artifacts", "pipeline.log"]
+
+
+def test_a_run_that_is_terminated_says_how_to_resume(tmp_path):
+    script = (
+        "import os, signal\nfrom pipeline import launch\n"
+        "launch.memory_plan.fit = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\nlaunch.main(object)"
+    )
+    flags = ["--config=pipeline/configs/digits.py", f"--root={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", script, *flags], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        130,
+        "Interrupted. The same command resumes from the last checkpoint.\n",
+    )

@@ -155,7 +155,8 @@ def check_splits(builder: tfds.core.DatasetBuilder, test_split: str = "") -> lis
 
 def _feature(builder, kind, usual, wanted):
     found = builder.info.features
-    names = [name for name, feature in found.items() if isinstance(feature, kind)]
+    # In the order of their names: a prepared set gives its features in another order each time it is loaded.
+    names = sorted(name for name, feature in found.items() if isinstance(feature, kind))
     setting = f"config.data.{usual}_feature"
     if wanted:
         if wanted in names:
@@ -166,7 +167,7 @@ def _feature(builder, kind, usual, wanted):
             f"{kind.__name__}: {', '.join(names) or 'none'}."
         )
     if not names:
-        listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in found.items())
+        listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in sorted(found.items()))
         raise DataError(
             f"The TFDS data set {builder.info.full_name} has no {kind.__name__} feature; found are {listed}. Needed "
             "are labelled images."
