@@ -1,7 +1,7 @@
 import keras_tuner
 import numpy as np
 
-from benchmarks import baselines
+from benchmarks.search_quality import baselines
 
 
 def gaussian_process():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import regret_plot
+from benchmarks.search_quality import regret_plot
 
 
 def written(path, **methods):
@@ -69,7 +69,7 @@ def test_each_panel_shows_all_of_its_methods_and_none_is_cut_off():
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks.regret_plot", *arguments]
+    command = [sys.executable, "-m", "benchmarks.search_quality.regret_plot", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
@@ -86,7 +86,10 @@ def test_the_command_writes_the_picture(tmp_path):
     [
         ("macro", "found 'macro', needed is LABEL=FILE"),
         ("macro=none.json", "No such file or directory: 'none.json'"),
-        ("macro=requirements.txt", "requirements.txt: not a file that benchmarks.tabular_search wrote with --json"),
+        (
+            "macro=requirements.txt",
+            "requirements.txt: not a file that benchmarks.search_quality.tabular_search wrote with --json",
+        ),
         ("macro=pyproject.toml,none.json", "pyproject.toml: not a file that"),
     ],
 )

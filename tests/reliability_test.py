@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner
 
-from benchmarks import chaos
+from benchmarks.faults import chaos
 from models import presets
 from pipeline import launch
 from pipeline.configs import digits, image_folder

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import serving
+from benchmarks.speed import serving
 
 
 def test_all_contenders_compute_the_same_and_are_timed(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import architectures, step_worker, supernet_rows
+from benchmarks.speed import architectures, step_worker, supernet_rows
 
 OPTIONS = {"image_shape": [8, 8, 3], "channels": 4, "cells": 3}
 

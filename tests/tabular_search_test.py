@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from absl import app
 
-from benchmarks import synthetic_tables, tables, tabular_search
+from benchmarks.search_quality import synthetic_tables, tables, tabular_search
 from models import oracle
 
 TINY = pathlib.Path(__file__).parent / "data" / "tiny_table.csv"
@@ -173,7 +173,13 @@ def test_several_tables_give_the_means_of_their_figures(tmp_path):
         for row in rows
     ]
     other.write_text("\n".join([header, *worse]))
-    command = [sys.executable, "-m", "benchmarks.tabular_search", "--choices=layer_*", "--objective=accuracy"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.search_quality.tabular_search",
+        "--choices=layer_*",
+        "--objective=accuracy",
+    ]
     command += ["--report=second,third", "--evaluations=8", "--seeds=2", "--methods=elite", "--processes=1"]
     found = []
     for paths in (TINY, f"{TINY},{other}"):
@@ -187,7 +193,7 @@ def test_several_tables_give_the_means_of_their_figures(tmp_path):
 
 def test_command_prints_the_methods_and_writes_the_figures(tmp_path):
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks.tabular_search", f"--table={TINY}", "--choices=layer_*"]
+    command = [sys.executable, "-m", "benchmarks.search_quality.tabular_search", f"--table={TINY}", "--choices=layer_*"]
     command += ["--objective=accuracy", "--report=second,third", "--evaluations=4,8", "--seeds=3", "--slow_seeds=1"]
     command += ["--noise=0.1", "--methods=paper,bayesian", "--processes=1", f"--json={figures}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
@@ -206,7 +212,7 @@ def test_command_names_a_table_that_cannot_be_read(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "benchmarks.tabular_search",
+        "benchmarks.search_quality.tabular_search",
         f"--table={tmp_path / 'none.csv'}",
         "--choices=layer_*",
     ]

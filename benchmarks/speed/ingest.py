@@ -1,7 +1,7 @@
 """What it takes to bring a folder of images in: images per second, and memory over time.
 
-    python -m benchmarks.ingest --images=2000 --width=256 --height=256
-    python -m benchmarks.ingest --images=40 --width=6000 --height=4000 --image_size=224
+    python -m benchmarks.speed.ingest --images=2000 --width=256 --height=256
+    python -m benchmarks.speed.ingest --images=40 --width=6000 --height=4000 --image_size=224
 
 The images are JPEGs of parts of two photographs, enlarged and with noise; they are made once for each size. Prints
 seconds, the processor's seconds (a shared machine shows in the difference), and resident memory (Linux) at quarters of

@@ -1,6 +1,6 @@
 """Resident memory of a long search, epoch by epoch, as figures and a plot.
 
-    python -m benchmarks.memory --epochs=300 --root=runs/memory
+    python -m benchmarks.faults.memory --epochs=300 --root=runs/memory
 
 Runs the digits search in the small mobile space, a new architecture per epoch, and reads the process's resident set
 (Linux) whenever an epoch's line appears. Prints the growth after epoch 50 and writes ROOT/memory.png.

@@ -1,6 +1,6 @@
 """What a trial costs besides training: the oracle's own time at a late trial.
 
-    python -m benchmarks.oracle_cost --choices=28 --operations=8 --trials=1000 [--bayesian_trials=1]
+    python -m benchmarks.search_quality.oracle_cost --choices=28 --operations=8 --trials=1000 [--bayesian_trials=1]
 
 Prints per rule, in milliseconds at the given trial (mean and maximum over the 100 around it): the update of the
 distribution, and all that KerasTuner does with the oracle for a trial, create_trial + update_trial + end_trial, which

@@ -1,7 +1,7 @@
 """How fast an exported model answers, beside the Keras model it was exported from, in one process.
 
-    python -m benchmarks.serving                       # the published cell, 8 cells of 16 channels, 32x32 pixels
-    python -m benchmarks.serving --cells=20 --channels=36 --seconds=20
+    python -m benchmarks.speed.serving                       # the published cell, 8 cells of 16 channels, 32x32 pixels
+    python -m benchmarks.speed.serving --cells=20 --channels=36 --seconds=20
 
 For batches of 1, 8 and 32 images it prints images/s and the median and 99th percentile of the time per call. Every
 contender gets the same uint8 images; the SavedModel is loaded as TF Serving loads it (TF1 loader, tag `serve`, a call
@@ -102,7 +102,7 @@ def measure(functions: dict[str, Callable], images: np.ndarray, seconds: float) 
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.serving", description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--image_size", type=int, default=32)

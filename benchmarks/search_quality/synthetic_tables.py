@@ -1,6 +1,6 @@
-"""Makes tables on which main effects are not enough, for benchmarks/tabular_search.py.
+"""Makes tables on which main effects are not enough, for benchmarks/search_quality/tabular_search.py.
 
-    python -m benchmarks.synthetic_tables --kind=pairwise --seed=1 --out=/tmp/pairwise.csv
+    python -m benchmarks.search_quality.synthetic_tables --kind=pairwise --seed=1 --out=/tmp/pairwise.csv
 
 Kinds, all with more or less the share of the variance that a sum of main effects explains:
     pairwise   8 choices of 3 operations: a random value per operation and, of twice the variance, per pair (0.3)

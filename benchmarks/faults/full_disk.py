@@ -1,6 +1,6 @@
 """Fills the disk during a checkpoint and during the push, then makes room: what is said, and whether the run then ends.
 
-    sudo .venv/bin/python -m benchmarks.full_disk --root=runs/full_disk
+    sudo .venv/bin/python -m benchmarks.faults.full_disk --root=runs/full_disk
 
 The checkpoints' and the served models' folders become file systems of their own, too small at first (tmpfs, hence
 sudo; Linux only). Three runs of the same command: the first has no room for a checkpoint, the second none for the

@@ -1,6 +1,6 @@
 """Whether memory grows while a search traces ever new architectures.
 
-    python -m benchmarks.traced_memory --architectures=200 --plot=memory.png --out=memory.json
+    python -m benchmarks.speed.traced_memory --architectures=200 --plot=memory.png --out=memory.json
 
 Trains and evaluates one random architecture of the cell space after the other on the same supernet, a step each, and
 prints the resident memory after the tenth and its largest growth from there on, and the seconds that an architecture
@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import architectures as sampled
-from benchmarks import step_worker
+from benchmarks.speed import architectures as sampled
+from benchmarks.speed import step_worker
 from models import runtime
 from models.path_training import PathTrainer
 from models.search_spaces import cell

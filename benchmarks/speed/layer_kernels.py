@@ -1,6 +1,6 @@
 """How much faster the tuned layers are than the plain ones: forward and backward of each, in alternating rounds.
 
-    python -m benchmarks.layer_kernels [--batch=64] [--sides=32,16,8] [--channels=16]
+    python -m benchmarks.speed.layer_kernels [--batch=64] [--sides=32,16,8] [--channels=16]
 
 The channels double where the side halves, as in the networks. Runs on one core with one thread.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import step_worker
+from benchmarks.speed import step_worker
 from models import kernels, layers
 
 _BATCH = flags.DEFINE_integer("batch", 64, "Images.", lower_bound=1)

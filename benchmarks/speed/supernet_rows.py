@@ -1,6 +1,6 @@
-"""The rows of benchmarks/supernet_step.py that run on TensorFlow.
+"""The rows of benchmarks/speed/supernet_step.py that run on TensorFlow.
 
-python -m benchmarks.supernet_rows '{"row": "supernet", "core": 0, ...}'    (supernet_step.py does that)
+python -m benchmarks.speed.supernet_rows '{"row": "supernet", "core": 0, ...}'    (supernet_step.py does that)
 """
 
 import functools
@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from benchmarks import step_worker
+from benchmarks.speed import step_worker
 
 if __name__ == "__main__":
     step_worker.pin(json.loads(sys.argv[1])["core"])
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import more_operations
+from benchmarks.speed import more_operations
 from models import cell as cells_
 from models import kernels, layers, runtime
 from models import network as networks

@@ -1,6 +1,6 @@
 """Where the time of a search epoch goes: input, tracing, training and evaluation steps, oracle, checkpoint, the rest.
 
-    python -m benchmarks.search_epoch --images=cifar10_jpeg.zip --plot=epoch.png --json=epoch.json
+    python -m benchmarks.speed.search_epoch --images=cifar10_jpeg.zip --plot=epoch.png --json=epoch.json
 
 Searches for a few epochs with the pipeline's own tuner, every epoch on a new architecture, and prints the seconds of
 each part, per epoch. `--images` is a folder or a zip file with `.../train/<class>/<image>`; without it the images are
@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import step_worker
+from benchmarks.speed import step_worker
 from models import checkpoint, input, search_spaces, tuner
 from models.image_format import ImageFormat
 from pipeline.configs import base

@@ -1,15 +1,15 @@
-"""The row of benchmarks/supernet_step.py that runs on PyTorch, channels last, in whatever environment has it.
+"""The row of benchmarks/speed/supernet_step.py that runs on PyTorch, channels last, in whatever environment has it.
 
-python benchmarks/torch_row.py '{"core": 0, "batch": 64, ...}'    (supernet_step.py does that)
+python benchmarks/speed/torch_row.py '{"core": 0, "batch": 64, ...}'    (supernet_step.py does that)
 """
 
 import json
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from benchmarks import step_worker
+from benchmarks.speed import step_worker
 
 if __name__ == "__main__":
     step_worker.pin(json.loads(sys.argv[1])["core"])

@@ -1,4 +1,4 @@
-"""One row of benchmarks/supernet_step.py in a process of its own: prepares it, then measures when asked over stdin.
+"""One row of supernet_step.py in a process of its own: prepares it, then measures when asked over stdin.
 
 Without TensorFlow, as the row of another framework runs in another environment.
 """

@@ -1,6 +1,6 @@
 """Kills a run of the pipeline again and again and compares what comes out with an uninterrupted run, bit for bit.
 
-    python -m benchmarks.chaos --kills=20 --root=runs/chaos
+    python -m benchmarks.faults.chaos --kills=20 --root=runs/chaos
 
 The search is killed (SIGKILL) at that many random moments of its epochs, then the final training at as many. Each
 time the same command is given again. Prints, per kill, where the run was and, at the end, whether distribution

@@ -1,6 +1,6 @@
 """Compares the oracle's update rules with other searches on a table of evaluated architectures.
 
-    python -m benchmarks.tabular_search --table=nasbench_macro.csv --choices='layer_*' \\
+    python -m benchmarks.search_quality.tabular_search --table=nasbench_macro.csv --choices='layer_*' \\
         --objective=test_acc_seed0 --report=test_acc_seed1,test_acc_seed2 --evaluations=100 --seeds=100
 
 Prints per method, over the seeds: the reported metric (mean and standard deviation) of the architecture that the
@@ -10,8 +10,7 @@ ratio to random search's regret at the same number of evaluations, and the secon
 same calls; nothing is written to disk meanwhile.
 
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
-is scikit-learn's Gaussian process with a Hamming kernel (benchmarks/baselines.py); all others are rules of
-models/oracle.py, with options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds
+is scikit-learn's Gaussian process with a Hamming kernel (baselines.py); all others are rules of models/oracle.py, with options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds
 at most.
 
 On the shared weights of a supernet accuracies rise with its training, and fall where the learning rate is annealed to
@@ -37,15 +36,15 @@ import numpy as np
 import tqdm
 from absl import app, flags
 
-from benchmarks import tables
+from benchmarks.search_quality import tables
 from models import update_rules
 
 # Oracles that are not rules, and where they are: KerasTuner is slow to import, so only the worker processes do.
 _ORACLES = {
     "random": ("keras_tuner.oracles", "RandomSearchOracle"),
     "bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
-    "evolution": ("benchmarks.baselines", "RegularizedEvolution"),
-    "gp": ("benchmarks.baselines", "GaussianProcess"),
+    "evolution": ("benchmarks.search_quality.baselines", "RegularizedEvolution"),
+    "gp": ("benchmarks.search_quality.baselines", "GaussianProcess"),
 }
 _SLOW = ("bayesian", "gp")
 # By the share of the search that is done.

@@ -1,7 +1,7 @@
 """How long a training step of the supernet takes, beside other ways to do the same.
 
-    python -m benchmarks.supernet_step --json=step.json
-    python -m benchmarks.supernet_step --torch_python=/path/to/python     (an environment with PyTorch, for row `torch`)
+    python -m benchmarks.speed.supernet_step --json=step.json
+    python -m benchmarks.speed.supernet_step --torch_python=PYTHON   (of an environment with PyTorch, for row `torch`)
 
 The same randomly sampled architectures of the cell space in every row:
 
@@ -32,7 +32,7 @@ import sys
 
 from absl import app, flags
 
-from benchmarks import architectures
+from benchmarks.speed import architectures
 
 TENSORFLOW_ROWS = ("supernet_16", "keras_fit", "switch", "mixed")
 MORE_ROWS = ("switch_tuned", "mixed_tuned")
@@ -57,9 +57,9 @@ class Worker:
 
     def __init__(self, row, options):
         if row == "torch":
-            command = [_TORCH_PYTHON.value or sys.executable, "benchmarks/torch_row.py"]
+            command = [_TORCH_PYTHON.value or sys.executable, "benchmarks/speed/torch_row.py"]
         else:
-            command = [sys.executable, "-m", "benchmarks.supernet_rows"]
+            command = [sys.executable, "-m", "benchmarks.speed.supernet_rows"]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         self.row = row
         self.rounds = []

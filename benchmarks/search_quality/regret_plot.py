@@ -1,6 +1,7 @@
 """Draws how regret falls with the number of evaluations, from what tabular_search wrote with --json.
 
-    python -m benchmarks.regret_plot --panel='macro=a.json,b.json' --panel='macro, noise=c.json' --out=regret.png
+    python -m benchmarks.search_quality.regret_plot \\
+        --panel='macro=a.json,b.json' --panel='macro, noise=c.json' --out=regret.png
 
 Each panel shows the methods of its files; the ratios of a method that is in several of them are averaged. Solid lines
 are the argmax, dashed ones the best evaluated architecture.
@@ -24,7 +25,7 @@ def read(paths: Sequence[str]) -> Ratios:
     """Returns the ratios in the files, random search's (always 1) left out, and answers that a method lacks.
 
     Args:
-        paths: JSON files of benchmarks.tabular_search.
+        paths: JSON files of benchmarks.search_quality.tabular_search.
 
     Raises:
         OSError: A file cannot be read.
@@ -36,7 +37,9 @@ def read(paths: Sequence[str]) -> Ratios:
             try:
                 evaluations = json.load(file)["evaluations"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}: not a file that benchmarks.tabular_search wrote with --json") from error
+                raise ValueError(
+                    f"{path}: not a file that benchmarks.search_quality.tabular_search wrote with --json"
+                ) from error
         for number, figures in evaluations.items():
             for method, row in figures["methods"].items():
                 for answer in ("argmax", "best"):

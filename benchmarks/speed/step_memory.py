@@ -1,6 +1,6 @@
 """How well the memory of a step is foretold: the estimate of a run's start beside the peak of a process that takes it.
 
-    python -m benchmarks.step_memory --spaces=cell,mobile --sizes=16,32,64 --batches=64,128,256,512 --out=memory.json
+    python -m benchmarks.speed.step_memory --sizes=16,32,64 --batches=64,128,256,512 --out=memory.json
 
 For each space and size of images the line through small batches (models/memory_probe.py), and for each batch a process
 of its own with three steps of the heaviest architecture. Batches whose estimate is above --limit_gb are not run.

@@ -1,6 +1,6 @@
 """Does to a root, and to the data of a run, what people do to them between two runs; shows how the second run ends.
 
-    .venv/bin/python -m benchmarks.root_faults --directory=runs/root_faults
+    .venv/bin/python -m benchmarks.faults.root_faults --directory=runs/root_faults
 
 Whole runs on a small folder of coloured pictures, about a minute each. Prints a line a case: its exit status, its
 seconds, what it warned of, and whether all is as docs/reliability.md says.
