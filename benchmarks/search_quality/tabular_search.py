@@ -10,8 +10,8 @@ ratio to random search's regret at the same number of evaluations, and the secon
 same calls; nothing is written to disk meanwhile.
 
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
-is scikit-learn's Gaussian process with a Hamming kernel (baselines.py); all others are rules of models/oracle.py, with options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds
-at most.
+is scikit-learn's Gaussian process with a Hamming kernel (baselines.py); all others are rules of models/oracle.py, with
+options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds at most.
 
 On the shared weights of a supernet accuracies rise with its training, and fall where the learning rate is annealed to
 0. --trend=rise:5 or --trend=fall:5 adds the like to what is evaluated: five deviations of the table's objective in all.
