@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tfx.types import artifact, artifact_utils
 
-from models import genotype as genotypes
+from models.architectures import genotype as genotypes
 
 GENOTYPE_FILE = "genotype.json"
 

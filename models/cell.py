@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from models import operations
-from models.genotype import INPUTS, NODES, NONE, Node, reached
+from models.architectures.cell import INPUTS, NODES, NONE, Node, reached
 
 Candidates = Mapping[tuple[int, int], Sequence[str]]
 """Which operations exist on the edge from a source to a node: `{(node, source): operations}`."""

@@ -4,10 +4,9 @@ import keras
 
 from models import cell as cells_
 from models import network as networks
-from models import sides
-from models.genotype import INPUTS, NONE, reached
-from models.search_spaces import Path
-from models.search_spaces.cell import CONCAT, KINDS, choice_name, path_genotype
+from models.architectures import limits
+from models.architectures.cell import CONCAT, INPUTS, KINDS, NONE, choice_name, path_genotype, reached
+from models.architectures.choices import Path
 from models.supernet import Supernet, search_norm
 
 
@@ -15,7 +14,7 @@ class CellSupernet(Supernet):
     """All operations on all edges of a stack of cells. Make one by `CellSpace.supernet`."""
 
     def __init__(self, operations, input_shape, classes, channels, cells, **kwargs):
-        input_shape = networks.require_input(input_shape, classes, halvings=sides.HALVINGS["cifar"])
+        input_shape = networks.require_input(input_shape, classes, halvings=limits.HALVINGS["cifar"])
         super().__init__(input_shape, **kwargs)
         norm = search_norm(networks.CIFAR_EPSILON)
         shape = (None, *input_shape)

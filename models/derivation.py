@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import search_signal
-from models.genotype import Genotype
+from models.architectures.genotype import Genotype
 from models.multinomial import Distribution
 from models.search_spaces import SearchSpace
 

@@ -12,8 +12,8 @@ import json
 import os
 import sys
 
-from models import presets
-from models.genotype import CellGenotype
+from models.architectures import presets
+from models.architectures.cell import CellGenotype
 
 KINDS = tuple(presets.NETWORK_DEFAULTS)
 
@@ -92,13 +92,13 @@ def _settings(options, genotype):
 def _build(genotype, settings):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its greetings are not what was asked for
     from models import network as networks
-    from models import sides
+    from models.architectures import limits
 
     options = dict(settings)
     kind, side, classes = options.pop("network"), options.pop("image_size"), options.pop("classes")
     shape = (side, side, options.pop("image_channels"))
-    if kind in sides.SMALLEST_WITH_AUXILIARY:
-        options["auxiliary"] = side >= sides.SMALLEST_WITH_AUXILIARY[kind]
+    if kind in limits.SMALLEST_WITH_AUXILIARY:
+        options["auxiliary"] = side >= limits.SMALLEST_WITH_AUXILIARY[kind]
     return networks.NETWORKS[kind](genotype, shape, classes, **options)
 
 

@@ -71,7 +71,7 @@ def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int
         width = settings["channels"]
         side_factor = 1
     elif space.name == "mobile":
-        from models.search_spaces.mobile import parse
+        from models.architectures.mobile import parse
 
         expansions = [parsed[1] for choice in space.choices for parsed in map(parse, choice.operations) if parsed]
         layers = len(space.choices)

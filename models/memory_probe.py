@@ -19,7 +19,8 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import input, memory, presets, runtime, search_spaces, trainer, tuner
+from models import input, memory, runtime, search_spaces, trainer, tuner
+from models.architectures import presets
 from models.search_spaces import SearchSpace
 
 _STEPS = 3  # from the second on all buffers are there

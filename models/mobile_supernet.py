@@ -6,9 +6,8 @@ import keras
 
 from models import network as networks
 from models import operations
-from models.genotype import Backbone
-from models.search_spaces import Choice, Path
-from models.search_spaces.mobile import SKIP, parse, path_genotype
+from models.architectures.choices import Choice, Path
+from models.architectures.mobile import SKIP, Backbone, parse, path_genotype
 from models.supernet import Supernet, search_norm
 
 

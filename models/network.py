@@ -1,7 +1,7 @@
 """The networks that are trained in the end: a genotype, stacked to full size.
 
     >>> from models.network import cifar_network
-    >>> from models.presets import PRESETS
+    >>> from models.architectures.presets import PRESETS
     >>> network = cifar_network(PRESETS["mdenas_cifar10"].genotype, (32, 32, 3), classes=10)
     >>> logits = network(images)  # float32 (batch, 10)
 
@@ -15,8 +15,11 @@ import keras
 from keras import ops
 
 from models import cell as cells_
-from models import layers, operations, sides
-from models.genotype import INPUTS, NONE, CellGenotype, MobileGenotype, reached, require_genotype
+from models import layers, operations
+from models.architectures import limits
+from models.architectures.cell import INPUTS, NONE, CellGenotype, reached
+from models.architectures.checks import require_genotype
+from models.architectures.mobile import MobileGenotype
 
 CIFAR_EPSILON = 1e-5
 IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
@@ -205,8 +208,8 @@ class CellNetwork(keras.Model):
 
 def _cell_network(kind, genotype, input_shape, classes, *, stems, pool_strides, last_norm, norm, **options):
     require_genotype(genotype, CellGenotype)
-    input_shape = require_input(input_shape, classes, sides.HALVINGS[kind])
-    smallest = sides.SMALLEST_WITH_AUXILIARY[kind]
+    input_shape = require_input(input_shape, classes, limits.HALVINGS[kind])
+    smallest = limits.SMALLEST_WITH_AUXILIARY[kind]
     if options["auxiliary"] and min(input_shape[:2]) < smallest:
         raise ValueError(
             f"auxiliary: found {input_shape[0]}x{input_shape[1]} pixels; the auxiliary head needs "

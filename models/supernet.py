@@ -11,7 +11,7 @@ import functools
 import keras
 
 from models import layers
-from models.search_spaces import Path
+from models.architectures.choices import Path
 
 
 class Supernet(keras.Model):

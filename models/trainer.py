@@ -18,7 +18,8 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import checkpoint, genotype, input, profiling, runtime, search_spaces, serving
+from models import checkpoint, input, profiling, runtime, search_spaces, serving
+from models.architectures import genotype
 from models.image_format import ImageFormat
 from models.optimizer import SGD
 from models.progress import Progress

@@ -12,10 +12,11 @@ import tensorflow as tf
 from absl import logging
 
 from models import checkpoint, input, runtime, search_signal
+from models.architectures.choices import Path
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
 from models.progress import Progress
-from models.search_spaces import Path, SearchSpace, wanted
+from models.search_spaces import SearchSpace, wanted
 
 OBJECTIVE = "val_accuracy"
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import ml_collections
 
-from models import memory, presets, search_spaces
+from models import memory, search_spaces
+from models.architectures import presets
 from models.memory import Need
 from pipeline.validation import ConfigError
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import ml_collections
 
-from models import image_format, presets, search_spaces, sides, update_rules
+from models import image_format, search_spaces, update_rules
+from models.architectures import limits, presets
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -238,7 +239,7 @@ def smallest_side(config: ml_collections.ConfigDict) -> tuple[int, str]:
     what = f"the {config.train.network} network (config.train.network"
     if auxiliary:
         what = f"the auxiliary head of {what}; config.train.auxiliary_weight=0.0 removes the head"
-    return sides.smallest(config.train.network, auxiliary), what + ")"
+    return limits.smallest(config.train.network, auxiliary), what + ")"
 
 
 def _image_size(config):

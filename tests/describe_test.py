@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from models import describe, presets
-from models import genotype as genotypes
+from models import describe
+from models.architectures import genotype as genotypes
+from models.architectures import presets
 
 
 def described(capsys, *arguments):

@@ -1,4 +1,4 @@
-"""Tests of models/genotype.py."""
+"""Tests of models/architectures/genotype.py."""
 
 import json
 import subprocess
@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
-from models import genotype as genotypes
-from models.genotype import Backbone, CellGenotype, GenotypeError, MobileGenotype
-from models.presets import PRESETS
+from models.architectures import cell
+from models.architectures import genotype as genotypes
+from models.architectures.cell import CellGenotype
+from models.architectures.checks import GenotypeError
+from models.architectures.mobile import Backbone, MobileGenotype
+from models.architectures.presets import PRESETS
 
 CELL = PRESETS["mdenas_cifar10"].genotype.to_dict()
 MOBILE = PRESETS["mdenas_gpu"].genotype.to_dict()
@@ -154,14 +157,14 @@ def test_reached_ignores_none_and_what_nothing_uses():
         (("none", 0),),
         (("skip_connect", 1),),
     )
-    assert genotypes.reached(nodes, (3, 4)) == {0, 2, 3, 4}
-    assert genotypes.reached(nodes, (2, 3, 4, 5)) == {0, 1, 2, 3, 4, 5}
-    assert genotypes.reached(nodes, (4,)) == {4}
+    assert cell.reached(nodes, (3, 4)) == {0, 2, 3, 4}
+    assert cell.reached(nodes, (2, 3, 4, 5)) == {0, 1, 2, 3, 4, 5}
+    assert cell.reached(nodes, (4,)) == {4}
 
 
 def test_genotypes_presets_and_spaces_do_without_keras():
     code = (
-        "import sys; from models import genotype, presets, search_spaces;"
+        "import sys; from models import search_spaces; from models.architectures import genotype, presets;"
         "search_spaces.create({'name': 'cell'}); search_spaces.create({'name': 'mobile'});"
         "assert not {'keras', 'tensorflow', 'numpy'} & set(sys.modules), 'heavy import'"
     )

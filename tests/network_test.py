@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import layers, network, sides
-from models.genotype import CellGenotype, GenotypeError, MobileGenotype
-from models.presets import PRESETS
+from models import layers, network
+from models.architectures import limits
+from models.architectures.cell import CellGenotype
+from models.architectures.checks import GenotypeError
+from models.architectures.mobile import MobileGenotype
+from models.architectures.presets import PRESETS
 
 CELL = PRESETS["mdenas_cifar10"].genotype
 MOBILE = MobileGenotype({"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [8, 2]], "head": 8}, [(3, 3), (5, 1)])
@@ -104,7 +107,7 @@ def test_imagenet_network_has_two_stems_and_a_first_cell_after_a_reduction():
 
 @pytest.mark.parametrize("kind", ["cifar", "imagenet"])
 def test_the_auxiliary_head_needs_images_just_as_large_as_it_says(kind):
-    side = sides.SMALLEST_WITH_AUXILIARY[kind]
+    side = limits.SMALLEST_WITH_AUXILIARY[kind]
     make = functools.partial(network.NETWORKS[kind], SKIPS, classes=3, auxiliary=True, **TINY)
     logits, auxiliary_logits = make(input_shape=(side, side, 3))(images(2, side, side, 3), training=True)
     assert logits.shape == auxiliary_logits.shape == (2, 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import layers, operations, search_spaces
-from models.genotype import CELL_OPERATIONS
+from models.architectures.cell import CELL_OPERATIONS
 
 NORM = functools.partial(layers.BatchNorm, affine=False, moving=False)
 

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.report import commands
-from models import genotype
+from models.architectures import genotype
 from pipeline import summary as summaries
 from tests import pipeline_runs
 from tests.html_page import Page

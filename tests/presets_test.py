@@ -1,10 +1,11 @@
-"""Tests of models/presets.py. What the presets count is tested in profiling_test.py."""
+"""Tests of models/architectures/presets.py. What the presets count is tested in profiling_test.py."""
 
 import pytest
 
-from models import genotype as genotypes
-from models import presets
-from models.genotype import BACKBONES, GenotypeError
+from models.architectures import genotype as genotypes
+from models.architectures import presets
+from models.architectures.checks import GenotypeError
+from models.architectures.mobile import BACKBONES
 
 
 def test_a_name_resolves_to_the_published_architecture_and_its_source():

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import kernels, network, profiling, sides
-from models.genotype import CellGenotype, MobileGenotype
+from models import kernels, network, profiling
+from models.architectures import limits
+from models.architectures.cell import CellGenotype
+from models.architectures.mobile import MobileGenotype
 
 # Every operation, in both cells; skip_connect at stride 2, too.
 EVERYTHING = CellGenotype(
@@ -80,7 +82,7 @@ def test_layers_of_keras_count_too():
 
 @pytest.mark.parametrize(("kind", "last_norm"), [("cifar", 2 * 768), ("imagenet", 0)])
 def test_the_auxiliary_head_has_the_layers_of_its_source(kind, last_norm):
-    side = sides.SMALLEST_WITH_AUXILIARY[kind]
+    side = limits.SMALLEST_WITH_AUXILIARY[kind]
     model = network.NETWORKS[kind](EVERYTHING, (side, side, 3), 3, channels=2, cells=3, auxiliary=True)
     profile = profiling.profile(model)
     channels = 4 * 8  # four nodes, after two reductions

@@ -14,7 +14,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner
 
 from benchmarks.faults import chaos
-from models import presets
+from models.architectures import presets
 from pipeline import launch
 from pipeline.configs import digits, image_folder
 from tests import image_fixtures, pipeline_runs

@@ -16,7 +16,8 @@ from PIL import Image
 
 from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, inputs, page, pictures, settings
-from models import preprocessing, presets, serving
+from models import preprocessing, serving
+from models.architectures import presets
 from models.dataset_info import DatasetInfo
 from models.image_format import ImageFormat
 from pipeline.configs import base, digits, digits_mobile

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from models import search_spaces
-from models.genotype import CELL_OPERATIONS, CellGenotype, GenotypeError, MobileGenotype
-from models.presets import PRESETS
+from models.architectures.cell import CELL_OPERATIONS, CellGenotype
+from models.architectures.checks import GenotypeError
+from models.architectures.mobile import MobileGenotype
+from models.architectures.presets import PRESETS
 
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [16, 2], [16, 1]], "head": 32}
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models import network, preprocessing, presets, serving
+from models import network, preprocessing, serving
+from models.architectures import presets
 from models.image_format import ImageFormat
 from tests import tf_serving_double
 

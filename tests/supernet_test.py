@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import genotype as genotypes
 from models import layers, profiling, search_spaces
-from models.genotype import CELL_OPERATIONS
+from models.architectures import genotype as genotypes
+from models.architectures.cell import CELL_OPERATIONS
 
 SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
 BACKBONE = {"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [6, 2], [6, 1], [6, 1]], "head": 8}

@@ -8,7 +8,7 @@ import dataclasses
 import keras
 
 from models import layers
-from models.search_spaces import Choice
+from models.architectures.choices import Choice
 from models.supernet import Supernet, search_norm
 
 OPERATIONS = ("conv_1x1", "conv_3x3", "skip")

@@ -25,7 +25,8 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     import keras
     import tensorflow as tf
 
-    from models import network, preprocessing, presets, serving
+    from models import network, preprocessing, serving
+    from models.architectures import presets
     from models.image_format import ImageFormat
 
     keras.utils.set_random_seed(0)

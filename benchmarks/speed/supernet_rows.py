@@ -21,8 +21,8 @@ from benchmarks.speed import more_operations
 from models import cell as cells_
 from models import kernels, layers, runtime
 from models import network as networks
+from models.architectures.cell import CONCAT, INPUTS, NODES, NONE, choice_name
 from models.cell_supernet import CellSupernet
-from models.genotype import INPUTS, NODES, NONE
 from models.optimizer import SGD
 from models.path_training import PathTrainer
 from models.search_spaces import cell
@@ -91,7 +91,7 @@ class SingleArchitecture(CellSupernet):
         shape = self.stem.compute_output_shape((None, *shape))
         self.cells = cells_.stack(
             {kind: {edge: (path[_choice(kind, *edge)],) for edge in cells_.all_edges()} for kind in KINDS},
-            {kind: cell.CONCAT for kind in KINDS},
+            {kind: CONCAT for kind in KINDS},
             (shape, shape),
             cells=options["cells"],
             channels=options["channels"],
@@ -305,7 +305,7 @@ ROWS = {
 
 
 def _choice(kind, node, source):
-    return cell.choice_name(kind, node, source)
+    return choice_name(kind, node, source)
 
 
 def _supernet(options, space, network=CellSupernet):

@@ -7,7 +7,7 @@ from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.architecture_importer import executor
-from models import presets
+from models.architectures import presets
 
 
 class ArchitectureImporterSpec(component_spec.ComponentSpec):
@@ -35,7 +35,7 @@ class ArchitectureImporter(base_component.BaseComponent):
 
         Args:
             image_report: What the ImageValidator found; training does not start on data it refused.
-            architecture: The name of a preset (models/presets.py) or the path of a genotype's JSON file.
+            architecture: The name of a preset (models/architectures/presets.py) or the path of a genotype's JSON file.
 
         Raises:
             GenotypeError: Unknown preset, unreadable file or malformed genotype.

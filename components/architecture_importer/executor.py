@@ -7,7 +7,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.genotype_io import write_genotype
-from models import genotype
+from models.architectures import genotype
 
 
 class Executor(base_executor.BaseExecutor):

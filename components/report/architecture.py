@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from components.report import style
-from models import genotype
+from models.architectures import cell, genotype, mobile
 
 _COLUMN = 2.35  # inches from a node to one a step deeper
 _ROW = 0.36  # inches from an edge to the next
@@ -44,7 +44,7 @@ class Drawing:
 def draw(architecture: genotype.Genotype) -> list[Drawing]:
     """Returns the pictures of an architecture: a cell each, or the chain of a mobile network's blocks."""
     with style.styled():
-        if isinstance(architecture, genotype.CellGenotype):
+        if isinstance(architecture, cell.CellGenotype):
             caption = "A node adds up what its operations make of the outputs of earlier nodes."
             return [
                 Drawing("Normal cell", caption, style.svg(_cell(architecture.normal, architecture.normal_concat))),
@@ -54,13 +54,13 @@ def draw(architecture: genotype.Genotype) -> list[Drawing]:
         return [Drawing("Blocks", caption, style.svg(_chain(architecture)))]
 
 
-def _cell(nodes: Sequence[genotype.Node], concat: Sequence[int]) -> Figure:
+def _cell(nodes: Sequence[cell.Node], concat: Sequence[int]) -> Figure:
     """Draws a cell from left to right.
 
     Each node has a lane of its own, with its operations before it, so that no line runs through a box: it leaves its
     source, changes to the target's lane within the gap behind the source's column, and stays there.
     """
-    depth = [0] * genotype.INPUTS
+    depth = [0] * cell.INPUTS
     for edges in nodes:
         depth.append(1 + max(depth[source] for _, source in edges))
     lanes = _lanes(nodes)
@@ -70,14 +70,14 @@ def _cell(nodes: Sequence[genotype.Node], concat: Sequence[int]) -> Figure:
     right = _COLUMN * max(depth) + 0.75
     axes = _canvas(-0.75, right + 0.65, -height, 0)
 
-    for number, edges in enumerate(nodes, genotype.INPUTS):
+    for number, edges in enumerate(nodes, cell.INPUTS):
         x, y = _COLUMN * depth[number], heights[number]
         for position, (operation, source) in enumerate(edges):
             level = y + _ROW * ((len(edges) - 1) / 2 - position)
             box = x - 0.4 - _BOX[0] / 2
             color = _family(operation)
-            faint = 0.35 if operation == genotype.NONE else 1.0
-            start = _COLUMN * depth[source] + (0.46 if source < genotype.INPUTS else _RADIUS)
+            faint = 0.35 if operation == cell.NONE else 1.0
+            start = _COLUMN * depth[source] + (0.46 if source < cell.INPUTS else _RADIUS)
             _wire(axes, (start, heights[source]), (box - _BOX[0] / 2, level), color, faint)
             _wire(axes, (box + _BOX[0] / 2, level), (x - _RADIUS, y), color, faint)
             _box(axes, box, level, _BOX, color, operation.rpartition(".")[2], faint)
@@ -102,7 +102,7 @@ def _cell(nodes: Sequence[genotype.Node], concat: Sequence[int]) -> Figure:
     return axes.figure
 
 
-def _lanes(nodes: Sequence[genotype.Node]) -> list[float]:
+def _lanes(nodes: Sequence[cell.Node]) -> list[float]:
     """Returns the height of each node's lane; a lane is as wide as the node has edges."""
     lanes, top = [], -0.2
     for edges in nodes:
@@ -112,7 +112,7 @@ def _lanes(nodes: Sequence[genotype.Node]) -> list[float]:
     return lanes
 
 
-def _chain(architecture: genotype.MobileGenotype) -> Figure:
+def _chain(architecture: mobile.MobileGenotype) -> Figure:
     """Draws a mobile network's blocks in the order of reading."""
     backbone = architecture.backbone
     boxes = [(style.INK, f"stem 3x3\n{backbone.stem} ch{_stride(backbone.stem_stride)}", 1.0)]

@@ -13,7 +13,8 @@ from tfx.utils import path_utils
 
 from components.evaluator import comparison
 from components.report import pictures
-from models import dataset_info, genotype, search_signal
+from models import dataset_info, search_signal
+from models.architectures import genotype
 from models.image_format import ImageFormat
 
 _Parsed = TypeVar("_Parsed")

@@ -7,31 +7,15 @@ that come with this package are named by their file (`cell`, `mobile`), your own
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.genotype import Genotype
+from models.architectures.choices import Choice, Path
+from models.architectures.genotype import Genotype
 
 if TYPE_CHECKING:
     import keras
 
     from models.supernet import Supernet
-
-Path = Mapping[str, str]
-"""A sampled architecture: the operation of each choice."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A choice between operations: an edge of a cell, a block of a chain.
-
-    Args:
-        name: unique in its space.
-        operations: the candidates' names.
-    """
-
-    name: str
-    operations: tuple[str, ...]
 
 
 class SearchSpace(Protocol):
@@ -110,13 +94,3 @@ def wanted(function: Callable, settings: Mapping[str, Any]) -> dict[str, Any]:
     A chain of blocks has no number of cells; a space takes what it knows of `config.search` and `config.train`.
     """
     return {name: settings[name] for name in inspect.signature(function).parameters if name in settings}
-
-
-def require_probabilities(choice: Choice, probabilities: Mapping[str, Sequence[float]]) -> None:
-    """Raises a ValueError unless there is a probability for each operation of a choice."""
-    found = probabilities.get(choice.name)
-    if found is None or len(found) != len(choice.operations):
-        raise ValueError(
-            f"probabilities of {choice.name}: found {found}; expected {len(choice.operations)}, "
-            f"one for each of {', '.join(choice.operations)}"
-        )

@@ -3,25 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from models.genotype import (
+from models.architectures.cell import (
     CELL_OPERATIONS,
+    CONCAT,
     INPUTS,
-    NODES,
+    KINDS,
     NONE,
     CellGenotype,
-    GenotypeError,
+    choice_name,
     is_operation,
-    require_genotype,
+    path_genotype,
 )
-from models.search_spaces import Choice, Path, require_probabilities
+from models.architectures.checks import GenotypeError, require_genotype
+from models.architectures.choices import Choice, Path, require_probabilities
 
 if TYPE_CHECKING:
     import keras
 
     from models.cell_supernet import CellSupernet
 
-KINDS = ("normal", "reduce")
-CONCAT = tuple(range(INPUTS, INPUTS + NODES))
 EDGES_PER_NODE = 2  # of a derived genotype
 
 
@@ -139,7 +139,8 @@ class CellSpace:
             strongest = sorted(edges, key=lambda edge: -edge[1])[:EDGES_PER_NODE]
             return tuple((name, source) for name, _, source in sorted(strongest, key=lambda edge: edge[2]))
 
-        return _genotype({kind: tuple(node(kind, n) for n in CONCAT) for kind in KINDS})
+        normal, reduce = (tuple(node(kind, number) for number in CONCAT) for kind in KINDS)
+        return CellGenotype(normal, CONCAT, reduce, CONCAT)
 
     def path(self, genotype: CellGenotype) -> dict[str, str]:
         """The operation of every edge, `none` where the genotype has no edge."""
@@ -162,29 +163,6 @@ class CellSpace:
         return path
 
 
-def path_genotype(path: Path) -> CellGenotype:
-    """The genotype with all edges that a path names.
-
-    Raises:
-        ValueError: if the path lacks an edge or has one that is none.
-    """
-    expected = {choice_name(kind, node, source) for kind in KINDS for node in CONCAT for source in range(node)}
-    if set(path) != expected:
-        raise ValueError(f"path: missing {sorted(expected - set(path))}, unknown {sorted(set(path) - expected)}")
-    return _genotype(
-        {
-            kind: tuple(
-                tuple((path[choice_name(kind, node, source)], source) for source in range(node)) for node in CONCAT
-            )
-            for kind in KINDS
-        }
-    )
-
-
-def _genotype(cells):
-    return CellGenotype(cells["normal"], CONCAT, cells["reduce"], CONCAT)
-
-
 def require_operation(name) -> None:
     """Raises a ValueError if there is no operation of a name; imports those that are named by dotted path."""
     if not is_operation(name):
@@ -196,8 +174,3 @@ def require_operation(name) -> None:
         from models import operations
 
         operations.resolve(name)
-
-
-def choice_name(kind: str, node: int, source: int) -> str:
-    """The name of an edge's choice, such as normal_2_0."""
-    return f"{kind}_{node}_{source}"

@@ -4,20 +4,17 @@ The backbone fixes how many blocks there are, their widths and their strides. A 
 left out, so that the depth is searched too.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from models.genotype import Backbone, GenotypeError, MobileGenotype, require_genotype
-from models.search_spaces import Choice, Path, require_probabilities
+from models.architectures.checks import GenotypeError, require_genotype
+from models.architectures.choices import Choice, Path, require_probabilities
+from models.architectures.mobile import OPERATIONS, SKIP, Backbone, MobileGenotype, parse, path_genotype
 
 if TYPE_CHECKING:
     import keras
 
     from models.mobile_supernet import MobileSupernet
-
-SKIP = "skip"
-OPERATIONS = (*(f"k{kernel}_e{expansion}" for kernel in (3, 5, 7) for expansion in (1, 3, 6)), SKIP)
 
 
 def create(operations: Sequence[str] = OPERATIONS, backbone: str | Mapping | Backbone = "mdenas_gpu") -> "MobileSpace":
@@ -27,7 +24,8 @@ def create(operations: Sequence[str] = OPERATIONS, backbone: str | Mapping | Bac
         operations: the candidates of every block: `k<kernel>_e<expansion>`, an odd kernel and an expansion of 1 or
             more, and `skip`, which only blocks with a shortcut are offered. Default: the paper's kernels 3, 5, 7 and
             expansions 1, 3, 6, and `skip`.
-        backbone: a name of `models.genotype.BACKBONES`, or the fields of a `Backbone`. Default "mdenas_gpu".
+        backbone: a name of `models.architectures.mobile.BACKBONES`, or the fields of a `Backbone`. Default
+            "mdenas_gpu".
 
     Raises:
         ValueError: if an operation is malformed or repeats, if there is none but `skip`, or if the backbone is not
@@ -124,34 +122,3 @@ class MobileSpace:
                 )
             path[choice.name] = name
         return path
-
-
-def parse(name: str) -> tuple[int, int] | None:
-    """The (kernel, expansion) of an operation's name, None for `skip`.
-
-    Raises:
-        ValueError: if the name is no operation's.
-    """
-    if name == SKIP:
-        return None
-    match = re.fullmatch(r"k(\d*[13579])_e([1-9]\d*)", str(name))
-    if not match:
-        raise ValueError(
-            f"unknown operation {name!r}; expected skip, or k<kernel>_e<expansion> with an odd kernel and an "
-            f"expansion of 1 or more, such as {OPERATIONS[0]}"
-        )
-    return int(match[1]), int(match[2])
-
-
-def path_genotype(path: Path, backbone: Backbone) -> MobileGenotype:
-    """The genotype of a path.
-
-    Raises:
-        ValueError: if the path lacks a block or has one that is none; GenotypeError if a block cannot be left out.
-    """
-    expected = [f"block_{index}" for index in range(len(backbone.blocks))]
-    if set(path) != set(expected):
-        raise ValueError(
-            f"path: missing {sorted(set(expected) - set(path))}, unknown {sorted(set(path) - set(expected))}"
-        )
-    return MobileGenotype(backbone, tuple(parse(path[name]) for name in expected))

@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.name = "mdenas"  # pipeline name; part of the lineage in ML Metadata
     config.seed = 0  # of everything random: split, weights, data order, augmentation, sampling
     config.deterministic = True  # TensorFlow's op determinism: same config, same bits
-    # "" searches; a preset's name (models/presets.py) or a genotype's JSON file skips the search.
+    # "" searches; a preset's name (models/architectures/presets.py) or a genotype's JSON file skips the search.
     config.architecture = ""
     config.tuned_kernels = True  # False: plain Keras operations everywhere (models/kernels.py)
 

@@ -1,6 +1,6 @@
 """Published architectures, as data: where each comes from and what its network must count.
 
->>> from models.presets import PRESETS
+>>> from models.architectures.presets import PRESETS
 >>> print(PRESETS["mdenas_cifar10"].genotype.text())
 """
 
@@ -8,8 +8,11 @@ import os
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models import genotype as genotypes
-from models.genotype import CellGenotype, Genotype, MobileGenotype
+from models.architectures import checks
+from models.architectures import genotype as genotypes
+from models.architectures.cell import CellGenotype
+from models.architectures.genotype import Genotype
+from models.architectures.mobile import MobileGenotype
 
 NETWORK_DEFAULTS = MappingProxyType(
     {
@@ -60,7 +63,6 @@ _MDENAS_CELL = CellGenotype(
     ),
     reduce_concat=(2, 3, 4, 5),
 )
-
 _DARTS_V2_CELL = CellGenotype(
     normal=(
         (("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
@@ -77,9 +79,7 @@ _DARTS_V2_CELL = CellGenotype(
     ),
     reduce_concat=(2, 3, 4, 5),
 )
-
 _MDENAS_PAPER = "MdeNAS (arXiv 1905.07529)"
-
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -158,7 +158,7 @@ def resolve_architecture(name_or_path: str) -> tuple[Genotype, str]:
         return preset.genotype, f"preset {preset.name}: {preset.source}"
     if os.path.isfile(name_or_path):
         return genotypes.load(name_or_path), f"file {name_or_path}"
-    raise genotypes.GenotypeError(
+    raise checks.GenotypeError(
         f"architecture: {name_or_path!r} is neither a file nor a preset; "
         f"expected a genotype's JSON file or one of {', '.join(PRESETS)}"
     )

@@ -1,0 +1,73 @@
+"""Genotypes: descriptions of derived architectures, small immutable values that check themselves.
+
+A `CellGenotype` describes the two cells (normal and reduction) that a network stacks, a
+`MobileGenotype` the blocks of an inverted-residual chain. Neither knows how networks are built:
+this module needs nothing but the standard library.
+
+The JSON of a genotype names its space:
+
+    {"space": "cell", "normal": [[["sep_conv_5x5", 1], ["sep_conv_3x3", 0]], ... 4 nodes],
+     "normal_concat": [2, 3, 4, 5], "reduce": [...], "reduce_concat": [2, 3, 4, 5]}
+    {"space": "mobile", "backbone": "mdenas_gpu", "blocks": [[7, 6], [5, 6], ..., null, ...]}
+
+where `null` is a block left out. A backbone that is not one of `BACKBONES` is written out in full.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+
+from models.architectures.cell import CellGenotype
+from models.architectures.checks import GenotypeError, require_fields
+from models.architectures.mobile import MobileGenotype
+
+Genotype = CellGenotype | MobileGenotype
+
+
+def from_dict(data: Mapping) -> Genotype:
+    """The genotype that JSON data (see the module's docstring) describes.
+
+    Raises:
+        GenotypeError: if the data describe no valid genotype.
+    """
+    if not isinstance(data, Mapping) or data.get("space") not in ("cell", "mobile"):
+        found = data.get("space") if isinstance(data, Mapping) else data
+        raise GenotypeError(f"space: found {found!r}; expected 'cell' or 'mobile'")
+    fields = {key: value for key, value in data.items() if key != "space"}
+    if data["space"] == "cell":
+        require_fields("genotype", fields, {"normal", "normal_concat", "reduce", "reduce_concat"}, set())
+        return CellGenotype(**fields)
+    require_fields("genotype", fields, {"backbone", "blocks"}, set())
+    return MobileGenotype(**fields)
+
+
+def load(path: str | os.PathLike) -> Genotype:
+    """Reads a genotype from a JSON file.
+
+    Raises:
+        GenotypeError: if the file's content is no genotype; the message names the file.
+        OSError: if the file cannot be read.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            return from_dict(json.load(file))
+        except GenotypeError as error:
+            raise GenotypeError(f"{os.fspath(path)}: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise GenotypeError(f"{os.fspath(path)}: not a JSON file: {error}") from error
+
+
+def save(genotype: Genotype, path: str | os.PathLike) -> None:
+    """Writes a genotype as JSON. The file appears whole or not at all."""
+    directory = os.path.dirname(os.path.abspath(path))
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, prefix=".genotype-", delete=False) as file:
+        try:
+            json.dump(genotype.to_dict(), file, indent=2)
+            file.write("\n")
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
