@@ -12,8 +12,8 @@ from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils
 
-from models import dataset_info
-from models.image_format import ImageFormat, colour
+from models.data import dataset_info
+from models.data.image_format import ImageFormat, colour
 from models.serving import CLASS_NAMES_FILE, FORMAT_FILE
 
 _NAMED = 3  # classes that a reason names

@@ -85,7 +85,7 @@ def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int
 
 
 def decoded_bytes(count: int, image_shape: tuple[int, int, int], cache_mb: int) -> int:
-    """Returns what a split's images take in memory: `models.input` keeps them, and TensorFlow a copy, if they fit.
+    """Returns what a split's images take in memory: the data set keeps them, and TensorFlow a copy, if they fit.
 
     Args:
         count: Images of the split.

@@ -3,8 +3,7 @@
     python -m models.memory_probe < request.json
 
 The request is what `measure` takes (or, with a `batch`, `peak`), the last line of the output what it returns, as JSON.
-The steps are those of the real thing (`models/path_training.py`, `models/trainer.py`, `models/input.py`), on noise in
-place of images.
+The steps are those of the search and of the final training, on noise in place of images.
 """
 
 import functools
@@ -19,8 +18,10 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import input, memory, runtime, search_spaces, trainer, tuner
+from models import memory, search_spaces, trainer, tuner
 from models.architectures import presets
+from models.data import dataset
+from models.runtime import setup
 from models.search_spaces import SearchSpace
 
 _STEPS = 3  # from the second on all buffers are there
@@ -95,7 +96,7 @@ def _steps(stage, config, image_shape, classes, path):
     config = ml_collections.ConfigDict(config)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-    runtime.set_up(
+    setup.set_up(
         seed=config.seed,
         deterministic=config.deterministic,
         tuned_kernels=config.tuned_kernels,
@@ -110,7 +111,7 @@ class _Search:
     def __init__(self, config, image_shape, classes, path):
         self._search, self._image_shape, self._classes = config.search, image_shape, classes
         space = search_spaces.create(config.space.to_dict())
-        with runtime.strategy().scope():
+        with setup.strategy().scope():
             self._trainer = tuner.path_trainer(space, config.search, image_shape, classes)
         self.batch_size = config.search.batch_size
         self.path, self.second = (path, path) if path else heaviest(space, self._trainer.supernet, image_shape)
@@ -122,9 +123,9 @@ class _Search:
     def peaks(self, runs):
         """Returns the peaks after the steps of each path with a batch, smaller ones first."""
         peaks, search = [], self._search
-        augment = input.Augmentation(search.pad, search.flip, search.cutout)
+        augment = dataset.Augmentation(search.pad, search.flip, search.cutout)
         for path, batch in runs:
-            batches = input.batches(_noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment)
+            batches = dataset.batches(_noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment)
             self._trainer.train_epoch(path, batches, search.learning_rate)
             peaks.append(_peaks())
         return peaks
@@ -148,7 +149,7 @@ class _Training:
                     for choice in space.choices
                 }
             )
-        self._strategy = runtime.strategy()
+        self._strategy = setup.strategy()
         with self._strategy.scope():
             self._network = trainer.build_network(config, architecture, image_shape, classes)
             self._classifier = trainer.Classifier(self._network, config.train.auxiliary_weight)
@@ -163,9 +164,9 @@ class _Training:
     def peaks(self, runs):
         """Returns the peaks after the steps of each batch, smaller ones first."""
         recipe = self._recipe
-        augment = input.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        augment = dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
         parts = [
-            input.batches(
+            dataset.batches(
                 _noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment, one_hot=True
             )
             for _, batch in runs
@@ -225,7 +226,7 @@ def forward_bytes(network: Callable[[tf.Tensor], Any], image_shape: tuple[int, i
 def _noise(image_shape, classes, batch):
     random = np.random.default_rng(0)
     count, channels = _STEPS * batch, image_shape[2]
-    return input.ImageDataset(
+    return dataset.ImageDataset(
         images=random.integers(0, 256, (count, *image_shape), np.uint8),
         labels=random.integers(0, classes, count, np.int32),
         ids=np.arange(count).astype(bytes),

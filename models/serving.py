@@ -12,9 +12,8 @@ Preprocessing is inside the model, so that a client sends pictures and gets name
 All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) string, best first,
 `top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
 
-Files are brought to the network's form by the decoder of the training (models/preprocessing.py), as
-`assets.extra/preprocessing.json` says: shape, resize and background (models/image_format.py). An empty batch gets an
-empty answer.
+Files are brought to the network's form by the decoder of the training (models/data/preprocessing.py), as
+`assets.extra/preprocessing.json` says: shape, resize and background. An empty batch gets an empty answer.
 
 A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
 output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are
@@ -34,8 +33,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from models import preprocessing
-from models.image_format import ImageFormat
+from models.data import preprocessing
+from models.data.image_format import ImageFormat
 
 CLASS_NAMES_FILE = "class_names.txt"
 WARMUP_FILE = "tf_serving_warmup_requests"

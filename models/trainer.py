@@ -18,11 +18,13 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import checkpoint, input, profiling, runtime, search_spaces, serving
+from models import profiling, search_spaces, serving
 from models.architectures import genotype
-from models.image_format import ImageFormat
+from models.data import dataset
+from models.data.image_format import ImageFormat
 from models.optimizer import SGD
-from models.progress import Progress
+from models.runtime import checkpoint, setup
+from models.runtime.progress import Progress
 
 
 def run_fn(fn_args) -> None:
@@ -39,15 +41,15 @@ def run_fn(fn_args) -> None:
     """
     config = ml_collections.ConfigDict(fn_args.custom_config)
     recipe = config.train
-    runtime.set_up(
+    setup.set_up(
         seed=config.seed,
         deterministic=config.deterministic,
         tuned_kernels=config.tuned_kernels,
         mixed_precision=recipe.mixed_precision,
     )
     architecture = genotype.from_dict(fn_args.hyperparameters["genotype"])
-    data = input.load_examples(fn_args.train_files, config.data)
-    strategy = runtime.strategy()
+    data = dataset.load_examples(fn_args.train_files, config.data)
+    strategy = setup.strategy()
     with strategy.scope():
         network = build_network(config, architecture, data.image_shape, len(data.class_names))
         classifier = Classifier(network, recipe.auxiliary_weight)
@@ -141,7 +143,7 @@ def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict
         ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=runtime.use_xla(recipe.xla),
+        jit_compile=setup.use_xla(recipe.xla),
     )
 
 
@@ -196,7 +198,7 @@ class Position:
 
 def train(
     classifier: Classifier,
-    data: input.ImageDataset,
+    data: dataset.ImageDataset,
     recipe: ml_collections.ConfigDict,
     seed: int,
     strategy: tf.distribute.Strategy,
@@ -240,13 +242,13 @@ def train(
         classifier.optimizer.learning_rate = rates(epoch)
         if getattr(classifier.network, "drop_path_probability", None) is not None:
             classifier.network.drop_path_probability.assign(recipe.drop_path * epoch / recipe.epochs)
-        batches = input.batches(
+        batches = dataset.batches(
             data,
             recipe.batch_size,
             seed=seed,
             epoch=epoch,
             start_step=first,
-            augment=input.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
+            augment=dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
             one_hot=True,
         )
         iterator = iter(strategy.experimental_distribute_dataset(batches))

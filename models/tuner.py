@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models import checkpoint, input, runtime, search_signal
+from models import search_signal
 from models.architectures.choices import Path
+from models.data import dataset
 from models.oracle import MultinomialOracle
 from models.path_training import PathTrainer
-from models.progress import Progress
+from models.runtime import checkpoint, setup
+from models.runtime.progress import Progress
 from models.search_spaces import SearchSpace, wanted
 
 OBJECTIVE = "val_accuracy"
@@ -47,15 +49,15 @@ def path_trainer(
         weight_decay=search["weight_decay"],
         gradient_clip=search["gradient_clip"],
         cache_size=search["traced_architectures"],
-        jit=runtime.use_xla(search["xla"]),
+        jit=setup.use_xla(search["xla"]),
     )
 
 
 def validate_path(
     trainer: PathTrainer,
     path: Path,
-    val: input.ImageDataset,
-    train: input.ImageDataset,
+    val: dataset.ImageDataset,
+    train: dataset.ImageDataset,
     search: Mapping[str, Any],
     seed: int,
 ) -> dict[str, float]:
@@ -70,8 +72,8 @@ def validate_path(
         seed: The search's, so that all paths are validated with the statistics of the same images.
     """
     size = search["batch_size"]
-    norm_batches = input.batches(train, size, seed=seed, sample=search["norm_images"])
-    return trainer.evaluate(path, input.batches(val, size), norm_batches)
+    norm_batches = dataset.batches(train, size, seed=seed, sample=search["norm_images"])
+    return trainer.evaluate(path, dataset.batches(val, size), norm_batches)
 
 
 def learning_rate(search: Mapping[str, Any], epochs: int, epoch: int) -> float:
@@ -102,8 +104,8 @@ class SupernetTuner(keras_tuner.Tuner):
         self,
         oracle: MultinomialOracle,
         trainer: PathTrainer,
-        train: input.ImageDataset,
-        val: input.ImageDataset,
+        train: dataset.ImageDataset,
+        val: dataset.ImageDataset,
         search: Mapping[str, Any],
         *,
         seed: int,
@@ -132,12 +134,12 @@ class SupernetTuner(keras_tuner.Tuner):
         path = trial.hyperparameters.values
         search = self._search
         rate = learning_rate(search, self.oracle.max_trials, epoch)
-        batches = input.batches(
+        batches = dataset.batches(
             self._train,
             search["batch_size"],
             seed=self._seed,
             epoch=epoch,
-            augment=input.Augmentation(search["pad"], search["flip"], search["cutout"]),
+            augment=dataset.Augmentation(search["pad"], search["flip"], search["cutout"]),
         )
         before = self.trainer.snapshot(path)
         try:

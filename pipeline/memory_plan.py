@@ -256,7 +256,7 @@ def _shapes(paths) -> Iterator[tuple[int, int, int]]:
     """Yields height, width and channels of the images that can be read; the ingest says what is wrong with others."""
     import tensorflow as tf
 
-    from models import image_file
+    from models.data import image_file
 
     for path in paths:
         with contextlib.suppress(image_file.UnreadableImage, tf.errors.OpError):

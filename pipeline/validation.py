@@ -10,8 +10,9 @@ from typing import Any
 
 import ml_collections
 
-from models import image_format, search_spaces, update_rules
+from models import search_spaces, update_rules
 from models.architectures import limits, presets
+from models.data import image_format
 
 Check = tuple[Callable[[Any], bool], str]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.augment import Augmentation, crop_and_flip, cutout
+from models.data.augment import Augmentation, crop_and_flip, cutout
 
 KEY = tf.constant([1, 2], tf.int64)
 

@@ -9,8 +9,8 @@ from absl import logging
 from tfx.types import standard_artifacts
 
 from components import baseline
-from models import dataset_info
-from models.image_format import ImageFormat
+from models.data import dataset_info
+from models.data.image_format import ImageFormat
 from tests import image_fixtures
 
 FORM = ImageFormat((8, 8, 3))

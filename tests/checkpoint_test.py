@@ -1,11 +1,11 @@
-"""models/checkpoint.py: whole or absent."""
+"""models/runtime/checkpoint.py: whole or absent."""
 
 import os
 
 import numpy as np
 import pytest
 
-from models import checkpoint
+from models.runtime import checkpoint
 
 
 def _save(directory, step):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.tfds_example_gen import cut
-from models.dataset_info import DataError
+from models.data import examples
+from models.data.dataset_info import DataError
 
 
 def images(counts):
@@ -21,7 +22,7 @@ def sizes(counts, test_fraction=0.2, val_fraction=0.5, seed=0):
     ids, labels = images(counts)
     parts = cut.cut(ids, labels, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     found = collections.Counter(zip(labels, parts, strict=True))
-    return [tuple(found[label, part] for part in cut.SPLITS) for label in range(len(counts))]
+    return [tuple(found[label, part] for part in examples.SPLITS) for label in range(len(counts))]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_the_order_of_the_images_does_not_matter(random):
 def parts(count=1000, **changed):
     ids, labels = images([count])
     found = cut.cut(ids, labels, **{"test_fraction": 0.2, "val_fraction": 0.5, "seed": 0, **changed})
-    return {part: {name for name, there in zip(ids, found, strict=True) if there == part} for part in cut.SPLITS}
+    return {part: {name for name, there in zip(ids, found, strict=True) if there == part} for part in examples.SPLITS}
 
 
 def test_another_seed_moves_val_but_not_test():
@@ -85,7 +86,7 @@ def test_a_larger_share_keeps_what_was_in_the_part():
 
 
 def test_a_new_image_moves_one_other_of_each_part_at_most():
-    for part in cut.SPLITS:
+    for part in examples.SPLITS:
         assert len(parts()[part] - parts(1001)[part]) <= 2
 
 

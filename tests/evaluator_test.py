@@ -14,8 +14,9 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.evaluator import comparison, executor
-from models import dataset_info, serving
-from models.image_format import ImageFormat
+from models import serving
+from models.data import dataset_info
+from models.data.image_format import ImageFormat
 from pipeline import pipeline
 from tests import image_fixtures
 

@@ -13,7 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
-from models.dataset_info import DatasetInfo, Normalization
+from models.data.dataset_info import DatasetInfo, Normalization
 from pipeline import launch
 
 BEAM_ARGS = launch.BEAM_PIPELINE_ARGS.default

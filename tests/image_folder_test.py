@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.tfds_example_gen import folder, source
 from components.tfds_example_gen.component import TfdsExampleGen
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 from pipeline import validation
 from pipeline.configs import image_folder
 

@@ -16,8 +16,8 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 from components import artifacts
 from components.image_validator import executor
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
-from models import dataset_info
-from models.dataset_info import DataError
+from models.data import dataset_info
+from models.data.dataset_info import DataError
 from tests import image_fixtures
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models import memory, search_spaces
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 from models.memory import Limit, Need
 from models.search_spaces import cell
 from pipeline import memory_plan

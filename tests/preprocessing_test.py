@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from models import image_file, image_header, preprocessing
-from models.image_format import ImageFormat
+from models.data import image_file, image_header, preprocessing
+from models.data.image_format import ImageFormat
 from tests import image_fixtures
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from models import serving
-from models.image_format import ImageFormat
+from models.data.image_format import ImageFormat
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

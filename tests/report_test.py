@@ -16,10 +16,11 @@ from PIL import Image
 
 from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, inputs, page, pictures, settings
-from models import preprocessing, serving
+from models import serving
 from models.architectures import presets
-from models.dataset_info import DatasetInfo
-from models.image_format import ImageFormat
+from models.data import preprocessing
+from models.data.dataset_info import DatasetInfo
+from models.data.image_format import ImageFormat
 from pipeline.configs import base, digits, digits_mobile
 from tests.html_page import Page
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch_statistics, input, search_spaces, tuner
-from models.input import ImageDataset
+from models import batch_statistics, search_spaces, tuner
+from models.data.dataset import ImageDataset, batches
 
 CLASSES, SIDE = 4, 8
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "head": 16}
@@ -57,7 +57,7 @@ def trained(request):
     }
     train = class_sorted(40, seed=1)
     for epoch in range(8):
-        trainer.train_epoch(path, input.batches(train, 16, seed=0, epoch=epoch), 0.1)
+        trainer.train_epoch(path, batches(train, 16, seed=0, epoch=epoch), 0.1)
     return trainer, path, train
 
 
@@ -75,18 +75,18 @@ def test_what_was_learned_shows_on_images_sorted_by_class(trained):
 def test_neither_the_order_nor_the_size_of_batches_changes_the_figures(trained, batch_size):
     trainer, path, train = trained
     val = class_sorted(30, seed=2)
-    norm_batches = input.batches(train, 16, sample=64)
-    sorted_by_class = trainer.evaluate(path, input.batches(val, 16), norm_batches)
-    others = trainer.evaluate(path, input.batches(permuted(val, seed=3), batch_size), norm_batches)
+    norm_batches = batches(train, 16, sample=64)
+    sorted_by_class = trainer.evaluate(path, batches(val, 16), norm_batches)
+    others = trainer.evaluate(path, batches(permuted(val, seed=3), batch_size), norm_batches)
     assert others["accuracy"] == sorted_by_class["accuracy"]
     assert others["loss"] == pytest.approx(sorted_by_class["loss"], rel=1e-5)
 
 
 def test_an_image_gets_the_same_logits_alone_and_beside_others(trained):
     trainer, path, train = trained
-    images, _ = next(iter(input.batches(class_sorted(8, seed=2), 32)))
+    images, _ = next(iter(batches(class_sorted(8, seed=2), 32)))
     recorded = []
-    for batch, _ in input.batches(train, 16, sample=64):
+    for batch, _ in batches(train, 16, sample=64):
         with batch_statistics.recorded() as statistics:
             trainer.supernet(batch, path=path)
         recorded.append(statistics)
@@ -119,15 +119,15 @@ def test_statistics_are_those_of_all_images_in_the_first_layer():
 def test_a_sample_is_mixed_and_the_same_for_the_same_seed():
     dataset = class_sorted(40, seed=1)
     one, again, other = (
-        np.concatenate([labels for _, labels in input.batches(dataset, 16, seed=seed, sample=64)]) for seed in (0, 0, 1)
+        np.concatenate([labels for _, labels in batches(dataset, 16, seed=seed, sample=64)]) for seed in (0, 0, 1)
     )
     assert len(one) == 64 and set(one[:16]) == set(range(CLASSES))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
-    assert sum(len(labels) for _, labels in input.batches(dataset, 16, sample=1000)) == len(dataset)
+    assert sum(len(labels) for _, labels in batches(dataset, 16, sample=1000)) == len(dataset)
 
 
 def test_no_images_for_statistics_is_an_error(trained):
     trainer, path, train = trained
     with pytest.raises(ValueError, match="no batch to take batch norm statistics from"):
-        trainer.evaluate(path, input.batches(train, 16), [])
+        trainer.evaluate(path, batches(train, 16), [])

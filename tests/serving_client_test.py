@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models import serving
-from models.image_format import ImageFormat
+from models.data.image_format import ImageFormat
 from serving import client
 from tests import tf_serving_double
 

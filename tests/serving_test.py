@@ -10,9 +10,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models import network, preprocessing, serving
+from models import network, serving
 from models.architectures import presets
-from models.image_format import ImageFormat
+from models.data import preprocessing
+from models.data.image_format import ImageFormat
 from tests import tf_serving_double
 
 SHAPE, MEAN, STD = (12, 8, 3), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)

@@ -17,9 +17,10 @@ from tfx.types import artifact_utils
 
 from components.tfds_example_gen import shards, source
 from components.tfds_example_gen.component import TfdsExampleGen
-from models import dataset_info, input, preprocessing
-from models.dataset_info import DataError
-from models.image_format import ImageFormat
+from models.data import dataset_info, preprocessing
+from models.data.dataset_info import DataError
+from models.data.examples import read_examples
+from models.data.image_format import ImageFormat
 from tests import image_fixtures
 
 
@@ -30,7 +31,7 @@ def read(examples):
         pattern = os.path.join(artifact_utils.get_split_uri([examples], split), "*.gz")
         found[split] = {
             image_id.decode(): (int(label), image)
-            for batch in input.read_examples(pattern).as_numpy_iterator()
+            for batch in read_examples(pattern).as_numpy_iterator()
             for image_id, label, image in zip(batch["id"], batch["label"], batch["image"], strict=True)
         }
     return found

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from components.tfds_example_gen import executor, source
 from components.tfds_example_gen.component import TfdsExampleGen
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 
 IMAGE = tfds.features.Image(shape=(4, 4, 3))
 LABEL = tfds.features.ClassLabel(names=["cat", "dog"])

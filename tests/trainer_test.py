@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import checkpoint, input, runtime, trainer
+from models import trainer
+from models.data import dataset
+from models.runtime import checkpoint, setup
 from pipeline.configs import base
 
 RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
@@ -42,7 +44,7 @@ EPOCHS, STEPS = 3, 4
 
 @pytest.fixture
 def _deterministic():
-    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     yield
     tensorflow_config.disable_op_determinism()
 
@@ -53,7 +55,7 @@ def _data():
     images = rng.integers(0, 255, (count, 4, 4, 1), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int32) % 3
     ids = np.array([b"%03d" % number for number in range(count)])
-    return input.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
+    return dataset.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
 
 
 def _recipe(**changes):
@@ -64,7 +66,7 @@ def _recipe(**changes):
 
 def _classifier(recipe):
     """A small network with all that a training's state is made of: batch norm, dropout, momentum, moving averages."""
-    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     network = keras.Sequential(
         [
             keras.Input((4, 4, 1)),

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import input, runtime, search_spaces, tuner
+from models import search_spaces, tuner
+from models.data import dataset
+from models.runtime import setup
 
 SEARCH = {
     "batch_size": 8,
@@ -33,7 +35,7 @@ EPOCHS = 4
 
 @pytest.fixture(autouse=True)
 def _deterministic():
-    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     yield
     tensorflow_config.disable_op_determinism()
 
@@ -43,12 +45,12 @@ def _images(count, seed):
     labels = np.arange(count, dtype=np.int32) % 3
     images = rng.integers(0, 80, (count, 4, 4, 1), dtype=np.uint8) + (labels * 80).astype(np.uint8)[:, None, None, None]
     ids = np.array([b"%03d" % number for number in range(count)])
-    return input.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
+    return dataset.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
 
 
 def _tuner(directory, name="run", **search):
     space = search_spaces.create({"name": "tests.tiny_space"})
-    runtime.set_up(seed=0, deterministic=True, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     search = {**SEARCH, **search}
     train = _images(24, seed=0)
     return tuner.SupernetTuner(

@@ -23,8 +23,10 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks.speed import step_worker
-from models import checkpoint, input, search_spaces, tuner
-from models.image_format import ImageFormat
+from models import search_spaces, tuner
+from models.data import dataset
+from models.data.image_format import ImageFormat
+from models.runtime import checkpoint
 from pipeline.configs import base
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or zip file with .../train/<class>/<image>; default: noise.")
@@ -104,10 +106,10 @@ class TimedBatches:
 @contextlib.contextmanager
 def watched(clock, oracle):
     """Has the parts of a search report to a clock."""
-    make_batches, save = input.batches, checkpoint.save
+    make_batches, save = dataset.batches, checkpoint.save
 
-    def batches(dataset, batch_size, *, epoch=None, **options):
-        made = clock.timed("input", make_batches)(dataset, batch_size, epoch=epoch, **options)
+    def batches(images, batch_size, *, epoch=None, **options):
+        made = clock.timed("input", make_batches)(images, batch_size, epoch=epoch, **options)
         return TimedBatches(made, "evaluation" if epoch is None else "training", clock)
 
     create_trial = oracle.create_trial
@@ -118,11 +120,11 @@ def watched(clock, oracle):
 
     oracle.create_trial = create
     oracle.end_trial = clock.timed("oracle", oracle.end_trial)
-    input.batches, checkpoint.save = batches, clock.timed("checkpoint", save)
+    dataset.batches, checkpoint.save = batches, clock.timed("checkpoint", save)
     try:
         yield
     finally:
-        input.batches, checkpoint.save = make_batches, save
+        dataset.batches, checkpoint.save = make_batches, save
 
 
 def read_images(path, count):
@@ -165,11 +167,11 @@ def datasets(count, cached):
     order = np.random.default_rng(0).permutation(len(encoded))
     result = []
     for part in (order[:count], order[count : 2 * count]):
-        images = input.EncodedImages([encoded[i] for i in part], ImageFormat(image_shape))
+        images = dataset.EncodedImages([encoded[i] for i in part], ImageFormat(image_shape))
         if cached:
             images = images.take(tf.range(count)).numpy()
         ids = np.array([b"%08d" % i for i in part])
-        result.append(input.ImageDataset(images, labels[part], ids, classes, (0.5,) * 3, (0.25,) * 3))
+        result.append(dataset.ImageDataset(images, labels[part], ids, classes, (0.5,) * 3, (0.25,) * 3))
     return result
 
 

@@ -25,9 +25,10 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     import keras
     import tensorflow as tf
 
-    from models import network, preprocessing, serving
+    from models import network, serving
     from models.architectures import presets
-    from models.image_format import ImageFormat
+    from models.data import preprocessing
+    from models.data.image_format import ImageFormat
 
     keras.utils.set_random_seed(0)
     shape, mean, std = (image_size, image_size, 3), (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)

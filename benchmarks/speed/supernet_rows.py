@@ -19,12 +19,13 @@ import tensorflow as tf
 
 from benchmarks.speed import more_operations
 from models import cell as cells_
-from models import kernels, layers, runtime
+from models import kernels, layers
 from models import network as networks
 from models.architectures.cell import CONCAT, INPUTS, NODES, NONE, choice_name
 from models.cell_supernet import CellSupernet
 from models.optimizer import SGD
 from models.path_training import PathTrainer
+from models.runtime import setup
 from models.search_spaces import cell
 from models.supernet import search_norm
 
@@ -316,7 +317,7 @@ def main():
     options = json.loads(sys.argv[1])
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    runtime.set_up(seed=0, deterministic=False, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=False, tuned_kernels=True)
     random = np.random.default_rng(0)
     images = random.normal(size=(options["batch"], *options["image_shape"])).astype("float32")
     labels = random.integers(CLASSES, size=options["batch"]).astype("int32")

@@ -17,8 +17,8 @@ from absl import app, flags
 
 from benchmarks.speed import architectures as sampled
 from benchmarks.speed import step_worker
-from models import runtime
 from models.path_training import PathTrainer
+from models.runtime import setup
 from models.search_spaces import cell
 
 _ARCHITECTURES = flags.DEFINE_integer("architectures", 200, "How many architectures.", lower_bound=11)
@@ -73,7 +73,7 @@ def main(argv):
     step_worker.pin(0)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    runtime.set_up(seed=0, deterministic=False, tuned_kernels=True)
+    setup.set_up(seed=0, deterministic=False, tuned_kernels=True)
     memory, seconds = measure(_ARCHITECTURES.value, _CACHED.value, _IMAGES.value)
     growth = max(memory[10:]) / memory[9] - 1
     print(f"after 10 architectures {memory[9]:.0f} MB; later at most {growth:+.1%}; last {memory[-1]:.0f} MB")

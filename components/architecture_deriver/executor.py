@@ -12,8 +12,9 @@ from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
-from models import derivation, runtime, search_spaces, tuner
+from models import derivation, search_spaces, tuner
 from models.multinomial import Distribution
+from models.runtime import setup
 
 
 class Executor(base_executor.BaseExecutor):
@@ -75,7 +76,7 @@ def _evaluation(
 ) -> Callable[[Mapping[str, str]], float]:
     """Returns a function from a path to its validation accuracy on the searched supernet."""
     search, data = (json.loads(exec_properties[name]) for name in ("search", "data"))
-    runtime.set_up(
+    setup.set_up(
         seed=exec_properties["seed"],
         deterministic=bool(exec_properties["deterministic"]),
         tuned_kernels=bool(exec_properties["tuned_kernels"]),

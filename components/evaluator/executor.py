@@ -11,7 +11,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components import baseline
 from components.evaluator import comparison
-from models import dataset_info
+from models.data import dataset_info
 
 
 class Executor(executor.Executor):

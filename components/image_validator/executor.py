@@ -18,10 +18,10 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.tfds_example_gen.cut import SPLITS
-from models import dataset_info, image_header, input, preprocessing
-from models.dataset_info import DataError
-from models.image_format import ImageFormat
+from models.data import dataset_info, image_header, preprocessing
+from models.data.dataset_info import DataError
+from models.data.examples import SPLITS, read_examples
+from models.data.image_format import ImageFormat
 
 REPORT_FILE = "image_report.json"
 _NAMED = 5  # examples of a problem that a message names
@@ -104,7 +104,7 @@ def _format(info, settings):
 def _look(split_uri, image_format):
     """Yields what is seen of the images of a split, a few of which are decoded at a time."""
     size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
-    for examples in input.read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
+    for examples in read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
         for start in range(0, len(examples["id"]), size):
             part = {name: values[start : start + size] for name, values in examples.items()}
             pixels, sizes, channels = (seen.numpy() for seen in _decoder(image_format)(part["image"]))

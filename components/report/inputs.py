@@ -13,9 +13,10 @@ from tfx.utils import path_utils
 
 from components.evaluator import comparison
 from components.report import pictures
-from models import dataset_info, search_signal
+from models import search_signal
 from models.architectures import genotype
-from models.image_format import ImageFormat
+from models.data import dataset_info
+from models.data.image_format import ImageFormat
 
 _Parsed = TypeVar("_Parsed")
 

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from models import input, preprocessing
-from models.image_format import ImageFormat
+from models.data import preprocessing
+from models.data.examples import read_examples
+from models.data.image_format import ImageFormat
 
 TILE = 64  # largest side of a picture, in pixels
 LOOKED_AT = 20_000  # examples read to find them, the first of the split
@@ -170,5 +171,5 @@ def _surest(found: Sequence[_Wrong]) -> list[_Wrong]:
 
 def _first(split_uri: str) -> Iterator[dict[str, np.ndarray]]:
     """Yields the first LOOKED_AT examples, a batch at a time."""
-    examples = input.read_examples(os.path.join(split_uri, "*"))
+    examples = read_examples(os.path.join(split_uri, "*"))
     return examples.unbatch().take(LOOKED_AT).batch(_BATCH).as_numpy_iterator()

@@ -10,7 +10,9 @@ from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
-from models import checkpoint, input, runtime, search_spaces, tuner
+from models import search_spaces, tuner
+from models.data import dataset
+from models.runtime import checkpoint, setup
 
 DISTRIBUTION_FILE = "distribution.json"
 SUPERNET_FILE = "supernet.npz"
@@ -36,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
         """
         settings = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
         search, seed, epochs = settings["search"], exec_properties["seed"], exec_properties["epochs"]
-        runtime.set_up(
+        setup.set_up(
             seed=seed,
             deterministic=bool(exec_properties["deterministic"]),
             tuned_kernels=bool(exec_properties["tuned_kernels"]),
@@ -44,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
         )
         space = search_spaces.create(settings["space"])
         train, val = (load_split(input_dict["examples"], split, settings["data"]) for split in ("train", "val"))
-        with runtime.strategy().scope():
+        with setup.strategy().scope():
             trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
         oracle = tuner.search_oracle(
             space, settings["oracle"], epochs=epochs, seed=seed, max_invalid=search["max_invalid"]
@@ -93,10 +95,10 @@ def _fingerprint(exec_properties, train, val) -> str:
     return checkpoint.fingerprint(settings, ways, train.fingerprint, val.fingerprint)
 
 
-def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> input.ImageDataset:
+def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> dataset.ImageDataset:
     """Returns a split of the examples, decoded as `config.data` says."""
     patterns = [os.path.join(uri, "*") for uri in artifact_utils.get_split_uris(examples, split)]
-    return input.load_examples(patterns, data)
+    return dataset.load_examples(patterns, data)
 
 
 def read_supernet(uri: str) -> dict[str, np.ndarray]:

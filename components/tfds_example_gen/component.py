@@ -43,7 +43,7 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
         TfdsExampleGen(name="digits")
         TfdsExampleGen(image_folder="photos", image_size=64)
 
-    The output `examples` has a file `dataset_info.json` beside its splits (models/dataset_info.py).
+    The output `examples` has a file `dataset_info.json` beside its splits (models/data/dataset_info.py).
     """
 
     SPEC_CLASS = TfdsExampleGenSpec
@@ -89,7 +89,7 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
             seed: Of the latter cut; an int or, on Kubeflow, a RuntimeParameter of int.
             image_size: Height and width that images are resized to, in pixels; 0 keeps them as they are.
             channels: 1 or 3 for what images are converted to; 0 keeps them as they are.
-            resize: "crop", "pad" or "squash", as models/image_format.py says.
+            resize: "crop", "pad" or "squash", as models/data/image_format.py says.
             background: Colour behind transparent pixels and in the bars of "pad": a name or #rrggbb.
             store: "resized" or "original": what the examples hold of an image that is resized.
             max_corrupt_share: Share of all images that may be left out because they cannot be decoded, 0 to 1.

@@ -4,9 +4,7 @@ import collections
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from models.dataset_info import DataError
-
-SPLITS = ("train", "val", "test")
+from models.data.dataset_info import DataError
 
 
 def order_key(image_id: str, seed: int | str) -> int:

@@ -17,8 +17,9 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.tfds_example_gen import cut, shards, source
-from models import progress
-from models.dataset_info import DataError, DatasetInfo, load
+from models.data.dataset_info import DataError, DatasetInfo, load
+from models.data.examples import SPLITS
+from models.runtime import progress
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -26,7 +27,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     A tf.Example has the features `image` (an encoded image), `label` (int64) and `id` (bytes). Images that cannot be
     decoded are left out, if they are no more than the share allowed. Beside the splits, `dataset_info.json` says what
-    models/dataset_info.py lists.
+    models/data/dataset_info.py lists.
     """
 
     def Do(
@@ -48,7 +49,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        examples.split_names = artifact_utils.encode_split_names(list(cut.SPLITS))
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
@@ -74,7 +75,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _write(self, images, parts, form, examples, about):
         """Writes the examples of each split, and `dataset_info.json`."""
-        directories = {split: artifact_utils.get_split_uri([examples], split) for split in cut.SPLITS}
+        directories = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
         unfinished = os.path.join(examples.uri, "unfinished")
         for directory in (*directories.values(), unfinished):
             tf.io.gfile.makedirs(directory)
@@ -122,7 +123,7 @@ def _cut(images, seed, test_fraction, val_fraction):
 
 def _say_split(parts, origins):
     counts = collections.Counter(part for found in parts.values() for part in found)
-    told = (f"{counts[split]:,} {split} ({origins[split]})" for split in cut.SPLITS)
+    told = (f"{counts[split]:,} {split} ({origins[split]})" for split in SPLITS)
     progress.say(f"images: {', '.join(told)}")
 
 
@@ -131,7 +132,7 @@ def _info(totals, about):
     labels = range(len(about["class_names"]))
     return DatasetInfo(
         **about,
-        counts={split: tuple(totals.counts[split, label] for label in labels) for split in cut.SPLITS},
+        counts={split: tuple(totals.counts[split, label] for label in labels) for split in SPLITS},
         height=totals.height or (0, 0),
         width=totals.width or (0, 0),
         channels=totals.channels or (0, 0),
@@ -158,7 +159,7 @@ def _refuse_undecodable(info, allowed_share):
 
 
 def _refuse_missing_classes(info):
-    for split in cut.SPLITS:
+    for split in SPLITS:
         missing = [name for name, count in zip(info.class_names, info.counts[split], strict=True) if not count]
         if missing and (split != "test" or len(missing) == len(info.class_names)):
             raise DataError(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 from absl import logging
 
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 
 READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
 # Images to people, but TensorFlow cannot decode them, so that a served model could not either.

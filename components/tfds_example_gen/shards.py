@@ -21,9 +21,10 @@ import tensorflow as tf
 from PIL import Image
 
 from components.tfds_example_gen import source
-from models import image_file, preprocessing
-from models.dataset_info import Normalization
-from models.image_format import ImageFormat, colour
+from models.data import image_file, preprocessing
+from models.data.dataset_info import Normalization
+from models.data.examples import serialize_example
+from models.data.image_format import ImageFormat, colour
 
 _SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64  # images a shard, and shards as long as these limits allow it
 
@@ -194,7 +195,7 @@ class WriteShard(beam.DoFn):
             for (image_id, label, part), seen in zip(shard.images, looked_at, strict=True):
                 totals.append(seen.totals(image_id, label, part))
                 if not seen.reason:
-                    write[part](_example(image_id, label, seen.stored))
+                    write[part](serialize_example(image_id, label, seen.stored))
         yield Totals.sum(totals)
 
     @contextlib.contextmanager
@@ -245,16 +246,6 @@ def _look(form: Form, load: Callable[[], bytes]) -> _Seen:
     if form.store == "resized" and (header.height, header.width) != pixels.shape[:2]:
         encoded = tf.io.encode_png(pixels, compression=1).numpy()  # the usual level takes 5 times as long
     return _Seen("", encoded, header, np.reshape(histogram, (-1, 256)), brightest)
-
-
-def _example(image_id, label, encoded):
-    features = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
 
 
 def _map_in_order(function, items):

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import gcs_utils
 
 from components.tfds_example_gen import cut, digits, folder, tfds_set
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 
 # Data sets of this project: made on the spot from what is installed, whether or not a download is allowed.
 _EMBEDDED = {"digits": digits.Digits}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from models.dataset_info import DataError
+from models.data.dataset_info import DataError
 
 _VALIDATION = ("validation", "valid", "val")
 _IN_ORDER = tfds.ReadConfig(interleave_cycle_length=1)

@@ -1,6 +1,6 @@
 """The form in which networks get images: what is declared of it once, for ingest, training, evaluation and serving.
 
-Knows nothing of TensorFlow; models/preprocessing.py brings an image file to this form.
+Knows nothing of TensorFlow; models/data/preprocessing.py brings an image file to this form.
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
 Everything here is a pure function of tensors, so that it can be part of a SavedModel's signature, and gives the same
 bits wherever it runs. Read are PNG, JPEG, BMP and GIF files (the first picture), whatever their names: turned as EXIF
 says, laid over a background where they are transparent, 16 bits scaled to 8, always in colours first and made grey at
-the end. `models/image_file.py` says in words why a file cannot be read.
+the end. `models/data/image_file.py` says in words why a file cannot be read.
 """
 
 import functools
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models import image_header
-from models.image_format import ImageFormat
+from models.data import image_header
+from models.data.image_format import ImageFormat
 
 _RATIOS = (1, 2, 4, 8)  # scales at which a JPEG can be decoded
 _MAX_SIDE = 8192  # pixels, of a JPEG that is decoded without a look at what else its header says

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models import image_header, preprocessing
-from models.image_format import ImageFormat
+from models.data import image_header, preprocessing
+from models.data.image_format import ImageFormat
 
 # Formats that people have and that are refused, by how their files begin; "?" stands for any byte.
 _REFUSED = (

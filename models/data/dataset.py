@@ -15,19 +15,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models import dataset_info, preprocessing
-from models.augment import Augmentation, crop_and_flip, cutout
-from models.dataset_info import DataError
-from models.image_format import ImageFormat
+from models.data import dataset_info, preprocessing
+from models.data.augment import Augmentation, crop_and_flip, cutout
+from models.data.dataset_info import DataError
+from models.data.examples import read_sorted
+from models.data.image_format import ImageFormat
 
-__all__ = ["Augmentation", "DataError", "EncodedImages", "ImageDataset", "batches", "load_examples", "read_examples"]
+__all__ = ["Augmentation", "DataError", "EncodedImages", "ImageDataset", "batches", "load_examples"]
 
-# How a tf.Example looks that TfdsExampleGen wrote.
-_FEATURES = {
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-    "id": tf.io.FixedLenFeature([], tf.string),
-}
 
 # Batches that wait for their step, and batches made at once at most: all of them are in memory, whatever the machine's
 # number of cores (a container's share of them is not known).
@@ -151,7 +146,7 @@ def load_examples(patterns: str | Sequence[str], data: Mapping[str, Any]) -> Ima
     info = dataset_info.load(os.path.dirname(os.path.dirname(patterns[0])))
     image_format = ImageFormat.from_settings(info.image_shape(data["image_size"], data["channels"]), data)
     normalization = info.normalization[image_format.image_shape[2]]
-    ids, labels, encoded = _read_sorted(patterns)
+    ids, labels, encoded = read_sorted(patterns)
     images = EncodedImages(encoded, image_format)
     if np.prod(images.shape, dtype=np.int64) <= data["cache_mb"] * 2**20:
         images = _decode_all(images, ids)
@@ -164,19 +159,6 @@ def load_examples(patterns: str | Sequence[str], data: Mapping[str, Any]) -> Ima
         normalization.std,
         _fingerprint(ids, labels, encoded, image_format, normalization),
     )
-
-
-def read_examples(patterns: str | Sequence[str]) -> tf.data.Dataset:
-    """Returns the parsed examples of the files that match, 1,024 at a time: `id`, `label` and the encoded `image`.
-
-    Raises:
-        DataError: No file matches.
-    """
-    files = sorted(file for pattern in np.atleast_1d(patterns) for file in tf.io.gfile.glob(str(pattern)))
-    if not files:
-        raise DataError(f"There are no examples in {', '.join(np.atleast_1d(patterns))}.")
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return records.batch(1024).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).prefetch(2)
 
 
 def batches(
@@ -245,16 +227,6 @@ def batches(
     options = tf.data.Options()
     options.autotune.enabled = False
     return made.with_options(options)
-
-
-def _read_sorted(patterns):
-    """Returns ids, int32 labels and encoded images of all examples, in the order of the ids."""
-    parts = list(read_examples(patterns).as_numpy_iterator())
-    if not parts:
-        raise DataError(f"The files {', '.join(patterns)} hold no examples.")
-    ids, labels, encoded = (np.concatenate([part[name] for part in parts]) for name in ("id", "label", "image"))
-    order = np.argsort(ids)
-    return ids[order], labels[order].astype(np.int32), encoded[order]
 
 
 def _decode_all(images: EncodedImages, ids: np.ndarray) -> np.ndarray:
