@@ -7,13 +7,13 @@ from typing import Any
 import tensorflow as tf
 from tfx.types import artifact, artifact_utils
 
-from models.architectures import genotype as genotypes
+from models.architectures.genotype import Genotype
 
 GENOTYPE_FILE = "genotype.json"
 
 
 def write_genotype(
-    output_dict: dict[str, list[artifact.Artifact]], genotype: genotypes.Genotype, origin: str, **notes: Any
+    output_dict: dict[str, list[artifact.Artifact]], genotype: Genotype, origin: str, **notes: Any
 ) -> None:
     """Writes the outputs `genotype` and `hyperparameters`.
 

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         sys.exit(2)
-    from models import profiling
+    from models.networks import profiling
 
     profile = profiling.profile(network)
     if options.json:
@@ -91,19 +91,19 @@ def _settings(options, genotype):
 
 def _build(genotype, settings):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its greetings are not what was asked for
-    from models import network as networks
     from models.architectures import limits
+    from models.networks.registry import NETWORKS
 
     options = dict(settings)
     kind, side, classes = options.pop("network"), options.pop("image_size"), options.pop("classes")
     shape = (side, side, options.pop("image_channels"))
     if kind in limits.SMALLEST_WITH_AUXILIARY:
         options["auxiliary"] = side >= limits.SMALLEST_WITH_AUXILIARY[kind]
-    return networks.NETWORKS[kind](genotype, shape, classes, **options)
+    return NETWORKS[kind](genotype, shape, classes, **options)
 
 
 def _table(network):
-    from models import profiling
+    from models.networks import profiling
 
     lines = [f"{'layer':<22}{'output':<14}{'params':>12}{'macs':>16}"]
     for layer in network.layers:

@@ -6,7 +6,7 @@ of operations in the space. Weights and their momentum are shared by all program
 architectures used last are kept, so that a repeated one is not traced again.
 
 Gradients are taken by `tf.gradients` inside of the function and not by a tape: gradients that
-`models/kernels.py` registers are then used, and a dropped program leaves nothing behind
+`models/networks/kernels.py` registers are then used, and a dropped program leaves nothing behind
 (`tf.custom_gradient` would keep every traced graph alive for good).
 """
 
@@ -17,7 +17,7 @@ import math
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from models import batch_statistics, kernels
+from models.networks import batch_statistics, kernels
 
 INITIAL_LOSS_SCALE = 2.0**15
 LOSS_SCALE_GROWTH_STEPS = 2000
@@ -38,7 +38,7 @@ class PathTrainer:
     is not finite; doubled after 2000 steps without that.
 
     Args:
-        supernet: `models.supernet.Supernet`, built.
+        supernet: `models.networks.supernet.Supernet`, built.
         momentum: In [0, 1). Default 0.9.
         weight_decay: Factor of the weights that is added to their gradients. Default 3e-4.
         gradient_clip: Largest norm of all gradients together; None or 0 for no clip. Default 5.
@@ -98,8 +98,8 @@ class PathTrainer:
         """Loss and accuracy of the sampled architecture; nothing is changed.
 
         Batch norm normalises by statistics of the path that are estimated on `norm_batches` and then fixed
-        (models/batch_statistics.py). So an image's logits do not depend on the order of the images, on the batch size
-        or on the images beside it, but for float32's rounding (a relative 1e-5 of the logits, as tested).
+        (models/networks/batch_statistics.py). So an image's logits do not depend on the order of the images, on the
+        batch size or on the images beside it, but for float32's rounding (a relative 1e-5 of the logits, as tested).
 
         Args:
             path: The sampled architecture: choice name -> operation name.

@@ -18,10 +18,11 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import profiling, search_spaces, serving
-from models.architectures import genotype
+from models import search_spaces, serving
+from models.architectures.genotype import Genotype, genotype_from_dict
 from models.data import dataset
 from models.data.image_format import ImageFormat
+from models.networks import profiling
 from models.optimizer import SGD
 from models.runtime import checkpoint, setup
 from models.runtime.progress import Progress
@@ -47,7 +48,7 @@ def run_fn(fn_args) -> None:
         tuned_kernels=config.tuned_kernels,
         mixed_precision=recipe.mixed_precision,
     )
-    architecture = genotype.from_dict(fn_args.hyperparameters["genotype"])
+    architecture = genotype_from_dict(fn_args.hyperparameters["genotype"])
     data = dataset.load_examples(fn_args.train_files, config.data)
     strategy = setup.strategy()
     with strategy.scope():
@@ -86,7 +87,7 @@ def run_fn(fn_args) -> None:
 
 def build_network(
     config: ml_collections.ConfigDict,
-    architecture: genotype.Genotype,
+    architecture: Genotype,
     image_shape: tuple[int, int, int],
     classes: int,
 ) -> keras.Model:

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from models import describe
-from models.architectures import genotype as genotypes
 from models.architectures import presets
+from models.architectures.genotype import genotype_from_dict, save_genotype
 
 
 def described(capsys, *arguments):
@@ -34,7 +34,7 @@ def test_a_preset_counts_to_the_last_digit_what_was_published(name, capsys):
     assert params_with_auxiliary in (None, found["params_with_auxiliary"])
     preset = presets.PRESETS[name]
     assert (preset.params, preset.params_with_auxiliary, preset.macs) == PUBLISHED[name]
-    assert genotypes.from_dict(found["genotype"]) == preset.genotype
+    assert genotype_from_dict(found["genotype"]) == preset.genotype
     assert found["network"] == preset.network
 
 
@@ -53,7 +53,7 @@ def test_every_preset_has_published_counts():
 
 def test_flags_change_the_network(capsys, tmp_path):
     path = tmp_path / "genotype.json"
-    genotypes.save(presets.PRESETS["darts_v2"].genotype, path)
+    save_genotype(presets.PRESETS["darts_v2"].genotype, path)
     found = json.loads(
         described(capsys, str(path), "--channels=4", "--cells=3", "--classes=7", "--image_size=16", "--json")
     )

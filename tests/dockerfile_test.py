@@ -62,7 +62,7 @@ def test_nothing_but_the_program_gets_into_the_build(path):
     assert image.ignored(path)
 
 
-@pytest.mark.parametrize("path", ["requirements.txt", "models/layers.py", "pipeline/configs/digits.py"])
+@pytest.mark.parametrize("path", ["requirements.txt", "models/networks/layers.py", "pipeline/configs/digits.py"])
 def test_what_is_copied_is_not_ignored(path):
     assert not image.ignored(path)
 

@@ -1,15 +1,16 @@
 """Tests of models/architectures/genotype.py."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from models.architectures import cell
-from models.architectures import genotype as genotypes
 from models.architectures.cell import CellGenotype
 from models.architectures.checks import GenotypeError
+from models.architectures.genotype import genotype_from_dict, load_genotype, save_genotype
 from models.architectures.mobile import Backbone, MobileGenotype
 from models.architectures.presets import PRESETS
 
@@ -32,8 +33,8 @@ def changed(data, *keys, value):
 def test_json_round_trip(name, tmp_path):
     genotype = PRESETS[name].genotype
     path = tmp_path / "genotype.json"
-    genotypes.save(genotype, path)
-    assert genotypes.load(path) == genotype
+    save_genotype(genotype, path)
+    assert load_genotype(path) == genotype
     assert json.loads(path.read_text()) == genotype.to_dict()
     assert [file.name for file in tmp_path.iterdir()] == ["genotype.json"]
 
@@ -41,12 +42,12 @@ def test_json_round_trip(name, tmp_path):
 def test_own_backbone_round_trips_and_a_published_one_is_named():
     genotype = MobileGenotype(CHAIN, [None, (5, 3)])
     assert genotype.to_dict() == {"space": "mobile", "backbone": CHAIN, "blocks": [None, [5, 3]]}
-    assert genotypes.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
+    assert genotype_from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
     assert MOBILE["backbone"] == "mdenas_gpu"
 
 
 def test_lists_and_tuples_make_equal_hashable_genotypes():
-    read = genotypes.from_dict(json.loads(json.dumps(CELL)))
+    read = genotype_from_dict(json.loads(json.dumps(CELL)))
     assert read == PRESETS["mdenas_cifar10"].genotype
     assert len({read, PRESETS["mdenas_cifar10"].genotype}) == 1
 
@@ -61,11 +62,11 @@ def test_text_is_one_line_that_names_every_edge():
 
 def test_a_sampled_path_with_none_on_every_edge_of_a_node_is_valid():
     node = [["none", source] for source in range(3)]
-    assert genotypes.from_dict(changed(CELL, "normal", 1, value=node)).normal[1] == tuple(map(tuple, node))
+    assert genotype_from_dict(changed(CELL, "normal", 1, value=node)).normal[1] == tuple(map(tuple, node))
 
 
 def test_operations_of_ones_own_are_named_by_dotted_path():
-    genotype = genotypes.from_dict(changed(CELL, "normal", 0, 0, 0, value="my_package.ops.conv_1x1"))
+    genotype = genotype_from_dict(changed(CELL, "normal", 0, 0, 0, value="my_package.ops.conv_1x1"))
     assert genotype.normal[0][0] == ("my_package.ops.conv_1x1", 1)
 
 
@@ -115,7 +116,7 @@ def test_operations_of_ones_own_are_named_by_dotted_path():
 )
 def test_malformed_data_is_refused_with_the_place_and_what_is_allowed(data, message):
     with pytest.raises(GenotypeError, match=message):
-        genotypes.from_dict(data)
+        genotype_from_dict(data)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"space": "cell"}', "\x00"])
@@ -123,20 +124,20 @@ def test_a_broken_file_is_named_in_the_error(content, tmp_path):
     path = tmp_path / "broken.json"
     path.write_text(content)
     with pytest.raises(GenotypeError, match=r"broken\.json: (not a JSON file: |.*missing)"):
-        genotypes.load(path)
+        load_genotype(path)
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "genotype.json"
-    genotypes.save(PRESETS["darts_v2"].genotype, path)
+    save_genotype(PRESETS["darts_v2"].genotype, path)
 
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(genotypes.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        genotypes.save(PRESETS["mdenas_cifar10"].genotype, path)
-    assert genotypes.load(path) == PRESETS["darts_v2"].genotype
+        save_genotype(PRESETS["mdenas_cifar10"].genotype, path)
+    assert load_genotype(path) == PRESETS["darts_v2"].genotype
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import kernels, layers
+from models.networks import kernels, layers
 
 SIDES = [(8, 8), (7, 7), (6, 9), (1, 1)]
 

@@ -137,7 +137,10 @@ def test_the_bound_is_far_above_what_was_measured():
 
 @pytest.mark.parametrize(
     "space",
-    [{"name": "tests.tiny_space"}, {"name": "cell", "operations": ["skip_connect", "models.operations.SepConv"]}],
+    [
+        {"name": "tests.tiny_space"},
+        {"name": "cell", "operations": ["skip_connect", "models.networks.operations.SepConv"]},
+    ],
 )
 def test_nothing_is_bounded_with_operations_of_ones_own(space, monkeypatch):
     monkeypatch.setattr(cell, "require_operation", lambda name: None)

@@ -1,4 +1,4 @@
-"""Tests of models/network.py, against the released network's own numbers among others."""
+"""Tests of models/networks/cell_network.py, against the released network's own numbers among others."""
 
 import functools
 import pathlib
@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import layers, network
 from models.architectures import limits
 from models.architectures.cell import CellGenotype
 from models.architectures.checks import GenotypeError
 from models.architectures.mobile import MobileGenotype
 from models.architectures.presets import PRESETS
+from models.networks import layers
+from models.networks.cell_network import cifar_network, imagenet_network
+from models.networks.mobile_network import mobile_network
+from models.networks.registry import NETWORKS
 
 CELL = PRESETS["mdenas_cifar10"].genotype
 MOBILE = MobileGenotype({"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [8, 2]], "head": 8}, [(3, 3), (5, 1)])
@@ -31,8 +34,8 @@ def images(*shape, seed=0):
 
 
 def small_networks():
-    yield functools.partial(network.cifar_network, QUICK, (8, 8, 1), 3, **TINY)
-    yield functools.partial(network.mobile_network, MOBILE, (8, 8, 1), 3)
+    yield functools.partial(cifar_network, QUICK, (8, 8, 1), 3, **TINY)
+    yield functools.partial(mobile_network, MOBILE, (8, 8, 1), 3)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def reference():
     tell it from zero, in two factors.
     """
     arrays = np.load(pathlib.Path(__file__).parent / "data" / "mdenas_cifar_c8_l6.npz")
-    model = network.cifar_network(CELL, (32, 32, 3), 10, channels=8, cells=6, auxiliary=True)
+    model = cifar_network(CELL, (32, 32, 3), 10, channels=8, cells=6, auxiliary=True)
     parameters = arrays["parameters"]
     for variable in model.weights:
         shape = tuple(variable.shape)
@@ -83,21 +86,21 @@ def norms(model):
 
 
 def test_batch_norm_is_that_of_each_source():
-    cifar = network.cifar_network(CELL, (8, 8, 1), 3, **TINY)
-    imagenet = network.imagenet_network(CELL, (32, 32, 3), 3, **TINY)
-    mobile = network.mobile_network(MOBILE, (8, 8, 1), 3)
+    cifar = cifar_network(CELL, (8, 8, 1), 3, **TINY)
+    imagenet = imagenet_network(CELL, (32, 32, 3), 3, **TINY)
+    mobile = mobile_network(MOBILE, (8, 8, 1), 3)
     for model, epsilon in ((cifar, 1e-5), (imagenet, 1e-3), (mobile, 1e-3)):
         assert {(n.affine, n.moving, n.momentum, n.epsilon) for n in norms(model)} == {(True, True, 0.9, epsilon)}
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (7, 10, 2), (33, 33, 3)])
 def test_any_image_that_survives_the_strides_will_do(shape):
-    model = network.cifar_network(CELL, shape, 3, **TINY)
+    model = cifar_network(CELL, shape, 3, **TINY)
     assert model(images(2, *shape)).shape == (2, 3)
 
 
 def test_imagenet_network_has_two_stems_and_a_first_cell_after_a_reduction():
-    model = network.imagenet_network(CELL, (64, 64, 3), 5, channels=4, cells=3)
+    model = imagenet_network(CELL, (64, 64, 3), 5, channels=4, cells=3)
     assert [stem.compute_output_shape((None, 64, 64, 3)) for stem in model.stems[:1]] == [(None, 16, 16, 4)]
     assert model.stems[1].compute_output_shape((None, 16, 16, 4)) == (None, 8, 8, 4)
     assert any(isinstance(step, layers.FactorizedReduction) for step in model.cells[0].preprocess["0"].steps)
@@ -108,7 +111,7 @@ def test_imagenet_network_has_two_stems_and_a_first_cell_after_a_reduction():
 @pytest.mark.parametrize("kind", ["cifar", "imagenet"])
 def test_the_auxiliary_head_needs_images_just_as_large_as_it_says(kind):
     side = limits.SMALLEST_WITH_AUXILIARY[kind]
-    make = functools.partial(network.NETWORKS[kind], SKIPS, classes=3, auxiliary=True, **TINY)
+    make = functools.partial(NETWORKS[kind], SKIPS, classes=3, auxiliary=True, **TINY)
     logits, auxiliary_logits = make(input_shape=(side, side, 3))(images(2, side, side, 3), training=True)
     assert logits.shape == auxiliary_logits.shape == (2, 3)
     with pytest.raises(ValueError, match=f"auxiliary head needs {side}x{side}: take larger images, or switch it off"):
@@ -116,21 +119,21 @@ def test_the_auxiliary_head_needs_images_just_as_large_as_it_says(kind):
 
 
 def test_larger_images_give_the_auxiliary_head_more_positions_which_it_averages():
-    model = network.cifar_network(SKIPS, (64, 64, 1), 3, auxiliary=True, **TINY)
+    model = cifar_network(SKIPS, (64, 64, 1), 3, auxiliary=True, **TINY)
     logits, auxiliary_logits = model(images(2, 64, 64, 1), training=True)
     assert auxiliary_logits.shape == (2, 3)
     assert model(images(2, 64, 64, 1)).shape == (2, 3)
 
 
 def test_cells_reduce_a_third_and_two_thirds_down():
-    model = network.cifar_network(SKIPS, (8, 8, 1), 3, channels=2, cells=8)
+    model = cifar_network(SKIPS, (8, 8, 1), 3, channels=2, cells=8)
     assert [index for index, cell in enumerate(model.cells) if cell.reduction] == [2, 5]
     assert [cell.channels for cell in model.cells] == [2, 2, 4, 4, 4, 8, 8, 8]
 
 
 def drop_path_factors(probability, genotype=CELL):
     """For many images that are all equal: by what factor drop path multiplied each edge of each cell."""
-    model = network.cifar_network(genotype, (4, 4, 1), 2, drop_path=0.5, **TINY)
+    model = cifar_network(genotype, (4, 4, 1), 2, drop_path=0.5, **TINY)
     model.drop_path_probability.assign(probability)
     return [np.array(masks) for masks in model._drop_path_masks(np.zeros((400, 4, 4, 1), "float32"))]
 
@@ -154,8 +157,8 @@ def test_drop_path_spares_identities():
 
 def test_drop_path_is_applied_in_training_alone():
     inputs = images(2, 4, 4, 1)
-    model = network.cifar_network(CELL, (4, 4, 1), 2, drop_path=0.5, **TINY)
-    without = network.cifar_network(CELL, (4, 4, 1), 2, **TINY)
+    model = cifar_network(CELL, (4, 4, 1), 2, drop_path=0.5, **TINY)
+    without = cifar_network(CELL, (4, 4, 1), 2, **TINY)
     for ours, theirs in zip(without.trainable_variables, model.trainable_variables, strict=True):
         ours.assign(theirs)
     assert without.drop_path_probability is None
@@ -225,22 +228,25 @@ def test_logits_stay_float32_under_mixed_precision():
 
 def test_a_block_left_out_is_not_there():
     genotype = MobileGenotype({"stem": 4, "blocks": [[4, 1], [4, 1]], "head": 8}, [None, (3, 1)])
-    assert len(network.mobile_network(genotype, (8, 8, 1), 3).blocks) == 1
+    assert len(mobile_network(genotype, (8, 8, 1), 3).blocks) == 1
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: network.cifar_network(CELL, (3, 32, 3), 10), r"3x32 pixels; .* 2 times and needs at least 4x4"),
-        (lambda: network.imagenet_network(CELL, (31, 31, 3), 10), r"5 times and needs at least 32x32"),
-        (lambda: network.mobile_network(PRESETS["mdenas_gpu"].genotype, (16, 16, 3), 10), r"at least 32x32"),
-        (lambda: network.cifar_network(CELL, (32, 32, 3), 1), r"classes: found 1; expected 2 or more"),
-        (lambda: network.mobile_network(MOBILE, (8, 8, 1), 1), r"classes: found 1; expected 2 or more"),
-        (lambda: network.cifar_network(CELL, (32, 32, 0), 10), r"input_shape: found 0 channels"),
-        (lambda: network.cifar_network(CELL, (32, 32, 3), 10, cells=2), r"cells: found 2; expected 3 or more"),
-        (lambda: network.cifar_network(CELL, (32, 32, 3), 10, channels=0), r"channels: found 0; expected 1 or more"),
-        (lambda: network.imagenet_network(CELL, (32, 32, 3), 10, channels=3), r"channels: found 3; .*even"),
-        (lambda: network.cifar_network(CELL, (32, 32, 3), 10, drop_path=1.0), r"drop_path: found 1\.0"),
+        (lambda: cifar_network(CELL, (3, 32, 3), 10), r"3x32 pixels; .* 2 times and needs at least 4x4"),
+        (lambda: imagenet_network(CELL, (31, 31, 3), 10), r"5 times and needs at least 32x32"),
+        (lambda: mobile_network(PRESETS["mdenas_gpu"].genotype, (16, 16, 3), 10), r"at least 32x32"),
+        (lambda: cifar_network(CELL, (32, 32, 3), 1), r"classes: found 1; expected 2 or more"),
+        (lambda: mobile_network(MOBILE, (8, 8, 1), 1), r"classes: found 1; expected 2 or more"),
+        (lambda: cifar_network(CELL, (32, 32, 0), 10), r"input_shape: found 0 channels"),
+        (lambda: cifar_network(CELL, (32, 32, 3), 10, cells=2), r"cells: found 2; expected 3 or more"),
+        (
+            lambda: cifar_network(CELL, (32, 32, 3), 10, channels=0),
+            r"channels: found 0; expected 1 or more",
+        ),
+        (lambda: imagenet_network(CELL, (32, 32, 3), 10, channels=3), r"channels: found 3; .*even"),
+        (lambda: cifar_network(CELL, (32, 32, 3), 10, drop_path=1.0), r"drop_path: found 1\.0"),
     ],
 )
 def test_what_no_network_can_be_made_of_is_refused(make, message):
@@ -251,9 +257,9 @@ def test_what_no_network_can_be_made_of_is_refused(make, message):
 @pytest.mark.parametrize(
     ("make", "genotype"),
     [
-        (network.cifar_network, PRESETS["mdenas_gpu"].genotype),
-        (network.imagenet_network, PRESETS["mdenas_gpu"].genotype),
-        (network.mobile_network, CELL),
+        (cifar_network, PRESETS["mdenas_gpu"].genotype),
+        (imagenet_network, PRESETS["mdenas_gpu"].genotype),
+        (mobile_network, CELL),
     ],
 )
 def test_a_genotype_of_the_other_space_is_refused(make, genotype):

@@ -1,4 +1,4 @@
-"""Tests of models/operations.py."""
+"""Tests of models/networks/operations.py."""
 
 import functools
 import textwrap
@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from models import layers, operations, search_spaces
+from models import search_spaces
 from models.architectures.cell import CELL_OPERATIONS
+from models.networks import layers, operations
 
 NORM = functools.partial(layers.BatchNorm, affine=False, moving=False)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch_statistics, kernels
+from models.networks import batch_statistics, kernels
 from models.optimizer import SGD
 from models.path_training import PathTrainer
 from models.search_spaces import cell

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.report import commands
-from models.architectures import genotype
+from models.architectures.genotype import genotype_from_dict, load_genotype
 from pipeline import summary as summaries
 from tests import pipeline_runs
 from tests.html_page import Page
@@ -30,7 +30,7 @@ def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
     assert len(summary["class_accuracy"]) == 10
     assert summary["params"] > 1000
     assert summary["seconds"]["total"] > summary["seconds"]["SupernetSearch"] > 0
-    assert genotype.from_dict(summary["genotype"]).text() == summary["genotype_text"]
+    assert genotype_from_dict(summary["genotype"]).text() == summary["genotype_text"]
     assert os.path.isfile(os.path.join(summary["serving_model"], "saved_model.pb"))
     for shown in ("genotype", "test accuracy", "blessed", "docker run", summary["serving_model"]):
         assert shown in digits_run.stdout
@@ -105,7 +105,7 @@ def test_metadata_tells_which_examples_distribution_and_genotype_a_pushed_model_
     (architecture,) = (
         artifact for artifact in store.get_artifacts_by_id(list(outputs)) if artifact.type == "components.Genotype"
     )
-    assert genotype.load(os.path.join(architecture.uri, "genotype.json")).to_dict() == digits_run.summary["genotype"]
+    assert load_genotype(os.path.join(architecture.uri, "genotype.json")).to_dict() == digits_run.summary["genotype"]
     lineage = digits_run.summary["lineage"]
     assert lineage["genotype"] == [architecture.uri]
     assert lineage["distribution"] == [by_type["components.Distribution"].uri]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from models.architectures import genotype as genotypes
 from models.architectures import presets
 from models.architectures.checks import GenotypeError
+from models.architectures.genotype import save_genotype
 from models.architectures.mobile import BACKBONES
 
 
@@ -16,7 +16,7 @@ def test_a_name_resolves_to_the_published_architecture_and_its_source():
 
 def test_a_file_resolves_to_its_genotype(tmp_path):
     path = tmp_path / "found.json"
-    genotypes.save(presets.PRESETS["mdenas_cpu"].genotype, path)
+    save_genotype(presets.PRESETS["mdenas_cpu"].genotype, path)
     assert presets.resolve_architecture(str(path)) == (presets.PRESETS["mdenas_cpu"].genotype, f"file {path}")
 
 

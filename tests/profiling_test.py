@@ -1,14 +1,17 @@
-"""Tests of models/profiling.py against the counters of TensorFlow and Keras. Published counts: describe_test.py."""
+"""Tests of models/networks/profiling.py against the counters of TensorFlow and Keras (published: describe_test.py)."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import kernels, network, profiling
 from models.architectures import limits
 from models.architectures.cell import CellGenotype
 from models.architectures.mobile import MobileGenotype
+from models.networks import kernels, profiling
+from models.networks.cell_network import cifar_network, imagenet_network
+from models.networks.mobile_network import mobile_network
+from models.networks.registry import NETWORKS
 
 # Every operation, in both cells; skip_connect at stride 2, too.
 EVERYTHING = CellGenotype(
@@ -52,10 +55,10 @@ def plain_kernels():
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
-        (lambda shape: network.cifar_network(EVERYTHING, shape, 3, channels=4, cells=4), (16, 24, 3)),
-        (lambda shape: network.imagenet_network(EVERYTHING, shape, 3, channels=4, cells=3), (64, 64, 3)),
+        (lambda shape: cifar_network(EVERYTHING, shape, 3, channels=4, cells=4), (16, 24, 3)),
+        (lambda shape: imagenet_network(EVERYTHING, shape, 3, channels=4, cells=3), (64, 64, 3)),
         (
-            lambda shape: network.mobile_network(MobileGenotype(BACKBONE, [(3, 1), (7, 3), None]), shape, 3),
+            lambda shape: mobile_network(MobileGenotype(BACKBONE, [(3, 1), (7, 3), None]), shape, 3),
             (16, 12, 2),
         ),
     ],
@@ -67,7 +70,7 @@ def test_tensorflow_counts_the_same_multiply_adds(make, shape, plain_kernels):
 
 
 def test_keras_counts_the_same_parameters():
-    model = network.cifar_network(EVERYTHING, (8, 8, 1), 3, channels=4, cells=3)
+    model = cifar_network(EVERYTHING, (8, 8, 1), 3, channels=4, cells=3)
     statistics = sum(int(np.prod(v.shape)) for v in model.non_trainable_variables)
     assert profiling.profile(model).params == model.count_params() - statistics
 
@@ -83,7 +86,7 @@ def test_layers_of_keras_count_too():
 @pytest.mark.parametrize(("kind", "last_norm"), [("cifar", 2 * 768), ("imagenet", 0)])
 def test_the_auxiliary_head_has_the_layers_of_its_source(kind, last_norm):
     side = limits.SMALLEST_WITH_AUXILIARY[kind]
-    model = network.NETWORKS[kind](EVERYTHING, (side, side, 3), 3, channels=2, cells=3, auxiliary=True)
+    model = NETWORKS[kind](EVERYTHING, (side, side, 3), 3, channels=2, cells=3, auxiliary=True)
     profile = profiling.profile(model)
     channels = 4 * 8  # four nodes, after two reductions
     expected = channels * 128 + 2 * 128 + 2 * 2 * 128 * 768 + last_norm + 768 * 3 + 3

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch_statistics, search_spaces, tuner
+from models import search_spaces, tuner
 from models.data.dataset import ImageDataset, batches
+from models.networks import batch_statistics
 
 CLASSES, SIDE = 4, 8
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "head": 16}
@@ -103,7 +104,7 @@ def test_an_image_gets_the_same_logits_alone_and_beside_others(trained):
 
 def test_statistics_are_those_of_all_images_in_the_first_layer():
     images = tf.constant(np.random.default_rng(0).normal(3, 2, (48, 4, 4, 2)), tf.float32)
-    from models.layers import BatchNorm
+    from models.networks.layers import BatchNorm
 
     norm = BatchNorm(affine=False, moving=False)
     recorded = []

@@ -10,10 +10,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models import network, serving
+from models import serving
 from models.architectures import presets
 from models.data import preprocessing
 from models.data.image_format import ImageFormat
+from models.networks.cell_network import cifar_network
 from tests import tf_serving_double
 
 SHAPE, MEAN, STD = (12, 8, 3), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -53,7 +54,7 @@ def images():
 def model(images):
     keras.utils.set_random_seed(0)
     genotype, _ = presets.resolve_architecture("mdenas_cifar10")
-    model = network.cifar_network(genotype, SHAPE, len(NAMES), channels=4, cells=3)
+    model = cifar_network(genotype, SHAPE, len(NAMES), channels=4, cells=3)
     for _ in range(3):  # moving statistics that are not the initial ones
         model(preprocessing.normalise(images, MEAN, STD), training=True)
     return model

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import layers, profiling, search_spaces
-from models.architectures import genotype as genotypes
+from models import search_spaces
 from models.architectures.cell import CELL_OPERATIONS
+from models.architectures.genotype import genotype_from_dict
+from models.networks import layers, profiling
 
 SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
 BACKBONE = {"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [6, 2], [6, 1], [6, 1]], "head": 8}
@@ -75,7 +76,7 @@ def network_layers(network, name):
 def test_random_genotypes_round_trip_and_train_in_the_supernet(name, supernets):
     space, supernet = SPACES[name][0], supernets[name]
     for genotype in random_genotypes(space, RANDOM_GENOTYPES):
-        assert genotypes.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
+        assert genotype_from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
         path = space.path(genotype)
         variables = supernet.path_variables(path)
         gradients = train_step(lambda x, path=path: supernet(x, path, training=True), variables)

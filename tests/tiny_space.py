@@ -7,9 +7,9 @@ import dataclasses
 
 import keras
 
-from models import layers
 from models.architectures.choices import Choice
-from models.supernet import Supernet, search_norm
+from models.networks import layers
+from models.networks.supernet import Supernet, search_norm
 
 OPERATIONS = ("conv_1x1", "conv_3x3", "skip")
 BLOCKS = 3

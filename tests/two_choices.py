@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from models import layers
-from models.supernet import Supernet
+from models.networks import layers
+from models.networks.supernet import Supernet
 
 CLASSES = 3
 SIDE = 8

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks.speed import step_worker
-from models import kernels, layers
+from models.networks import kernels, layers
 
 _BATCH = flags.DEFINE_integer("batch", 64, "Images.", lower_bound=1)
 _SIDES = flags.DEFINE_list("sides", ["32", "16", "8"], "Heights and widths, largest first.")

@@ -4,8 +4,8 @@ import functools
 
 import keras
 
-from models import layers
-from models.operations import Chain
+from models.networks import layers
+from models.networks.operations import Chain
 
 
 def _convolution(size, channels, strides, norm):

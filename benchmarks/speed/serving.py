@@ -25,15 +25,16 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     import keras
     import tensorflow as tf
 
-    from models import network, serving
+    from models import serving
     from models.architectures import presets
     from models.data import preprocessing
     from models.data.image_format import ImageFormat
+    from models.networks.cell_network import cifar_network
 
     keras.utils.set_random_seed(0)
     shape, mean, std = (image_size, image_size, 3), (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
     genotype, _ = presets.resolve_architecture("mdenas_cifar10")
-    model = network.cifar_network(genotype, shape, 10, channels=channels, cells=cells)
+    model = cifar_network(genotype, shape, 10, channels=channels, cells=cells)
     serving.export(
         model,
         directory,

@@ -18,16 +18,17 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.speed import more_operations
-from models import cell as cells_
-from models import kernels, layers
-from models import network as networks
 from models.architectures.cell import CONCAT, INPUTS, NODES, NONE, choice_name
-from models.cell_supernet import CellSupernet
+from models.networks import kernels, layers
+from models.networks.cell import all_edges, reductions, stack
+from models.networks.cell_network import cifar_stem
+from models.networks.cell_supernet import CellSupernet
+from models.networks.heads import CIFAR_EPSILON, Head
+from models.networks.supernet import search_norm
 from models.optimizer import SGD
 from models.path_training import PathTrainer
 from models.runtime import setup
 from models.search_spaces import cell
-from models.supernet import search_norm
 
 CLASSES = 10
 RECIPE = {"momentum": 0.9, "weight_decay": 3e-4}
@@ -86,12 +87,12 @@ class SingleArchitecture(CellSupernet):
         shape = options["image_shape"]
         keras.Model.__init__(self)
         self.image_shape = tuple(shape)
-        norm = search_norm(networks.CIFAR_EPSILON)
-        self.stem = networks.cifar_stem(options["channels"], norm)
+        norm = search_norm(CIFAR_EPSILON)
+        self.stem = cifar_stem(options["channels"], norm)
         self.stem.build((None, *shape))
         shape = self.stem.compute_output_shape((None, *shape))
-        self.cells = cells_.stack(
-            {kind: {edge: (path[_choice(kind, *edge)],) for edge in cells_.all_edges()} for kind in KINDS},
+        self.cells = stack(
+            {kind: {edge: (path[_choice(kind, *edge)],) for edge in all_edges()} for kind in KINDS},
             {kind: CONCAT for kind in KINDS},
             (shape, shape),
             cells=options["cells"],
@@ -99,7 +100,7 @@ class SingleArchitecture(CellSupernet):
             after_reduction=False,
             norm=norm,
         )
-        self.head = networks.Head(CLASSES)
+        self.head = Head(CLASSES)
         self.head.build((None, None, None, self.cells[-1].channels * NODES))
         self.built = True
 
@@ -186,7 +187,7 @@ def keras_network(options, path):
     states = (state, state)
     after_reduction = False
     for index in range(options["cells"]):
-        reduction = index in cells_.reductions(options["cells"])
+        reduction = index in reductions(options["cells"])
         channels *= 2 if reduction else 1
         kind = "reduce" if reduction else "normal"
         states = (states[1], cell_output(*states, kind, channels, after_reduction))

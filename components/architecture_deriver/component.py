@@ -71,7 +71,7 @@ class ArchitectureDeriver(base_component.BaseComponent):
             derive: `config.derive`.
             seed: Of the samples that "verify" adds; an int or a RuntimeParameter of int.
             deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned TensorFlow paths are used (models/kernels.py).
+            tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
 
         Raises:
             ValueError: `derive.source` is not known.

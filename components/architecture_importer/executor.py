@@ -7,7 +7,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.genotype_io import write_genotype
-from models.architectures import genotype
+from models.architectures.genotype import genotype_from_dict
 
 
 class Executor(base_executor.BaseExecutor):
@@ -21,5 +21,5 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
         del input_dict  # the image report only says that the data may be used
-        architecture = genotype.from_dict(json.loads(exec_properties["architecture"]))
+        architecture = genotype_from_dict(json.loads(exec_properties["architecture"]))
         write_genotype(output_dict, architecture, exec_properties["origin"])

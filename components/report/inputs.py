@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 from components.evaluator import comparison
 from components.report import pictures
 from models import search_signal
-from models.architectures import genotype
+from models.architectures.genotype import Genotype, genotype_from_dict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
 
@@ -71,7 +71,7 @@ class Derivation:
     """
 
     origin: str
-    candidates: tuple[tuple[str, float | None, genotype.Genotype], ...]
+    candidates: tuple[tuple[str, float | None, Genotype], ...]
     elected: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -144,7 +144,7 @@ class Inputs:
     mistakes: Sequence[pictures.Mistake]
     warnings: tuple[str, ...]
     undecodable: int
-    genotype: genotype.Genotype
+    genotype: Genotype
     derivation: Derivation
     search: Search | None
     training: Training
@@ -185,7 +185,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
         mistakes=pictures.mistakes(path_utils.serving_model_path(uris["model"]), test, info.class_names, form),
         warnings=warnings,
         undecodable=undecodable,
-        genotype=_parsed(uris["genotype"], "genotype.json", genotype.from_dict),
+        genotype=_parsed(uris["genotype"], "genotype.json", genotype_from_dict),
         derivation=_parsed(uris["genotype"], "derivation.json", _derivation),
         search=search,
         training=_parsed(uris["model_run"], "training.json", _training),
@@ -325,7 +325,7 @@ def _derivation(document: Any) -> Derivation:
     return Derivation(
         origin=document["origin"],
         candidates=tuple(
-            (candidate["origin"], candidate["accuracy"], genotype.from_dict(candidate["genotype"]))
+            (candidate["origin"], candidate["accuracy"], genotype_from_dict(candidate["genotype"]))
             for candidate in document.get("candidates", ())
         ),
         elected=document.get("elected"),

@@ -74,7 +74,7 @@ class SupernetSearch(base_component.BaseComponent):
             epochs: Search epochs, at least 1; an int or, on Kubeflow, a RuntimeParameter of int.
             seed: Of weights, data order, augmentation and sampling; an int or a RuntimeParameter of int.
             deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned TensorFlow paths are used (models/kernels.py).
+            tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
             checkpoint_dir: Where the search keeps its checkpoints; an interrupted search goes on from there.
 
         Raises:

@@ -37,7 +37,7 @@ class CellGenotype:
     Args:
         normal: the four intermediate nodes of the normal cell; a node is one or more edges
             `(operation, source node)` from different earlier nodes. An operation is one of
-            `CELL_OPERATIONS` or the dotted path of your own (see `models.operations`).
+            `CELL_OPERATIONS` or the dotted path of your own (see `models.networks.operations`).
         normal_concat: the intermediate nodes that the normal cell's output concatenates.
         reduce: as `normal`, for the reduction cell.
         reduce_concat: as `normal_concat`, for the reduction cell.
@@ -58,7 +58,7 @@ class CellGenotype:
             object.__setattr__(self, concat, _concat(concat, getattr(self, concat)))
 
     def to_dict(self) -> dict:
-        """The genotype as JSON-compatible data; `from_dict` reads it."""
+        """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
 
         def nodes(cell):
             return [[[operation, source] for operation, source in node] for node in cell]

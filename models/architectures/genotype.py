@@ -25,7 +25,7 @@ from models.architectures.mobile import MobileGenotype
 Genotype = CellGenotype | MobileGenotype
 
 
-def from_dict(data: Mapping) -> Genotype:
+def genotype_from_dict(data: Mapping) -> Genotype:
     """The genotype that JSON data (see the module's docstring) describes.
 
     Raises:
@@ -42,7 +42,7 @@ def from_dict(data: Mapping) -> Genotype:
     return MobileGenotype(**fields)
 
 
-def load(path: str | os.PathLike) -> Genotype:
+def load_genotype(path: str | os.PathLike) -> Genotype:
     """Reads a genotype from a JSON file.
 
     Raises:
@@ -51,14 +51,14 @@ def load(path: str | os.PathLike) -> Genotype:
     """
     with open(path, encoding="utf-8") as file:
         try:
-            return from_dict(json.load(file))
+            return genotype_from_dict(json.load(file))
         except GenotypeError as error:
             raise GenotypeError(f"{os.fspath(path)}: {error}") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise GenotypeError(f"{os.fspath(path)}: not a JSON file: {error}") from error
 
 
-def save(genotype: Genotype, path: str | os.PathLike) -> None:
+def save_genotype(genotype: Genotype, path: str | os.PathLike) -> None:
     """Writes a genotype as JSON. The file appears whole or not at all."""
     directory = os.path.dirname(os.path.abspath(path))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, prefix=".genotype-", delete=False) as file:

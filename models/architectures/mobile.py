@@ -124,7 +124,7 @@ class MobileGenotype:
         object.__setattr__(self, "blocks", blocks)
 
     def to_dict(self) -> dict:
-        """The genotype as JSON-compatible data; `from_dict` reads it."""
+        """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
         return {
             "space": "mobile",
             "backbone": self._backbone_name() or self.backbone.to_dict(),

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.architectures import checks
-from models.architectures import genotype as genotypes
 from models.architectures.cell import CellGenotype
-from models.architectures.genotype import Genotype
+from models.architectures.genotype import Genotype, load_genotype
 from models.architectures.mobile import MobileGenotype
 
 NETWORK_DEFAULTS = MappingProxyType(
@@ -157,7 +156,7 @@ def resolve_architecture(name_or_path: str) -> tuple[Genotype, str]:
         preset = PRESETS[name_or_path]
         return preset.genotype, f"preset {preset.name}: {preset.source}"
     if os.path.isfile(name_or_path):
-        return genotypes.load(name_or_path), f"file {name_or_path}"
+        return load_genotype(name_or_path), f"file {name_or_path}"
     raise checks.GenotypeError(
         f"architecture: {name_or_path!r} is neither a file nor a preset; "
         f"expected a genotype's JSON file or one of {', '.join(PRESETS)}"

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from models import kernels
+from models.networks import kernels
 
 
 def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precision: str = "") -> None:
@@ -16,7 +16,8 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
         seed: Of Python, NumPy and TensorFlow; 0 or more.
         deterministic: Turns on TensorFlow's op determinism: same seed, same bits on the same device. On a GPU this
             costs speed, and an operation that has no deterministic kernel there raises an error.
-        tuned_kernels: Whether the tuned TensorFlow paths are used (models/kernels.py) or plain Keras operations.
+        tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py) or plain Keras
+            operations.
         mixed_precision: "" for float32, "bfloat16" or "float16" (then with loss scaling).
 
     Raises:

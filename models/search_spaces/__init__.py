@@ -15,7 +15,7 @@ from models.architectures.genotype import Genotype
 if TYPE_CHECKING:
     import keras
 
-    from models.supernet import Supernet
+    from models.networks.supernet import Supernet
 
 
 class SearchSpace(Protocol):

@@ -20,7 +20,7 @@ from models.architectures.choices import Choice, Path, require_probabilities
 if TYPE_CHECKING:
     import keras
 
-    from models.cell_supernet import CellSupernet
+    from models.networks.cell_supernet import CellSupernet
 
 EDGES_PER_NODE = 2  # of a derived genotype
 
@@ -29,7 +29,7 @@ def create(operations: Sequence[str] = CELL_OPERATIONS) -> "CellSpace":
     """The cell search space.
 
     Args:
-        operations: the candidates of every edge, by name or by dotted path (`models.operations`).
+        operations: the candidates of every edge, by name or by dotted path (`models.networks.operations`).
             Default: the paper's eight.
 
     Raises:
@@ -74,7 +74,7 @@ class CellSpace:
         Raises:
             ValueError: if an argument is not as said above.
         """
-        from models.cell_supernet import CellSupernet
+        from models.networks.cell_supernet import CellSupernet
 
         return CellSupernet(self.operations, input_shape, classes, channels, cells)
 
@@ -98,16 +98,17 @@ class CellSpace:
             input_shape: (height, width, channels) of an image.
             classes: number of classes, 2 or more.
             network: "cifar" or "imagenet". Default "cifar".
-            channels, cells, auxiliary, drop_path, dropout: of `models.network.cifar_network` and `imagenet_network`.
+            channels, cells, auxiliary, drop_path, dropout: of `cifar_network` and `imagenet_network`
+                (models/networks/cell_network.py).
 
         Raises:
             ValueError: if an argument is not as said above; GenotypeError for the genotype.
         """
-        from models import network as networks
+        from models.networks.registry import NETWORKS
 
         if network not in ("cifar", "imagenet"):
             raise ValueError(f"network: found {network!r}; expected 'cifar' or 'imagenet' with the cell space")
-        return networks.NETWORKS[network](
+        return NETWORKS[network](
             genotype,
             input_shape,
             classes,
@@ -171,6 +172,6 @@ def require_operation(name) -> None:
             "dotted path of your own"
         )
     if name not in CELL_OPERATIONS:
-        from models import operations
+        from models.networks import operations
 
         operations.resolve(name)

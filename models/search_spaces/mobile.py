@@ -14,7 +14,7 @@ from models.architectures.mobile import OPERATIONS, SKIP, Backbone, MobileGenoty
 if TYPE_CHECKING:
     import keras
 
-    from models.mobile_supernet import MobileSupernet
+    from models.networks.mobile_supernet import MobileSupernet
 
 
 def create(operations: Sequence[str] = OPERATIONS, backbone: str | Mapping | Backbone = "mdenas_gpu") -> "MobileSpace":
@@ -62,7 +62,7 @@ class MobileSpace:
         Raises:
             ValueError: if an argument is not as said above.
         """
-        from models.mobile_supernet import MobileSupernet
+        from models.networks.mobile_supernet import MobileSupernet
 
         return MobileSupernet(self.backbone, self.choices, input_shape, classes)
 
@@ -82,16 +82,16 @@ class MobileSpace:
             input_shape: (height, width, channels) of an image, as large as the backbone's strides need.
             classes: number of classes, 2 or more.
             network: "mobile", the only kind.
-            dropout: of `models.network.mobile_network`.
+            dropout: of `models.networks.mobile_network.mobile_network`.
 
         Raises:
             ValueError: if an argument is not as said above; GenotypeError for the genotype.
         """
-        from models import network as networks
+        from models.networks.mobile_network import mobile_network
 
         if network != "mobile":
             raise ValueError(f"network: found {network!r}; expected 'mobile' with the mobile space")
-        return networks.mobile_network(genotype, input_shape, classes, dropout=dropout)
+        return mobile_network(genotype, input_shape, classes, dropout=dropout)
 
     def genotype(self, path: Path) -> MobileGenotype:
         """The genotype of a path: nothing is left away."""

@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.deterministic = True  # TensorFlow's op determinism: same config, same bits
     # "" searches; a preset's name (models/architectures/presets.py) or a genotype's JSON file skips the search.
     config.architecture = ""
-    config.tuned_kernels = True  # False: plain Keras operations everywhere (models/kernels.py)
+    config.tuned_kernels = True  # False: plain Keras operations everywhere (models/networks/kernels.py)
 
     config.data = data = ml_collections.ConfigDict()
     data.name = "digits"  # a TFDS data set; "digits" comes with this project

@@ -1,4 +1,4 @@
-"""Faster ways, in TensorFlow, to the values and gradients of `models/layers.py`.
+"""Faster ways, in TensorFlow, to the values and gradients of `models/networks/layers.py`.
 
 What is fast here was measured on a CPU (docs/performance.md); on a machine with a GPU only the fused
 batch norm is used and everything else is left to cuDNN. `set_tuned(False)` turns all of it off: the layers then compute

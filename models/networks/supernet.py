@@ -10,8 +10,8 @@ import functools
 
 import keras
 
-from models import layers
 from models.architectures.choices import Path
+from models.networks import layers
 
 
 class Supernet(keras.Model):
@@ -20,7 +20,7 @@ class Supernet(keras.Model):
     Batch norm has neither affine parameters (DARTS's rule in the search) nor moving statistics: no
     one set of statistics fits all sub-networks, so a path has no state besides its trainable
     variables. Training uses the batch's own statistics, validation those that
-    models/batch_statistics.py takes from training images for the path.
+    models/networks/batch_statistics.py takes from training images for the path.
 
     Args:
         image_shape: (height, width, channels) of an image.

@@ -1,6 +1,6 @@
 """The networks that are trained in the end: a genotype, stacked to full size.
 
-    >>> from models.network import cifar_network
+    >>> from models.networks.cell_network import cifar_network
     >>> from models.architectures.presets import PRESETS
     >>> network = cifar_network(PRESETS["mdenas_cifar10"].genotype, (32, 32, 3), classes=10)
     >>> logits = network(images)  # float32 (batch, 10)
@@ -14,123 +14,19 @@ import functools
 import keras
 from keras import ops
 
-from models import cell as cells_
-from models import layers, operations
 from models.architectures import limits
 from models.architectures.cell import INPUTS, NONE, CellGenotype, reached
 from models.architectures.checks import require_genotype
-from models.architectures.mobile import MobileGenotype
-
-CIFAR_EPSILON = 1e-5
-IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
+from models.networks import layers, operations
+from models.networks.cell import stack
+from models.networks.heads import CIFAR_EPSILON, IMAGENET_EPSILON, AuxiliaryHead, Head, require_input
 
 STEM_MULTIPLIER = 3  # channels of the CIFAR stem, in channels of a node
-
-
-def linear(units: int, **kwargs) -> keras.layers.Dense:
-    """A linear layer in float32 that starts as PyTorch's: uniform within 1 / sqrt(inputs)."""
-    initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", **kwargs)
-
-
-def require_input(input_shape, classes: int, halvings: int) -> tuple[int, int, int]:
-    """Checks the shape of the images and the number of classes that a network is asked for.
-
-    Args:
-        input_shape: (height, width, channels) of an image.
-        classes: number of classes.
-        halvings: how many times the network halves the sides.
-
-    Returns:
-        `input_shape` as a tuple of int.
-
-    Raises:
-        ValueError: if the image is too small, or if there are less than two classes.
-    """
-    height, width, channels = map(int, input_shape)
-    smallest = 2**halvings
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"input_shape: found {height}x{width} pixels; the network halves the sides {halvings} "
-            f"times and needs at least {smallest}x{smallest}: take larger images"
-        )
-    if channels < 1:
-        raise ValueError(f"input_shape: found {channels} channels; expected 1 or more")
-    if classes < 2:
-        raise ValueError(f"classes: found {classes}; expected 2 or more")
-    return height, width, channels
 
 
 def cifar_stem(channels: int, norm: operations.Norm) -> operations.Chain:
     """3x3 convolution to `STEM_MULTIPLIER * channels` and batch norm."""
     return operations.Chain([layers.Conv2D(STEM_MULTIPLIER * channels, 3), norm()], name="stem")
-
-
-class Head(keras.layers.Layer):
-    """Global average pooling, dropout, linear classifier.
-
-    Args:
-        classes: number of classes.
-        dropout: probability of dropping a feature in training, 0 to below 1. Default 0.
-    """
-
-    def __init__(self, classes: int, dropout: float = 0.0, name: str = "head", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.dropout = keras.layers.Dropout(dropout, dtype="float32") if dropout else None
-        self.classifier = linear(classes)
-
-    def build(self, input_shape):
-        self.classifier.build((None, input_shape[-1]))
-
-    def call(self, images):
-        features = ops.mean(ops.cast(images, "float32"), axis=(1, 2))
-        if self.dropout is not None:
-            features = self.dropout(features)
-        return self.classifier(features)
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.classifier.units)
-
-
-class AuxiliaryHead(keras.layers.Layer):
-    """The second classifier, which sees the features two thirds down and helps their training.
-
-    ReLU, 5x5 average pool, 1x1 convolution to 128, batch norm, ReLU, 2x2 convolution to 768, batch
-    norm (CIFAR only), ReLU, linear. Larger images than the paper's leave more than one position
-    after the convolutions: they are averaged.
-
-    Args:
-        classes: number of classes.
-        pool_strides: stride of the pool, 3 in the CIFAR network, 2 in the ImageNet network.
-        last_norm: whether batch norm follows the 2x2 convolution.
-        norm: makes a batch norm layer.
-    """
-
-    def __init__(self, classes, pool_strides, last_norm, norm, **kwargs):
-        super().__init__(**kwargs)
-        self.features = operations.Chain(
-            [
-                ops.relu,
-                layers.AvgPool(5, pool_strides, padding=0),
-                layers.Conv2D(128),
-                norm(),
-                ops.relu,
-                layers.Conv2D(768, 2, padding=0),
-                *([norm()] if last_norm else []),
-                ops.relu,
-            ]
-        )
-        self.head = Head(classes)
-
-    def build(self, input_shape):
-        self.features.build(input_shape)
-        self.head.build(self.features.compute_output_shape(input_shape))
-
-    def call(self, images):
-        return self.head(self.features(images))
-
-    def compute_output_shape(self, input_shape):
-        return self.head.compute_output_shape(input_shape)
 
 
 class CellNetwork(keras.Model):
@@ -235,7 +131,7 @@ def _cell_network(kind, genotype, input_shape, classes, *, stems, pool_strides, 
         genotype,
         input_shape,
         stems,
-        lambda shapes: cells_.stack(
+        lambda shapes: stack(
             candidates,
             concat,
             shapes,
@@ -355,71 +251,3 @@ def imagenet_network(
         drop_path=drop_path,
         dropout=dropout,
     )
-
-
-def mobile_stem(backbone, norm: operations.Norm) -> operations.Chain:
-    """3x3 convolution, batch norm, ReLU6."""
-    convolution = layers.Conv2D(backbone.stem, 3, backbone.stem_stride)
-    return operations.Chain([convolution, norm(), ops.relu6], name="stem")
-
-
-def mobile_feature_mix(backbone, norm: operations.Norm) -> operations.Chain:
-    """The last 1x1 convolution, batch norm, ReLU6."""
-    return operations.Chain([layers.Conv2D(backbone.head), norm(), ops.relu6], name="feature_mix")
-
-
-class MobileNetwork(keras.Model):
-    """A chain of inverted-residual blocks. Make one by `mobile_network`.
-
-    Args:
-        genotype: the blocks.
-        input_shape: (height, width, channels) of an image.
-        classes: number of classes.
-        dropout: as for `mobile_network`.
-    """
-
-    def __init__(self, genotype, input_shape, classes, dropout, **kwargs):
-        super().__init__(**kwargs)
-        norm = functools.partial(layers.BatchNorm, epsilon=IMAGENET_EPSILON)
-        backbone = genotype.backbone
-        self.genotype = genotype
-        self.stem = mobile_stem(backbone, norm)
-        self.blocks = [
-            operations.InvertedResidual(channels, *block, strides, norm, name=f"block_{index}")
-            for index, ((channels, strides), block) in enumerate(zip(backbone.blocks, genotype.blocks, strict=True))
-            if block is not None
-        ]
-        self.feature_mix = mobile_feature_mix(backbone, norm)
-        self.head = Head(classes, dropout)
-        shape = (None, *input_shape)
-        for layer in (self.stem, *self.blocks, self.feature_mix):
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-        self.head.build(shape)
-        self.built = True
-
-    def call(self, images, training=False):
-        for layer in (self.stem, *self.blocks, self.feature_mix):
-            images = layer(images)
-        return self.head(images)
-
-
-def mobile_network(genotype: MobileGenotype, input_shape, classes: int, *, dropout: float = 0.0) -> MobileNetwork:
-    """The network of the mobile setting (the released MdeNAS-GPU and MdeNAS-CPU networks).
-
-    Args:
-        genotype: the backbone and its blocks.
-        input_shape: (height, width, channels) of an image, as large as the backbone's strides need.
-        classes: number of classes, 2 or more.
-        dropout: probability of dropping a feature before the classifier. Default 0.
-
-    Raises:
-        ValueError: if an argument is not as said above; GenotypeError for the genotype.
-    """
-    require_genotype(genotype, MobileGenotype)
-    input_shape = require_input(input_shape, classes, genotype.backbone.halvings)
-    return MobileNetwork(genotype, input_shape, classes, dropout)
-
-
-NETWORKS = {"cifar": cifar_network, "imagenet": imagenet_network, "mobile": mobile_network}
-"""The kinds of network by the names that configurations use."""

@@ -31,7 +31,7 @@ def profile(model: keras.Model, path: Mapping[str, str] | None = None) -> Profil
     """Counts a network, or the sub-network of a path in a supernet.
 
     Args:
-        model: a built network or `models.supernet.Supernet`.
+        model: a built network or `models.networks.supernet.Supernet`.
         path: the operation of each choice, for a supernet. Default None: all there is.
     """
     layers = [model] if path is None else model.path_layers(path)

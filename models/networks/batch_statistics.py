@@ -5,9 +5,9 @@ by itself. That is right for training. A validation must not depend on which ima
 only looks like no batch that the weights were trained on. So statistics are estimated for the path on training images
 and held fixed while it is validated.
 
-`recorded` and `fixed` are contexts for the code that calls a supernet, `next_fixed` and `record` are what
-`models.layers.BatchNorm` calls. The layers of a path are called in the same order each time, which is what matches
-statistics with layers.
+`recorded` and `fixed` are contexts for the code that calls a supernet, `next_fixed` and `record` are what `BatchNorm`
+(layers.py) calls. The layers of a path are called in the same order each time, which is what matches statistics with
+layers.
 """
 
 import contextlib

@@ -4,23 +4,24 @@ from collections.abc import Sequence
 
 import keras
 
-from models import network as networks
-from models import operations
 from models.architectures.choices import Choice, Path
 from models.architectures.mobile import SKIP, Backbone, parse, path_genotype
-from models.supernet import Supernet, search_norm
+from models.networks import operations
+from models.networks.heads import IMAGENET_EPSILON, Head, require_input
+from models.networks.mobile_network import mobile_feature_mix, mobile_stem
+from models.networks.supernet import Supernet, search_norm
 
 
 class MobileSupernet(Supernet):
     """A chain in which every block exists in all its kinds. Make one by `MobileSpace.supernet`."""
 
     def __init__(self, backbone: Backbone, choices: Sequence[Choice], input_shape, classes, **kwargs):
-        input_shape = networks.require_input(input_shape, classes, backbone.halvings)
+        input_shape = require_input(input_shape, classes, backbone.halvings)
         super().__init__(input_shape, **kwargs)
         self.backbone = backbone
-        norm = search_norm(networks.IMAGENET_EPSILON)
+        norm = search_norm(IMAGENET_EPSILON)
         shape = (None, *input_shape)
-        self.stem = networks.mobile_stem(backbone, norm)
+        self.stem = mobile_stem(backbone, norm)
         self.stem.build(shape)
         shape = self.stem.compute_output_shape(shape)
         self.blocks = {}
@@ -31,9 +32,9 @@ class MobileSupernet(Supernet):
                     block.build(shape)
                     self.blocks[f"{choice.name}_{name}"] = block
             shape = block.compute_output_shape(shape)
-        self.feature_mix = networks.mobile_feature_mix(backbone, norm)
+        self.feature_mix = mobile_feature_mix(backbone, norm)
         self.feature_mix.build(shape)
-        self.head = networks.Head(classes)
+        self.head = Head(classes)
         self.head.build(self.feature_mix.compute_output_shape(shape))
         self.built = True
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from models import operations
 from models.architectures.cell import INPUTS, NODES, NONE, Node, reached
+from models.networks import operations
 
 Candidates = Mapping[tuple[int, int], Sequence[str]]
 """Which operations exist on the edge from a source to a node: `{(node, source): operations}`."""

@@ -2,27 +2,28 @@
 
 import keras
 
-from models import cell as cells_
-from models import network as networks
 from models.architectures import limits
 from models.architectures.cell import CONCAT, INPUTS, KINDS, NONE, choice_name, path_genotype, reached
 from models.architectures.choices import Path
-from models.supernet import Supernet, search_norm
+from models.networks.cell import all_edges, stack
+from models.networks.cell_network import cifar_stem
+from models.networks.heads import CIFAR_EPSILON, Head, require_input
+from models.networks.supernet import Supernet, search_norm
 
 
 class CellSupernet(Supernet):
     """All operations on all edges of a stack of cells. Make one by `CellSpace.supernet`."""
 
     def __init__(self, operations, input_shape, classes, channels, cells, **kwargs):
-        input_shape = networks.require_input(input_shape, classes, halvings=limits.HALVINGS["cifar"])
+        input_shape = require_input(input_shape, classes, halvings=limits.HALVINGS["cifar"])
         super().__init__(input_shape, **kwargs)
-        norm = search_norm(networks.CIFAR_EPSILON)
+        norm = search_norm(CIFAR_EPSILON)
         shape = (None, *input_shape)
-        self.stem = networks.cifar_stem(channels, norm)
+        self.stem = cifar_stem(channels, norm)
         self.stem.build(shape)
         shape = self.stem.compute_output_shape(shape)
-        candidates = {edge: operations for edge in cells_.all_edges()}
-        self.cells = cells_.stack(
+        candidates = {edge: operations for edge in all_edges()}
+        self.cells = stack(
             {kind: candidates for kind in KINDS},
             {kind: CONCAT for kind in KINDS},
             (shape, shape),
@@ -31,7 +32,7 @@ class CellSupernet(Supernet):
             after_reduction=False,
             norm=norm,
         )
-        self.head = networks.Head(classes)
+        self.head = Head(classes)
         self.head.build((None, None, None, self.cells[-1].channels * len(CONCAT)))
         self.built = True
 

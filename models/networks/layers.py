@@ -4,7 +4,7 @@ Channels last, and padded like the released networks: `kernel_size // 2` pixels 
 stride 2 too, where TensorFlow's 'same' would pad the right and the bottom only. A 3x3 layer of
 stride 2 therefore maps a side of `n` pixels, even or odd, to `ceil(n / 2)`.
 
-Each layer has one definition in `keras.ops`; where `models/kernels.py` knows a faster way to the
+Each layer has one definition in `keras.ops`; where `models/networks/kernels.py` knows a faster way to the
 same values and gradients, and `kernels.set_tuned(True)` holds, that one is taken instead.
 
 Convolutions start as PyTorch's do (uniform within `1 / sqrt(fan_in)`), since the learning rates of
@@ -15,7 +15,7 @@ the published recipes were found with that. Seeds come from Keras's global one
 import keras
 from keras import ops
 
-from models import batch_statistics, kernels
+from models.networks import batch_statistics, kernels
 
 PACKAGE = "mdenas"
 
@@ -173,7 +173,7 @@ class BatchNorm(keras.layers.Layer):
         affine: Whether there is a trainable scale `gamma` and shift `beta`. Default True.
         moving: Whether there are moving statistics, updated when `training` and used when not. With
             False the layer holds no state and uses the batch's own statistics, or those that
-            `models.batch_statistics` fixes: a supernet needs that, as no statistics fit all of its
+            `models.networks.batch_statistics` fixes: a supernet needs that, as no statistics fit all of its
             sub-networks. Default True.
         momentum: Share of the old moving statistics kept in an update. Default 0.9 (PyTorch: 0.1).
         epsilon: Added to the variance. Default 1e-5; the ImageNet and mobile networks use 1e-3.

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from models import layers
+from models.networks import layers
 
 Norm = Callable[[], keras.layers.Layer]
 Operation = Callable[[int, int, Norm], keras.layers.Layer]
