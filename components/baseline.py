@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 
 from models.data import dataset_info
 from models.data.image_format import ImageFormat, colour
-from models.serving import CLASS_NAMES_FILE, FORMAT_FILE
+from models.export import CLASS_NAMES_FILE, FORMAT_FILE
 
 _NAMED = 3  # classes that a reason names
 

@@ -18,11 +18,13 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import memory, search_spaces, trainer, tuner
+from models import memory, search_spaces
 from models.architectures import presets
 from models.data import dataset
 from models.runtime import setup
+from models.search import tuner
 from models.search_spaces import SearchSpace
+from models.training import classifier
 
 _STEPS = 3  # from the second on all buffers are there
 # Of forward activations at the larger batch. Tensors of small batches are laid out less densely by the allocator: a
@@ -151,10 +153,10 @@ class _Training:
             )
         self._strategy = setup.strategy()
         with self._strategy.scope():
-            self._network = trainer.build_network(config, architecture, image_shape, classes)
-            self._classifier = trainer.Classifier(self._network, config.train.auxiliary_weight)
-            trainer.compile_classifier(self._classifier, config.train)
-        trainer.prepare(self._classifier, image_shape, classes)
+            self._network = classifier.build_network(config, architecture, image_shape, classes)
+            self._classifier = classifier.Classifier(self._network, config.train.auxiliary_weight)
+            classifier.compile_classifier(self._classifier, config.train)
+        classifier.prepare(self._classifier, image_shape, classes)
         self.batch_size = config.train.batch_size
         self.path = self.second = path
 

@@ -8,7 +8,7 @@ Prints one line a picture: its path and the best classes with their probabilitie
 cannot be read or decoded is named on stderr, the others are classified all the same, and the exit
 code is 1. It is 2 when the server did not answer, with one line that says why.
 
-From Python, `GrpcClient` and `RestClient` call any signature of models/serving.py:
+From Python, `GrpcClient` and `RestClient` call any signature of models/export.py:
 
     client = GrpcClient("localhost:8500", "mdenas")
     answer = client.predict("serve_uint8", images=np.zeros((1, 32, 32, 3), np.uint8))
@@ -47,7 +47,7 @@ class Client(Protocol):
         """Returns a signature's outputs by name.
 
         Args:
-            signature: Its name, see models/serving.py.
+            signature: Its name, see models/export.py.
             **inputs: Its inputs by name: numbers, or an object array of bytes.
 
         Raises:

@@ -1,12 +1,13 @@
-"""models/derivation.py: which architecture is taken from what a search learned."""
+"""models/search/derivation.py: which architecture is taken from what a search learned."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from models import derivation, search_spaces
+from models import search_spaces
 from models.multinomial import Distribution
+from models.search import derivation
 
 
 def _distribution(space, best_path=None, seed=0):

@@ -18,8 +18,8 @@ def _compute():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from models.networks import layers
-    from models.optimizer import SGD
-    from models.path_training import PathTrainer
+    from models.search.path_training import PathTrainer
+    from models.training.optimizer import SGD
     from tests.two_choices import CLASSES, PATH, SIDE, TwoChoices
 
     rng = np.random.default_rng(0)

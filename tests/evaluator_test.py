@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.evaluator import comparison, executor
-from models import serving
+from models import export
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from pipeline import pipeline
@@ -78,7 +78,7 @@ def _model(folder, class_names=("cat", "dog"), right=True):
     network.layers[-1].set_weights([kernel, np.array([0.1] + [0.0] * (len(class_names) - 1), np.float32)])
     model = standard_artifacts.Model()
     model.uri = str(folder)
-    serving.export(
+    export.export_model(
         network,
         os.path.join(folder, "Format-Serving"),
         image_format=ImageFormat((8, 8, 3)),

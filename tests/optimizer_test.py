@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.optimizer import SGD
+from models.training.optimizer import SGD
 
 SHAPES = ((3, 2), (4,))
 

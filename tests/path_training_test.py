@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from models.networks import batch_statistics, kernels
-from models.optimizer import SGD
-from models.path_training import PathTrainer
+from models.search.path_training import PathTrainer
 from models.search_spaces import cell
+from models.training.optimizer import SGD
 from tests.two_choices import CLASSES, PATH, SIDE, TwoChoices
 
 

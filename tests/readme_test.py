@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from models import serving
+from models import export
 from models.data.image_format import ImageFormat
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -21,7 +21,7 @@ def test_the_lines_that_classify_a_picture_print_the_classes_best_first(tmp_path
         bias = [0.0, 2.0, 1.0] if version == "1795614203" else [9.0, 0.0, 0.0]
         model.set_weights([np.zeros((192, 3)), np.array(bias)])
         directory = tmp_path / "runs" / "mine" / "serving_model" / version
-        serving.export(model, str(directory), image_format=form, class_names=names, mean=[0.5] * 3, std=[0.5] * 3)
+        export.export_model(model, str(directory), image_format=form, class_names=names, mean=[0.5] * 3, std=[0.5] * 3)
     Image.new("RGB", (40, 30), "red").save(tmp_path / "cat.jpg")
     monkeypatch.chdir(tmp_path)
     (lines,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

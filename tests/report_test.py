@@ -16,7 +16,7 @@ from PIL import Image
 
 from components.evaluator.comparison import Comparison
 from components.report import architecture, commands, figures, inputs, page, pictures, settings
-from models import serving
+from models import export
 from models.architectures import presets
 from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
@@ -416,7 +416,7 @@ class Split:
                 writer.write(self._example(number, label, value).SerializeToString())
         model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.set_weights([np.repeat([[-1.0, 1.0, 0.0]], 4, axis=0), np.array([2.0, -2.0, -9.0])])
-        serving.export(
+        export.export_model(
             model,
             self.model,
             image_format=ImageFormat((2, 2, 1)),

@@ -1,8 +1,8 @@
-"""models/search_signal.py: when a search is told to have learned nothing."""
+"""models/search/search_signal.py: when a search is told to have learned nothing."""
 
 import pytest
 
-from models import search_signal
+from models.search import search_signal
 
 TEN = [300] * 10
 

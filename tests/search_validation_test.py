@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import search_spaces, tuner
+from models import search_spaces
 from models.data.dataset import ImageDataset, batches
 from models.networks import batch_statistics
+from models.search import tuner
 
 CLASSES, SIDE = 4, 8
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "head": 16}

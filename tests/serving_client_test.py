@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import serving
+from models import export
 from models.data.image_format import ImageFormat
 from serving import client
 from tests import tf_serving_double
@@ -26,7 +26,7 @@ def base_path(tmp_path_factory):
     for version in (1, 2):
         keras.utils.set_random_seed(version)
         model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
-        serving.export(
+        export.export_model(
             model,
             str(base / str(version)),
             image_format=ImageFormat(SHAPE),
@@ -115,7 +115,7 @@ def test_broken_and_missing_files_are_named_and_the_others_classified(server, pr
     results = list(client.classify(connect(server, protocol), paths))
     assert [result.path for result in results] == paths
     assert [bool(result.classes) for result in results] == [True, False, False, True]
-    assert results[1].error == serving.DECODE_ERROR
+    assert results[1].error == export.DECODE_ERROR
     assert "No such file" in results[2].error
 
 

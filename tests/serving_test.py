@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models import serving
 from models.architectures import presets
 from models.data import preprocessing
 from models.data.image_format import ImageFormat
+from models.export import DECODE_ERROR, export_model
 from models.networks.cell_network import cifar_network
 from tests import tf_serving_double
 
@@ -42,7 +42,7 @@ def strings(*items):
 
 def export(model, directory, **changes):
     options = {"image_format": ImageFormat(SHAPE), "class_names": NAMES, "mean": MEAN, "std": STD, "top_k": 3} | changes
-    serving.export(model, str(directory), **options)
+    export_model(model, str(directory), **options)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_broken_image_is_named_and_disturbs_no_other(servable, images, expecte
     outputs = servable.predict("serve_bytes", {"image_bytes": files})
     np.testing.assert_allclose(outputs["probabilities"][[1, 5]], expected[[1, 4]], atol=1e-5)
     assert outputs["errors"][[1, 5]].tolist() == [b"", b""]
-    assert set(outputs["errors"][[0, 2, 3, 4]]) == {serving.DECODE_ERROR.encode()}
+    assert set(outputs["errors"][[0, 2, 3, 4]]) == {DECODE_ERROR.encode()}
     assert (outputs["class_ids"][[0, 2, 3, 4]] == -1).all()
     assert (outputs["class_names"][[0, 2, 3, 4]] == b"").all()
     assert (outputs["probabilities"][[0, 2, 3, 4]] == 0).all()
@@ -164,7 +164,7 @@ def test_the_form_that_images_are_brought_to_is_told(directory):
 
 def test_a_batch_of_broken_images_only_is_answered(servable):
     outputs = servable.predict("serve_bytes", {"image_bytes": strings(b"x", b"y")})
-    assert outputs["errors"].tolist() == [serving.DECODE_ERROR.encode()] * 2
+    assert outputs["errors"].tolist() == [DECODE_ERROR.encode()] * 2
 
 
 def test_the_pipelines_own_examples_must_be_sound(servable, images):

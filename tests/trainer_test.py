@@ -11,13 +11,15 @@ from tensorflow.python.framework import config as tensorflow_config
 from models import trainer
 from models.data import dataset
 from models.runtime import checkpoint, setup
+from models.training import loop, schedules
+from models.training.classifier import Classifier, compile_classifier
 from pipeline.configs import base
 
 RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
 
 
 def test_the_cosine_starts_at_the_learning_rate_and_ends_near_zero():
-    rate = trainer.learning_rate(RECIPE)
+    rate = schedules.learning_rate(RECIPE)
     assert rate(0) == 0.1
     assert rate(5) == pytest.approx(0.05)
     assert rate(10) == pytest.approx(0.0)
@@ -25,18 +27,18 @@ def test_the_cosine_starts_at_the_learning_rate_and_ends_near_zero():
 
 
 def test_the_exponential_schedule_multiplies_by_the_decay_rate_each_epoch():
-    rate = trainer.learning_rate({**RECIPE, "schedule": "exponential"})
+    rate = schedules.learning_rate({**RECIPE, "schedule": "exponential"})
     assert [rate(0), rate(1), rate(2)] == pytest.approx([0.1, 0.097, 0.09409])
 
 
 def test_warm_up_rises_linearly_to_the_schedule():
-    rate = trainer.learning_rate({**RECIPE, "schedule": "exponential", "decay_rate": 1.0, "warmup_epochs": 3})
+    rate = schedules.learning_rate({**RECIPE, "schedule": "exponential", "decay_rate": 1.0, "warmup_epochs": 3})
     assert [rate(epoch) for epoch in range(5)] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
 
 
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match=r"config\.train\.schedule is 'step'; allowed are \['cosine', 'exponential'\]"):
-        trainer.learning_rate({**RECIPE, "schedule": "step"})
+        schedules.learning_rate({**RECIPE, "schedule": "step"})
 
 
 EPOCHS, STEPS = 3, 4
@@ -77,15 +79,15 @@ def _classifier(recipe):
             keras.layers.Dense(3),
         ]
     )
-    classifier = trainer.Classifier(network, 0.0)
-    trainer.compile_classifier(classifier, recipe)
+    classifier = Classifier(network, 0.0)
+    compile_classifier(classifier, recipe)
     return classifier
 
 
 def _train(directory, recipe, classifier=None):
     classifier = classifier or _classifier(recipe)
     strategy = tf.distribute.get_strategy()
-    ended = trainer.train(
+    ended = loop.train(
         classifier, _data(), recipe, 0, strategy, str(directory / "checkpoints"), str(directory / "logs")
     )
     return [np.asarray(variable) for variable in classifier.variables], ended.history
@@ -153,7 +155,7 @@ def test_another_seed_gives_other_weights(tmp_path, _deterministic):
     one, _ = _train(tmp_path / "one", recipe)
     classifier = _classifier(recipe)
     strategy = tf.distribute.get_strategy()
-    trainer.train(classifier, _data(), recipe, 1, strategy, str(tmp_path / "two"), str(tmp_path / "logs"))
+    loop.train(classifier, _data(), recipe, 1, strategy, str(tmp_path / "two"), str(tmp_path / "logs"))
     assert any(not np.array_equal(a, np.asarray(b)) for a, b in zip(one, classifier.variables, strict=True))
 
 
@@ -178,8 +180,8 @@ def test_the_auxiliary_loss_is_weighted_and_metrics_look_at_the_main_logits_alon
             return (logits, -logits) if training else logits
 
     recipe = _recipe()
-    classifier = trainer.Classifier(Two(), 0.4)
-    trainer.compile_classifier(classifier, recipe)
+    classifier = Classifier(Two(), 0.4)
+    compile_classifier(classifier, recipe)
     logits = np.array([[2.0, 1.0, 0.0]], np.float32)[:, None, None, :]
     labels = np.array([[1.0, 0.0, 0.0]], np.float32)
     outputs = classifier(logits, training=True)

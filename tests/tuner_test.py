@@ -1,4 +1,4 @@
-"""models/tuner.py: the search epoch by epoch, on a supernet that is tiny but whole."""
+"""models/search/tuner.py: the search epoch by epoch, on a supernet that is tiny but whole."""
 
 import json
 import math
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import search_spaces, tuner
+from models import search_spaces
 from models.data import dataset
 from models.runtime import setup
+from models.search import tuner
 
 SEARCH = {
     "batch_size": 8,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 from tfx.types import artifact_utils
 
-from models import serving
+from models import export
 from models.data import dataset, dataset_info, image_file
 from models.data.image_format import ImageFormat, colour
 from tests import image_fixtures, tf_serving_double, zoo
@@ -119,7 +119,7 @@ def test_ingest_training_and_serving_see_the_same_pixels(folder, tmp_path, chann
     # The model's answer is its pixels, so that equal answers are equal pixels.
     shape = (SIDE, SIDE, channels)
     model = keras.Sequential([keras.Input(shape), keras.layers.Flatten()])
-    serving.export(
+    export.export_model(
         model,
         str(tmp_path / "model" / "1"),
         image_format=ImageFormat(shape, resize, colour(background)),

@@ -23,10 +23,11 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks.speed import step_worker
-from models import search_spaces, tuner
+from models import search_spaces
 from models.data import dataset
 from models.data.image_format import ImageFormat
 from models.runtime import checkpoint
+from models.search import tuner
 from pipeline.configs import base
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or zip file with .../train/<class>/<image>; default: noise.")

@@ -25,7 +25,7 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     import keras
     import tensorflow as tf
 
-    from models import serving
+    from models import export
     from models.architectures import presets
     from models.data import preprocessing
     from models.data.image_format import ImageFormat
@@ -35,7 +35,7 @@ def contenders(cells: int, channels: int, image_size: int, directory: str) -> di
     shape, mean, std = (image_size, image_size, 3), (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
     genotype, _ = presets.resolve_architecture("mdenas_cifar10")
     model = cifar_network(genotype, shape, 10, channels=channels, cells=cells)
-    serving.export(
+    export.export_model(
         model,
         directory,
         image_format=ImageFormat(shape),

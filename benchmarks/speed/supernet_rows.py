@@ -25,10 +25,10 @@ from models.networks.cell_network import cifar_stem
 from models.networks.cell_supernet import CellSupernet
 from models.networks.heads import CIFAR_EPSILON, Head
 from models.networks.supernet import search_norm
-from models.optimizer import SGD
-from models.path_training import PathTrainer
 from models.runtime import setup
+from models.search.path_training import PathTrainer
 from models.search_spaces import cell
+from models.training.optimizer import SGD
 
 CLASSES = 10
 RECIPE = {"momentum": 0.9, "weight_decay": 3e-4}

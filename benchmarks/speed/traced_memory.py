@@ -17,8 +17,8 @@ from absl import app, flags
 
 from benchmarks.speed import architectures as sampled
 from benchmarks.speed import step_worker
-from models.path_training import PathTrainer
 from models.runtime import setup
+from models.search.path_training import PathTrainer
 from models.search_spaces import cell
 
 _ARCHITECTURES = flags.DEFINE_integer("architectures", 200, "How many architectures.", lower_bound=11)

@@ -9,7 +9,7 @@ from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.architecture_deriver import executor
-from models.derivation import SOURCES
+from models.search.derivation import SOURCES
 
 
 class ArchitectureDeriverSpec(component_spec.ComponentSpec):

@@ -12,9 +12,10 @@ from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
-from models import derivation, search_spaces, tuner
+from models import search_spaces
 from models.multinomial import Distribution
 from models.runtime import setup
+from models.search import derivation, tuner
 
 
 class Executor(base_executor.BaseExecutor):

@@ -13,10 +13,10 @@ from tfx.utils import path_utils
 
 from components.evaluator import comparison
 from components.report import pictures
-from models import search_signal
 from models.architectures.genotype import Genotype, genotype_from_dict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
+from models.search import search_signal
 
 _Parsed = TypeVar("_Parsed")
 
@@ -46,7 +46,7 @@ class Search:
         movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
         best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
         best_accuracy: Its validation accuracy then, 0 to 1.
-        warnings: Why what it learned may be chance (models/search_signal.py).
+        warnings: Why what it learned may be chance (models/search/search_signal.py).
     """
 
     rule: str

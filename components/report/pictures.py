@@ -104,7 +104,7 @@ def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: I
     Every class's surest mistake comes before any class's second: of few classes many are shown, of many classes few.
 
     Args:
-        model_dir: A SavedModel as models/serving.py exports it.
+        model_dir: A SavedModel as models/export.py exports it.
         split_uri: Folder of a split's examples.
         class_names: In the order of the labels.
         form: The form of the network's images.

@@ -10,9 +10,10 @@ from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
-from models import search_spaces, tuner
+from models import search_spaces
 from models.data import dataset
 from models.runtime import checkpoint, setup
+from models.search import tuner
 
 DISTRIBUTION_FILE = "distribution.json"
 SUPERNET_FILE = "supernet.npz"

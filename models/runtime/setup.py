@@ -32,7 +32,7 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
     kernels.set_tuned(tuned_kernels)
     keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}" if mixed_precision else "float32")
     # Modules are never garbage, and there are a million objects in them. Left out of the garbage collections to come,
-    # these are quick and frequent, and dropped programs (models/path_training.py) do not pile up.
+    # these are quick and frequent, and dropped programs (models/search/path_training.py) do not pile up.
     gc.collect()
     gc.freeze()
 

@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models import search_signal
 from models.architectures.choices import Path
 from models.data import dataset
 from models.oracle import MultinomialOracle
-from models.path_training import PathTrainer
 from models.runtime import checkpoint, setup
 from models.runtime.progress import Progress
+from models.search import search_signal
+from models.search.path_training import PathTrainer
 from models.search_spaces import SearchSpace, wanted
 
 OBJECTIVE = "val_accuracy"

@@ -26,7 +26,7 @@ LOSS_SCALE_GROWTH_STEPS = 2000
 class PathTrainer:
     """Trains one sampled architecture at a time on the weights that all of them share.
 
-    A step is that of `models.optimizer.SGD` on the weights that the path uses and that its loss
+    A step is that of `models.training.optimizer.SGD` on the weights that the path uses and that its loss
     depends on. No other weight or momentum moves; weights that a sampled "none" cuts off from the
     output have no gradient and stay as they are, too.
 
@@ -286,7 +286,7 @@ class _Program:
         return tf.reduce_sum(losses) / tf.cast(size, tf.float32), tf.reduce_sum(tf.cast(right, tf.float32))
 
     def _apply(self, gradients, variables, learning_rate):
-        """The step of `models.optimizer.SGD`, with as few operations to trace as can be: one for all of a shape."""
+        """The step of `SGD` (models/training/optimizer.py), with few operations to trace: one for all of a shape."""
         trainer = self._trainer
         groups = collections.defaultdict(list)
         for gradient, variable in zip(gradients, variables, strict=True):

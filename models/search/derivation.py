@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import search_signal
 from models.architectures.genotype import Genotype
 from models.multinomial import Distribution
+from models.search import search_signal
 from models.search_spaces import SearchSpace
 
 SOURCES = ("argmax", "best", "verify")

@@ -42,7 +42,7 @@ FORMAT_FILE = "preprocessing.json"
 DECODE_ERROR = "not an image that can be decoded (PNG, JPEG, BMP or GIF)"
 
 
-def export(
+def export_model(
     model: keras.Model,
     export_dir: str,
     *,

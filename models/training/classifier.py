@@ -1,0 +1,82 @@
+"""The network of an architecture with what its training needs: auxiliary loss, label smoothing, recipe."""
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from models import search_spaces
+from models.architectures.genotype import Genotype
+from models.runtime import setup
+from models.training.optimizer import SGD
+
+
+def build_network(
+    config: ml_collections.ConfigDict,
+    architecture: Genotype,
+    image_shape: tuple[int, int, int],
+    classes: int,
+) -> keras.Model:
+    """Returns the network of a genotype as `config.train` describes it, with fresh weights."""
+    recipe = config.train
+    space = search_spaces.create(config.space.to_dict())
+    settings = {**recipe.to_dict(), "auxiliary": recipe.auxiliary_weight > 0}
+    return space.network(architecture, image_shape, classes, **search_spaces.wanted(space.network, settings))
+
+
+class Classifier(keras.Model):
+    """A network with its training loss: that of the logits plus a weighted one of the auxiliary head's.
+
+    Args:
+        network: Called on float32 images (batch, height, width, channels), it returns logits (batch, classes), or the
+            pair (logits, auxiliary logits) in training when it has an auxiliary head.
+        auxiliary_weight: Weight of the auxiliary loss (0.4 in the released run script).
+    """
+
+    def __init__(self, network: keras.Model, auxiliary_weight: float):
+        super().__init__()
+        self.network = network
+        self.auxiliary_weight = auxiliary_weight
+
+    def call(self, images, training=False):
+        return self.network(images, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        logits, *auxiliary = y_pred if isinstance(y_pred, tuple) else (y_pred,)
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        for logits in auxiliary:
+            loss += self.auxiliary_weight * super().compute_loss(x, y, logits, sample_weight, training)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
+
+
+def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict) -> None:
+    """Gives a classifier the optimizer, loss and metrics of `config.train`.
+
+    Weight decay is PyTorch's, part of the gradient (optimizer.py). Batch norm's scale and offset are left out of it
+    unless `decay_batch_norm` is set; DARTS's code, and with it the released one, decays them too.
+    """
+    classifier.compile(
+        optimizer=SGD(
+            learning_rate=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            exclude=() if recipe.decay_batch_norm else ("gamma", "beta"),
+            global_clipnorm=recipe.gradient_clip or None,
+            use_ema=recipe.ema > 0,
+            ema_momentum=recipe.ema or 0.99,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=setup.use_xla(recipe.xla),
+    )
+
+
+def prepare(classifier: Classifier, image_shape: tuple[int, int, int], classes: int) -> None:
+    """Makes all variables of a compiled classifier, its optimizer and its metrics, and its `train_function`."""
+    classifier.build((None, *image_shape))
+    classifier.optimizer.build(classifier.trainable_variables)
+    # Metrics make their variables when they are first used; a checkpoint's have to have a place.
+    classifier.compute_metrics(None, *tf.zeros((2, 1, classes)))
+    classifier.make_train_function()
