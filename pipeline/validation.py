@@ -10,9 +10,10 @@ from typing import Any
 
 import ml_collections
 
-from models import search_spaces, update_rules
+from models import search_spaces
 from models.architectures import limits, presets
 from models.data import image_format
+from models.oracle.rules import registry
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -70,7 +71,7 @@ _CHECKS: Mapping[str, Check] = {
     "search.traced_architectures": _COUNT,
     "search.checkpoint_every": _COUNT,
     "search.max_invalid": _COUNT,
-    "oracle.rule": _one_of(*update_rules.RULES),
+    "oracle.rule": _one_of(*registry.RULES),
     "oracle.warmup_rounds": (lambda value: value is None or value >= 0, "None or 0 or more"),
     "derive.source": _one_of("argmax", "best", "verify"),
     "derive.samples": _NOT_NEGATIVE,
@@ -173,7 +174,7 @@ def _learning_rates(config):
 
 def _rule(config):
     try:
-        update_rules.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+        registry.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
     except (ValueError, TypeError) as error:
         yield f"config.oracle.{config.oracle.rule}: {error}"
 
@@ -181,7 +182,7 @@ def _rule(config):
 def _warmup(config):
     """A search that ends within the warm-up samples all operations alike, and has a uniform distribution to show."""
     try:
-        rule = update_rules.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+        rule = registry.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
         choices = search_spaces.create(config.space.to_dict()).choices
     except (ValueError, TypeError, ImportError, AttributeError):
         return  # the other checks say what is wrong

@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.architecture_deriver.executor import Executor
 from models import search_spaces
-from models.multinomial import Multinomial
+from models.oracle.multinomial import Multinomial
 
 SPACE = {"name": "tests.tiny_space"}
 

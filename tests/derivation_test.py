@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models import search_spaces
-from models.multinomial import Distribution
+from models.oracle.distribution import Distribution
 from models.search import derivation
 
 

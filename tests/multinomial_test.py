@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import interactions, update_rules
-from models.multinomial import Distribution, Multinomial
+from models.oracle.distribution import Distribution
+from models.oracle.multinomial import Multinomial
+from models.oracle.rules import gaussian_process, interactions, registry
 
 DATA = pathlib.Path(__file__).parent / "data"
 CELL = [(f"edge_{i}", [f"op_{k}" for k in range(8)]) for i in range(5)]
-RULES = list(update_rules.RULES)
+RULES = list(registry.RULES)
 
 
 # The paper's rule by hand. #
@@ -227,7 +228,7 @@ def dense_process(evaluations, scores, weights, noise, trend):
     bumps = TREND._bumps(len(scores))
     noisy = kernel + noise * np.eye(len(scores)) + trend * bumps @ bumps.T
     dual = np.linalg.solve(noisy, scores)
-    prior = interactions._VARIANCE_EVALUATIONS
+    prior = gaussian_process._VARIANCE_EVALUATIONS
     likelihood = -(len(scores) + prior) / 2 * np.log(scores @ dual + prior) - np.linalg.slogdet(noisy)[1] / 2
     return kernel @ dual, trend * bumps.T @ dual, likelihood
 
@@ -237,7 +238,9 @@ def grouped(evaluations, scores, width):
     observed = np.column_stack([TREND._bumps(len(scores)), scores])
     means = np.array([observed[numbers == number].mean(axis=0) for number in range(len(counts))])
     within = observed - means[numbers]
-    return interactions._Evaluations(distinct, width, means[:, -1], means[:, :-1], counts, within.T @ within), numbers
+    return gaussian_process.Evaluations(
+        distinct, width, means[:, -1], means[:, :-1], counts, within.T @ within
+    ), numbers
 
 
 def test_interactions_takes_evaluations_together_without_a_loss():
@@ -247,7 +250,7 @@ def test_interactions_takes_evaluations_together_without_a_loss():
     weights = np.array([0.2, 0.5, 1.0])
     together, numbers = grouped(evaluations, scores, 2)
     assert len(together.counts) < 30
-    posterior = interactions._Posterior(together, weights, 0.3, 0.2)
+    posterior = gaussian_process.Posterior(together, weights, 0.3, 0.2)
     means, trend, _ = dense_process(evaluations, scores, weights, 0.3, 0.2)
     np.testing.assert_allclose(posterior.means[numbers], means, atol=1e-5)
     np.testing.assert_allclose(posterior.trend, trend, atol=1e-5)
@@ -258,7 +261,7 @@ def test_interactions_parameters_follow_the_slope_of_the_likelihood():
     evaluations, scores = generator.integers(3, size=(60, 3)), generator.normal(size=60)
     together, _ = grouped(evaluations, scores, 3)
     logs = np.log([0.2, 0.5, 1.0, 0.3, 0.1])
-    gradient = interactions._Posterior(together, np.exp(logs[:3]), *np.exp(logs[3:])).gradient()
+    gradient = gaussian_process.Posterior(together, np.exp(logs[:3]), *np.exp(logs[3:])).gradient()
     assert len(gradient) == len(logs)
     for index, step in enumerate(1e-4 * np.eye(len(logs))):
         above, below = (
@@ -279,9 +282,11 @@ def test_interactions_finds_out_what_matters_and_how_noisy_it_is(monkeypatch):
     assert noise > 0.01
     # As it does anew for a recommendation.
     fitted = []
-    posterior = interactions._Posterior.__init__
+    posterior = gaussian_process.Posterior.__init__
     monkeypatch.setattr(
-        interactions._Posterior, "__init__", lambda *arguments: (fitted.append(arguments[2:]), posterior(*arguments))[1]
+        gaussian_process.Posterior,
+        "__init__",
+        lambda *arguments: (fitted.append(arguments[2:]), posterior(*arguments))[1],
     )
     multinomial.argmax()
     weights, noise, _ = fitted[-1]
@@ -386,13 +391,13 @@ def test_interactions_repeats_an_evaluation_only_where_there_is_noise(noise, rep
 
 def test_interactions_repeats_reluctantly_while_it_can_look_at_more(monkeypatch):
     reluctance = []
-    improvement = interactions._Posterior.improvement
+    improvement = gaussian_process.Posterior.improvement
 
     def recorded(posterior, architectures, power):
         reluctance.append(power)
         return improvement(posterior, architectures, power)
 
-    monkeypatch.setattr(interactions._Posterior, "improvement", recorded)
+    monkeypatch.setattr(gaussian_process.Posterior, "improvement", recorded)
     multinomial = Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"architectures": 20}, seed=1)
     generator = np.random.default_rng(1)
     expected = []
@@ -409,7 +414,7 @@ def test_interactions_repeats_reluctantly_while_it_can_look_at_more(monkeypatch)
 def test_interactions_prefers_new_architectures_the_more_reluctant_it_is():
     generator = np.random.default_rng(0)
     together, _ = grouped(generator.integers(3, size=(40, 3)), generator.normal(size=40), 3)
-    posterior = interactions._Posterior(together, np.array([0.2, 0.5, 1.0]), 0.3, 0.1)
+    posterior = gaussian_process.Posterior(together, np.array([0.2, 0.5, 1.0]), 0.3, 0.1)
     often, seldom = together.counts.argmax(), together.counts.argmin()
     both = together.architectures[[often, seldom]]
     assert together.counts[often] > together.counts[seldom]
@@ -450,13 +455,13 @@ def test_interactions_takes_for_exact_only_what_came_out_equal():
 
 def test_interactions_recommends_of_all_where_an_update_looks_at_few(monkeypatch):
     looked_at = []
-    posterior = interactions._Posterior.__init__
+    posterior = gaussian_process.Posterior.__init__
 
     def recorded(self, evaluations, *parameters):
         looked_at.append(len(evaluations.counts))
         posterior(self, evaluations, *parameters)
 
-    monkeypatch.setattr(interactions._Posterior, "__init__", recorded)
+    monkeypatch.setattr(gaussian_process.Posterior, "__init__", recorded)
     asked, unasked = (
         Multinomial([(str(i), range(3)) for i in range(4)], "interactions", {"architectures": 10}, seed=1)
         for _ in range(2)

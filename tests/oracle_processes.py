@@ -19,8 +19,8 @@ import types
 import keras_tuner
 
 import models.oracle
-from models import update_rules
-from models.oracle import MultinomialOracle
+from models.oracle.oracle import MultinomialOracle
+from models.oracle.rules import registry
 
 # Trials after which a search is killed, and where in a save it is killed: that of a trial's start or of its end.
 KILL_AFTER = (1, 7, 20)
@@ -63,7 +63,7 @@ def run(oracle, trials, worker="worker", name="val_accuracy"):
 
 def kill(directory):
     """Starts and kills a search in DIRECTORY/RULE/MOMENT for every rule and moment."""
-    for rule in update_rules.RULES:
+    for rule in registry.RULES:
         for moment in (*KILL_AFTER, *KILL_IN_SAVE):
             reader, writer = os.pipe()
             child = os.fork()

@@ -7,12 +7,12 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from models import update_rules
-from models.multinomial import Distribution
-from models.oracle import MultinomialOracle
+from models.oracle.distribution import Distribution
+from models.oracle.oracle import MultinomialOracle
+from models.oracle.rules import registry
 from tests.oracle_processes import cell, make_oracle, run
 
-RULES = list(update_rules.RULES)
+RULES = list(registry.RULES)
 
 
 def declare(hp):
@@ -186,7 +186,7 @@ def test_retry_forgets_what_the_failed_attempt_reported(tmp_path):
     oracle.update_trial(again.trial_id, {"val_accuracy": 0.75})
     again.status = "COMPLETED"
     oracle.end_trial(again)
-    assert oracle.multinomial.best()[1] == 0.75
+    assert oracle.multinomial.best().score == 0.75
 
 
 def test_exception_leaves_no_lock_held(tmp_path):
@@ -225,7 +225,7 @@ def test_sampling_does_not_wait_for_results(tmp_path):
 
 def test_trial_of_a_dead_worker_is_lost_alone(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr("models.oracle.time.monotonic", lambda: now)
+    monkeypatch.setattr("models.oracle.oracle.time.monotonic", lambda: now)
     oracle = make_oracle(tmp_path, lost_after=10)
     dead = oracle.create_trial("dead")
     run(oracle, 3, worker="alive")
@@ -273,7 +273,7 @@ def test_trial_that_was_running_is_run_again_without_its_old_metrics(tmp_path):
     reloaded.update_trial(again.trial_id, {"val_accuracy": 0.9})
     again.status = "COMPLETED"
     reloaded.end_trial(again)
-    assert reloaded.multinomial.best()[1] == 0.9
+    assert reloaded.multinomial.best().score == 0.9
 
 
 @pytest.mark.parametrize("rule", ["paper", "main_effects"])
@@ -313,7 +313,7 @@ def test_save_is_atomic(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("models.oracle.os.replace", full)
+    monkeypatch.setattr("models.oracle.oracle.os.replace", full)
     with pytest.raises(OSError, match="no space"):
         run(oracle, 1)
     reloaded = make_oracle(tmp_path)
@@ -353,7 +353,7 @@ def test_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
 
 def test_documentation_describes_every_rule_with_its_defaults():
     text = (pathlib.Path(__file__).parent.parent / "docs" / "oracle.md").read_text()
-    for name, rule in update_rules.RULES.items():
+    for name, rule in registry.RULES.items():
         described = text.split(f"**`{name}`** ")[1].split("\n\n")[0]
         assert described.startswith(f"[{rule.warmup_rounds}]")
         for option, value in rule().options().items():

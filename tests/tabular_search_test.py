@@ -9,7 +9,7 @@ import pytest
 from absl import app
 
 from benchmarks.search_quality import synthetic_tables, tables, tabular_search
-from models import oracle
+from models.oracle import oracle
 
 TINY = pathlib.Path(__file__).parent / "data" / "tiny_table.csv"
 FAST = [method for method in tabular_search.METHODS if method != "bayesian"]

@@ -24,8 +24,8 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_
 import keras_tuner
 import numpy as np
 
-from models import update_rules
-from models.oracle import MultinomialOracle
+from models.oracle.oracle import MultinomialOracle
+from models.oracle.rules import registry
 
 
 def main(_: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def main(_: Sequence[str]) -> None:
     print(f"{_CHOICES.value} choices of {_OPERATIONS.value} operations, trial {_TRIALS.value}; milliseconds\n")
     print(f"{'':14}{'update':>8}{'max':>8}{'trial':>10}{'max':>8}")
     objective = keras_tuner.Objective("accuracy", "max")
-    for rule in update_rules.RULES:
+    for rule in registry.RULES:
         oracle = MultinomialOracle(objective, rule=rule, seed=1, hyperparameters=hyperparameters.copy())
         report(rule, *timed(oracle, _TRIALS.value - 50, 100))
     if _BAYESIAN_TRIALS.value:

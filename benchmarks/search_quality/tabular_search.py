@@ -10,8 +10,9 @@ ratio to random search's regret at the same number of evaluations, and the secon
 same calls; nothing is written to disk meanwhile.
 
 random and bayesian are KerasTuner's own RandomSearch and BayesianOptimization, evolution is regularized evolution, gp
-is scikit-learn's Gaussian process with a Hamming kernel (baselines.py); all others are rules of models/oracle.py, with
-options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds at most.
+is scikit-learn's Gaussian process with a Hamming kernel (baselines.py); all others are rules of the
+project's oracle, with options as in interactions:trend=True. The slow ones (bayesian, gp) run on --slow_seeds seeds at
+most.
 
 On the shared weights of a supernet accuracies rise with its training, and fall where the learning rate is annealed to
 0. --trend=rise:5 or --trend=fall:5 adds the like to what is evaluated: five deviations of the table's objective in all.
@@ -37,7 +38,7 @@ import tqdm
 from absl import app, flags
 
 from benchmarks.search_quality import tables
-from models import update_rules
+from models.oracle.rules import registry
 
 # Oracles that are not rules, and where they are: KerasTuner is slow to import, so only the worker processes do.
 _ORACLES = {
@@ -49,7 +50,7 @@ _ORACLES = {
 _SLOW = ("bayesian", "gp")
 # By the share of the search that is done.
 _TRENDS = {"rise": lambda done: 1 - np.exp(-5 * done), "fall": lambda done: -(done**4)}
-METHODS = (*update_rules.RULES, *_ORACLES)
+METHODS = (*registry.RULES, *_ORACLES)
 
 
 def search(
@@ -182,8 +183,8 @@ def _oracle(method: str, table: tables.Table, evaluations: int, seed: int):
     for name, operations in table.choices.items():
         hyperparameters.Choice(name, operations)
     rule, rule_options = _rule(method)
-    module, name = _ORACLES.get(rule, ("models.oracle", "MultinomialOracle"))
-    options = {"rule": rule, "rule_options": rule_options} if rule in update_rules.RULES else {}
+    module, name = _ORACLES.get(rule, ("models.oracle.oracle", "MultinomialOracle"))
+    options = {"rule": rule, "rule_options": rule_options} if rule in registry.RULES else {}
     oracle = getattr(importlib.import_module(module), name)(
         objective=keras_tuner.Objective("metric", "max"),
         max_trials=evaluations,
@@ -214,8 +215,8 @@ def _rule(method: str) -> tuple[str, dict[str, Any]]:
             options[option] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             raise ValueError(f"{method}: found {text!r}, needed is OPTION=VALUE") from None
-    if name in update_rules.RULES:
-        update_rules.create(name, options)
+    if name in registry.RULES:
+        registry.create(name, options)
     elif options:
         raise ValueError(f"{method}: only update rules have options")
     return name, options

@@ -13,7 +13,7 @@ from tfx.types import artifact, artifact_utils
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
 from models import search_spaces
-from models.multinomial import Distribution
+from models.oracle.distribution import Distribution
 from models.runtime import setup
 from models.search import derivation, tuner
 

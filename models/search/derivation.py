@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.architectures.genotype import Genotype
-from models.multinomial import Distribution
+from models.oracle.distribution import Distribution
 from models.search import search_signal
 from models.search_spaces import SearchSpace
 

@@ -13,7 +13,7 @@ from absl import logging
 
 from models.architectures.choices import Path
 from models.data import dataset
-from models.oracle import MultinomialOracle
+from models.oracle.oracle import MultinomialOracle
 from models.runtime import checkpoint, setup
 from models.runtime.progress import Progress
 from models.search import search_signal
@@ -177,7 +177,7 @@ class SupernetTuner(keras_tuner.Tuner):
             "epoch": int(trial.trial_id),
             "status": ended.status,
             "entropy": multinomial.entropy(),
-            "best": best and best[1],
+            "best": best and best.score,
             **{name: ended.metrics.get_last_value(name) for name in sorted(ended.metrics.metrics)},
         }
         self._epochs.append(figures)

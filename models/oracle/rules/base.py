@@ -1,15 +1,14 @@
-"""What an update rule is; the rules themselves are in models/update_rules.py and models/interactions.py."""
+"""What an update rule is. Each rule has a file of its own beside this one; registry.py names them all."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from models.multinomial import Multinomial
+from ..record import Record
 
 
 class Rule:
@@ -19,24 +18,24 @@ class Rule:
     # Rounds in which every operation is sampled equally often before the distribution is used.
     warmup_rounds: ClassVar[int] = 0
 
-    def update(self, multinomial: Multinomial) -> np.ndarray:
+    def update(self, record: Record) -> np.ndarray:
         """The probabilities after the newest evaluation, float64 of shape (choices, operations).
 
         Args:
-            multinomial: what is known, the newest evaluation included; its `probabilities` are still those before.
+            record: what is known, the newest evaluation included; its `probabilities` are still those before.
         """
         raise NotImplementedError
 
-    def sample(self, multinomial: Multinomial, generator: np.random.Generator) -> np.ndarray:
+    def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
         """A next architecture: the index of an operation per choice, int64 of shape (choices,)."""
-        cumulative = np.cumsum(multinomial.probabilities, axis=1)
+        cumulative = np.cumsum(record.probabilities, axis=1)
         # Divided by its own last value, so that rounding can never reach past the last operation.
         draws = generator.random(len(cumulative))[:, np.newaxis]
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 
-    def recommend(self, multinomial: Multinomial) -> np.ndarray:
+    def recommend(self, record: Record) -> np.ndarray:
         """The architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
-        return multinomial.probabilities.argmax(axis=1)
+        return record.probabilities.argmax(axis=1)
 
     def options(self) -> dict[str, Any]:
         """The rule's options, as `create` takes them."""

@@ -26,7 +26,8 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
-from models.multinomial import Architecture, Multinomial
+from .multinomial import Multinomial
+from .record import Architecture
 
 # A hyperparameter with more values than this is no choice between operations.
 MAX_OPERATIONS = 1024
@@ -129,7 +130,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         best = self.multinomial.best()
         if best is None:
             raise RuntimeError("MultinomialOracle: no trial was completed yet, so there is no best one")
-        return self._hyperparameters(self.trials[best[2]].hyperparameters.values)
+        return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
     def distribution_document(self) -> dict[str, Any]:
         """The distribution with its whole history as JSON values, see `Multinomial.document`."""

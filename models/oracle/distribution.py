@@ -1,0 +1,84 @@
+"""What a search leaves behind: the final distribution, read back from its document."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .record import FINAL, Architecture, Operation
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """The final distribution of a search, as its document says.
+
+    Attributes:
+        operations: choice name -> operations.
+        probabilities: choice name -> their probabilities, in the same order.
+        argmax: the architecture that the rule thinks best.
+        best: the best architecture evaluated, None if there was none.
+        best_score: its score, in the search's own direction.
+        direction: "max" or "min".
+    """
+
+    operations: Mapping[str, Sequence[Operation]]
+    probabilities: Mapping[str, Sequence[float]]
+    argmax: Architecture
+    best: Architecture | None
+    best_score: float | None
+    direction: str
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Distribution:
+        """Reads what `Multinomial.document` wrote.
+
+        Raises:
+            ValueError: a key is missing, or a choice's probabilities are no distribution over its operations.
+        """
+        try:
+            choices = {choice["name"]: choice for choice in document["choices"]}
+            best = document["best"]
+            distribution = cls(
+                operations={name: tuple(choice["operations"]) for name, choice in choices.items()},
+                probabilities={name: tuple(choice["probabilities"]) for name, choice in choices.items()},
+                argmax=dict(document["argmax"]),
+                best=None if best is None else dict(best["architecture"]),
+                best_score=None if best is None else best["score"],
+                direction=document["rule"]["direction"],
+            )
+        except KeyError as error:
+            raise ValueError(f"distribution document: the key {error} is missing; write it with a search") from error
+        for name, probabilities in distribution.probabilities.items():
+            if (
+                len(probabilities) != len(distribution.operations[name])
+                or min(probabilities) < 0
+                or abs(sum(probabilities) - 1) > 1e-6
+            ):
+                raise ValueError(
+                    f"distribution document: the choice {name!r} has the probabilities {list(probabilities)}, which "
+                    f"are no distribution over {list(distribution.operations[name])}"
+                )
+        return distribution
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Distribution:
+        """Reads the JSON file of a document."""
+        with open(path, encoding="utf-8") as file:
+            return cls.from_document(json.load(file))
+
+    def sample(self, count: int, seed: int) -> list[Architecture]:
+        """Draws architectures, every choice by itself."""
+        generator = np.random.default_rng([seed, FINAL])
+        result: list[Architecture] = []
+        for _ in range(count):
+            draw = {}
+            for name, operations in self.operations.items():
+                cumulative = np.cumsum(self.probabilities[name])
+                draw[name] = operations[int((generator.random() >= cumulative / cumulative[-1]).sum())]
+            result.append(draw)
+        return result

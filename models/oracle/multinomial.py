@@ -1,0 +1,193 @@
+"""The distribution over architectures: one categorical distribution per choice (arXiv 1905.07529, section 3).
+
+`Multinomial` is a record of evaluations (record.py: how often every operation was trained, H_e, and its accuracy, H_a)
+with an update rule (rules/) that derives probabilities from it, and the sampling. NumPy only.
+
+    multinomial = Multinomial([("block_0", ["conv", "skip"]), ("block_1", ["conv", "skip"])])
+    for number in range(100):
+        architecture = multinomial.sample(number)
+        multinomial.observe(architecture, score=train_and_validate(architecture))
+    multinomial.argmax(), multinomial.best()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .record import SAMPLES, WARMUP, Architecture, Operation, Record
+from .rules import registry
+
+
+class Evaluation(NamedTuple):
+    """An architecture, its score in the distribution's direction, and the name of its trial."""
+
+    architecture: Architecture
+    score: float
+    trial: str
+
+
+class Multinomial(Record):
+    """A distribution over architectures that learns from their scores.
+
+    All randomness comes from the seed. A sample is a function of the seed, its number and the probabilities at that
+    time, and the probabilities are a function of the evaluations in their order. So telling a
+    new `Multinomial` the same evaluations restores it exactly, and there is no generator to save.
+
+    Args:
+        choices: pairs of a unique name and its operations (any hashable values, at least one, all different).
+        rule: name of the update rule, see rules/registry.py: "paper" (default), "pairwise", "elite",
+            "main_effects", "interactions" or "reinforce".
+        rule_options: options of the rule in place of its defaults, for example {"alpha": 0.01}.
+        warmup_rounds: rounds in which every operation is sampled equally often before the distribution is used; a
+            round is as many samples as the largest choice has operations. None (default): as many as the rule
+            asks for, which is 0 for the paper's.
+        seed: integer of at least 0.
+        direction: "max" (default) where a larger score is better, as for accuracy; "min" as for a loss or an error.
+
+    Attributes:
+        rule: the update rule.
+        warmup_rounds: int.
+        direction: "max" or "min".
+
+    Raises:
+        ValueError: no choices, a choice without operations, names or operations twice, an unknown rule or option.
+    """
+
+    def __init__(
+        self,
+        choices: Iterable[tuple[str, Sequence[Operation]]],
+        rule: str = "paper",
+        rule_options: Mapping[str, Any] | None = None,
+        warmup_rounds: int | None = None,
+        seed: int = 0,
+        direction: str = "max",
+    ):
+        super().__init__(choices, seed)
+        if direction not in ("max", "min"):
+            raise ValueError(f"direction: found {direction!r}, allowed are 'max' and 'min'")
+        self.rule = registry.create(rule, rule_options)
+        if warmup_rounds is None:
+            warmup_rounds = self.rule.warmup_rounds
+        if warmup_rounds != int(warmup_rounds) or warmup_rounds < 0:
+            raise ValueError(f"warmup_rounds: found {warmup_rounds!r}, must be an integer of at least 0")
+        self.warmup_rounds = int(warmup_rounds)
+        self.direction = direction
+        self._history: list[np.ndarray] = []
+
+    def observe(self, architecture: Mapping[str, Operation], score: float, trial: str | None = None) -> None:
+        """Learns from an evaluation.
+
+        Args:
+            architecture: choice name -> operation; choices that were not active are left out.
+            score: what was measured, a finite number in the direction of the distribution.
+            trial: what the history calls the evaluation; its number by default.
+
+        Raises:
+            ValueError: an unknown choice or operation, or a score that is not finite.
+        """
+        indices = self.indices(architecture)
+        if not math.isfinite(score):
+            raise ValueError(f"score: found {score!r}, must be finite; failed evaluations are not to be observed")
+        accuracy = float(score) if self.direction == "max" else -float(score)
+        self.add(indices, accuracy, str(len(self)) if trial is None else str(trial))
+        self.probabilities = self.rule.update(self)
+        self._history.append(self.probabilities)
+
+    # What to evaluate next, and what is best. #
+
+    def sample(self, number: int) -> Architecture:
+        """The architecture to evaluate as the given one.
+
+        Args:
+            number: how many were sampled before. The same number gives the same sample as long as nothing is observed.
+        """
+        largest = self.mask.shape[1]
+        if number < self.warmup_rounds * largest:
+            return self.architecture(self._warmup_sample(number))
+        return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
+
+    def argmax(self) -> Architecture:
+        """The architecture that the rule thinks best: for most rules, the most probable operations."""
+        return self.architecture(self.rule.recommend(self))
+
+    def best(self) -> Evaluation | None:
+        """The best evaluation, the first of equals; None before any."""
+        if not len(self):
+            return None
+        index = int(self.accuracies.argmax())
+        return Evaluation(self.architecture(self.architectures[index]), self._score(index), self.trials[index])
+
+    def entropy(self) -> float:
+        """Entropy of the distribution over architectures in nats: the sum over the choices."""
+        return _entropy(self.probabilities)
+
+    def _warmup_sample(self, number: int) -> np.ndarray:
+        sample = np.empty(len(self.names), np.int64)
+        for row, operations in enumerate(self.operations):
+            turn, position = divmod(number, len(operations))
+            sample[row] = self.stream(WARMUP, row, turn).permutation(len(operations))[position]
+        return sample
+
+    # What is left behind. #
+
+    def document(self) -> dict[str, Any]:
+        """The distribution with its whole history as JSON values; `Distribution.from_document`
+        (distribution.py) reads it.
+
+        Keys: "rule" (name, options, warm-up rounds, seed, direction), "choices" (per choice name, operations,
+        probabilities, epochs, accuracies: the latest score or null), "history" (per evaluation trial, architecture,
+        score, entropy in nats and probabilities after it), "best" (architecture, score, trial; null before any
+        evaluation), "argmax" (architecture).
+        """
+        sign = 1.0 if self.direction == "max" else -1.0
+        best = self.best()
+        return {
+            "rule": {
+                "name": self.rule.name,
+                "options": self.rule.options(),
+                "warmup_rounds": self.warmup_rounds,
+                "seed": self.seed,
+                "direction": self.direction,
+            },
+            "choices": [
+                {
+                    "name": name,
+                    "operations": list(operations),
+                    "probabilities": self.probabilities[row, : len(operations)].tolist(),
+                    "epochs": self.epochs[row, : len(operations)].tolist(),
+                    "accuracies": [
+                        None if math.isnan(accuracy) else sign * accuracy
+                        for accuracy in self.latest[row, : len(operations)].tolist()
+                    ],
+                }
+                for row, (name, operations) in enumerate(zip(self.names, self.operations, strict=True))
+            ],
+            "history": [
+                {
+                    "trial": trial,
+                    "architecture": self.architecture(self.architectures[index]),
+                    "score": self._score(index),
+                    "entropy": _entropy(probabilities),
+                    "probabilities": [
+                        row[: len(operations)].tolist()
+                        for row, operations in zip(probabilities, self.operations, strict=True)
+                    ],
+                }
+                for index, (trial, probabilities) in enumerate(zip(self.trials, self._history, strict=True))
+            ],
+            "best": None if best is None else best._asdict(),
+            "argmax": self.argmax(),
+        }
+
+    def _score(self, index: int) -> float:
+        accuracy = float(self.accuracies[index])
+        return accuracy if self.direction == "max" else -accuracy
+
+
+def _entropy(probabilities: np.ndarray) -> float:
+    positive = probabilities[probabilities > 0]
+    return float(-(positive * np.log(positive)).sum())

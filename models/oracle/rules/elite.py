@@ -1,0 +1,56 @@
+"""The update rule `elite`: a new architecture is compared with the best so far."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from ..record import Record
+from .base import Rule, check_floor, check_positive, check_whole
+from .simplex import normalize
+
+
+@dataclasses.dataclass
+class Elite(Rule):
+    """Elite pairwise transfer: each new architecture is compared with the best ones so far.
+
+    On every choice where the two differ, `eta / m` of probability goes from the loser's operation to the winner's,
+    m being how many of the best are different architectures.
+
+    Attributes:
+        eta: probability moved per choice at most, above 0.
+        elites: how many of the best architectures are compared with.
+        floor: no probability falls below `floor` / operations, from 0 to below 1.
+    """
+
+    eta: float = 0.05
+    elites: int = 10
+    floor: float = 0.1
+
+    name: ClassVar[str] = "elite"
+
+    def __post_init__(self):
+        check_positive(self, "eta")
+        check_whole(self, "elites")
+        check_floor(self)
+
+    def update(self, record: Record) -> np.ndarray:
+        architectures, accuracies = record.architectures, record.accuracies
+        new, accuracy = architectures[-1], accuracies[-1]
+        best = np.argsort(-accuracies[:-1], kind="stable")[: self.elites]
+        differ = (architectures[best] != new) & (architectures[best] >= 0) & (new >= 0)
+        p = record.probabilities.copy()
+        amount = self.eta / max(differ.any(axis=1).sum(), 1)
+        for elite, differs in zip(best, differ, strict=True):
+            if accuracies[elite] == accuracy:
+                continue
+            choices = np.flatnonzero(differs)
+            theirs, ours = architectures[elite][choices], new[choices]
+            loser, winner = (ours, theirs) if accuracies[elite] > accuracy else (theirs, ours)
+            moved = np.minimum(amount, p[choices, loser])
+            p[choices, loser] -= moved
+            p[choices, winner] += moved
+        floor = self.floor / record.mask.sum(axis=1, keepdims=True)
+        return normalize(np.where(record.mask, np.maximum(p, floor), 0.0))

@@ -1,0 +1,217 @@
+"""The Gaussian process of the rule `interactions`: its evaluations, parameters and posterior (docs/oracle.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+# Utilities are cut at so many deviations from the median: how bad the bad ones are does not matter.
+_WORST, _BEST = -2.5, 10.0
+
+
+# Log-normal priors, medians and deviations of the logarithms: of a choice's weight in the distance (around the choices'
+# mean, and of that mean), and of the noise's variance relative to the kernel's.
+_WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
+_NOISE, _NOISE_DEVIATION = 0.05, 2.0
+_SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
+
+
+# The same of the trend's variance, and how many functions of time the trend is a sum of.
+_TREND, _TREND_DEVIATION = 0.003, 2.0
+_SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
+
+
+# The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
+_VARIANCE_EVALUATIONS = 40
+
+
+# Sizes of these steps (of the logarithms), and what they are multiplied by.
+_FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.2, 0.005, 0.5
+_GROW, _SHRINK = 1.2, 0.5
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+@dataclasses.dataclass
+class Evaluations:
+    """Evaluations, those of the same architecture taken together.
+
+    Attributes:
+        architectures: int64 (architectures, choices), -1 where a choice was not active.
+        width: operations of the largest choice.
+        utility: float64 (architectures,): the means.
+        bumps: float64 (architectures, functions): the means of the functions of time.
+        counts: int64 (architectures,): how many evaluations an architecture had.
+        within: float64 (functions + 1, functions + 1): products, summed over the evaluations, of the deviations from
+            their architectures' means: of the functions of time, and last of the utility.
+        unit: the accuracy that is a utility of 1.
+        noisy: whether repeated evaluations differed; None if there are none.
+    """
+
+    architectures: np.ndarray
+    width: int
+    utility: np.ndarray
+    bumps: np.ndarray
+    counts: np.ndarray
+    within: np.ndarray
+    unit: float = 1.0
+    noisy: bool | None = None
+
+
+class Parameters:
+    """The parameters of the process: moved a step per evaluation, so that no update costs more than another.
+
+    A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) by the parameters'
+    logarithms, with a step size per parameter that grows while the sign stays and shrinks when it turns (Rprop,
+    Riedmiller and Braun 1993).
+
+    Attributes:
+        weights: float64 (choices,): how far apart two architectures are that differ in the choice.
+        noise: variance of the noise relative to the kernel's.
+        trend: variance of the weights of the functions of time that the trend is a sum of, relative to the kernel's.
+    """
+
+    def __init__(self, choices: int):
+        self._logs = np.log(np.append(np.full(choices, _WEIGHT), [2 * _NOISE, _TREND]))
+        self._sizes = np.full(len(self._logs), _FIRST_STEP)
+        self._signs = np.zeros(len(self._logs))
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.exp(self._logs[:-2])
+
+    @property
+    def noise(self) -> float:
+        return math.exp(self._logs[-2])
+
+    @property
+    def trend(self) -> float:
+        return math.exp(self._logs[-1])
+
+    def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
+        """Moves the parameters so many steps; the process before the last of them, whose inverse is there."""
+        for _ in range(steps):
+            posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
+            self.step(posterior.gradient())
+        return posterior
+
+    def step(self, gradient: np.ndarray) -> None:
+        """Moves the parameters.
+
+        Args:
+            gradient: float64 (choices + 2,): of the log marginal likelihood by the logarithms of weights, noise and
+                trend.
+        """
+        weights, noise, trend = self._logs[:-2], self._logs[-2], self._logs[-1]
+        mean = weights.mean()
+        apart = (weights - mean) / _WEIGHT_DEVIATION**2
+        together = (mean - math.log(_WEIGHT)) / _MEAN_DEVIATION**2 / len(weights)
+        variances = [
+            (noise - math.log(_NOISE)) / _NOISE_DEVIATION**2,
+            (trend - math.log(_TREND)) / _TREND_DEVIATION**2,
+        ]
+        prior = np.concatenate([apart + together, variances])
+        signs = np.sign(gradient - prior)
+        turned = signs * self._signs
+        self._sizes *= np.where(turned > 0, _GROW, np.where(turned < 0, _SHRINK, 1.0))
+        self._sizes = np.clip(self._sizes, _SMALLEST_STEP, _LARGEST_STEP)
+        self._signs = signs
+        self._logs = self._logs + signs * self._sizes
+        self._logs[-2:] = np.clip(
+            self._logs[-2:],
+            np.log([_SMALLEST_NOISE, _SMALLEST_TREND]),
+            np.log([_LARGEST_NOISE, _LARGEST_TREND]),
+        )
+
+
+class Posterior:
+    """The process after the evaluations, with a constant unknown mean and a trend.
+
+    Architectures' means and the deviations from them are independent but for the trend's weights. So what the
+    deviations say of these comes first, and is the prior for what the means say of everything.
+
+    Attributes:
+        means: float64 (architectures,): the posterior means of the evaluated architectures, without the trend.
+        trend: float64 (functions,): the posterior means of the trend's weights.
+    """
+
+    def __init__(self, evaluations: Evaluations, weights: np.ndarray, noise: float, trend: float):
+        self._evaluations, self._weights = evaluations, weights
+        self._relative_noise, self._relative_trend = noise, trend
+        self._columns = self._one_hot(evaluations.architectures)
+        self._weighted = (self._columns * np.repeat(weights, evaluations.width + 1).astype(np.float32)).T
+        covariance = self._covariance(evaluations.architectures)
+        self._kernel = covariance - 1.0
+        products, with_utility = evaluations.within[:-1, :-1], evaluations.within[:-1, -1]
+        within = np.linalg.inv(np.eye(len(products)) / trend + products / noise)
+        by_within = within @ with_utility / noise
+        spread = evaluations.bumps @ within
+        observed = covariance + spread @ evaluations.bumps.T
+        observed[np.diag_indices(len(observed))] += noise / evaluations.counts
+        self._inverse = np.linalg.inv(observed)
+        rest = evaluations.utility - evaluations.bumps @ by_within
+        self._dual = self._inverse @ rest
+        squares = rest @ self._dual + (evaluations.within[-1, -1] - with_utility @ by_within) / noise
+        self._scale = (squares + _VARIANCE_EVALUATIONS) / (evaluations.counts.sum() + _VARIANCE_EVALUATIONS)
+        self._noise = self._scale * noise
+        self.means = covariance @ self._dual
+        self.trend = by_within + spread.T @ self._dual
+        self._trend_covariance = within - spread.T @ self._inverse @ spread
+
+    def gradient(self) -> np.ndarray:
+        """Of the log marginal likelihood by the logarithms of weights, noise and trend, float64 (choices + 2,).
+
+        The kernel's variance is integrated out. That of a variance is half of by how much the squares expected after
+        the evaluations exceed those expected before (Fisher's identity).
+        """
+        counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
+        # The derivative by a covariance's entry, twice: where a choice differs, its weight moves it by -kernel.
+        slope = np.outer(self._dual, self._dual / self._scale)
+        slope -= self._inverse
+        moved = (slope * self._kernel).astype(np.float32)
+        same = np.einsum("ij,ij->j", moved @ self._columns, self._columns).reshape(len(self._weights), -1).sum(axis=1)
+        by_noise = noise * (slope.diagonal() / counts).sum()
+        away = np.append(-self.trend, 1.0)
+        products = self._evaluations.within
+        squares = away @ products @ away / self._noise + (products[:-1, :-1] * covariance).sum() / noise
+        repeated = squares - (counts - 1).sum()
+        weights = (self.trend @ self.trend / self._scale + covariance.trace()) / self._relative_trend
+        by_variances = [by_noise + repeated, weights - len(self.trend)]
+        return 0.5 * np.append(self._weights * (same - moved.sum()), by_variances)
+
+    def improvement(self, architectures: np.ndarray, reluctance: int) -> np.ndarray:
+        """Augmented expected improvement over the best mean; its factor for noise to the power of `reluctance`."""
+        covariance = self._covariance(architectures)
+        explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
+        # 2 is the prior variance: of the kernel and of the unknown constant.
+        variance = self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
+        deviation = np.sqrt(variance)
+        gain = (covariance @ self._dual - self.means.max()) / deviation
+        below = 0.5 * (1 + _erf(gain / math.sqrt(2)).astype(float))
+        density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
+        expected = deviation * np.maximum(gain * below + density, 0.0)
+        return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
+
+    def _covariance(self, architectures: np.ndarray) -> np.ndarray:
+        # Single precision is enough for the distances, and half the time.
+        near = self._one_hot(architectures) @ self._weighted
+        near -= np.float32(self._weights.sum())
+        covariance = np.exp(near, out=near).astype(float)
+        covariance += 1.0
+        return covariance
+
+    def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
+        # What is not active is an operation of its own.
+        rows = np.eye(self._evaluations.width + 1, dtype=np.float32)
+        return rows[architectures + 1].reshape(len(architectures), -1)
+
+
+def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
+    """Accuracies in units of their deviation from the median, cut, then standardised; and what a utility of 1 is."""
+    distance = accuracies - np.median(accuracies)
+    deviation = 1.4826 * np.median(np.abs(distance)) or distance.std() or 1.0
+    with np.errstate(over="ignore"):
+        utility = np.clip(distance / deviation, _WORST, _BEST)
+    scale = utility.std() or 1.0
+    return (utility - utility.mean()) / scale, deviation * scale

@@ -1,0 +1,102 @@
+"""The update rule `main_effects`: Bayesian regression on the operations."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from ..record import Record
+from .base import Rule, check_floor, check_positive, check_whole
+
+
+@dataclasses.dataclass
+class MainEffects(Rule):
+    """Bayesian main effects: ridge regression of rank utilities on the operations.
+
+    The probability of an operation is the posterior probability that it is the best of its choice.
+
+    Attributes:
+        ridge: precision of the prior of an operation's effect, in units of the noise's.
+        ridge_epochs: the same for the two columns that say how trained the operations were.
+        draws: posterior draws behind the probabilities.
+        floor: share of the uniform distribution that is mixed in.
+    """
+
+    ridge: float = 3.0
+    ridge_epochs: float = 0.1
+    draws: int = 32
+    floor: float = 0.05
+
+    name: ClassVar[str] = "main_effects"
+    warmup_rounds: ClassVar[int] = 4
+
+    def __post_init__(self):
+        check_positive(self, "ridge", "ridge_epochs")
+        check_whole(self, "draws")
+        check_floor(self)
+        self._columns: list[np.ndarray] = []
+        self._inverse: np.ndarray | None = None
+        self._mean: np.ndarray | None = None
+
+    def update(self, record: Record) -> np.ndarray:
+        choices, width = record.mask.shape
+        self._remember(record)
+        architectures = record.architectures
+        trained = np.asarray(self._columns)
+        trained = trained - trained.mean(axis=0)
+        trained /= np.maximum(trained.std(axis=0), 1e-12)
+        utility = _rank_utility(record.accuracies)
+
+        operations = record.sum_by_operation(architectures, np.column_stack([utility, trained]))
+        operations = operations.reshape(choices * width, 3)
+        target, mixed = operations[:, 0], operations[:, 1:]
+        # The precision has two more rows, those of the two columns, and they change with every evaluation: by blocks.
+        projected = self._inverse @ mixed
+        block = np.linalg.inv(trained.T @ trained + self.ridge_epochs * np.eye(2) - mixed.T @ projected)
+        by_columns = utility @ trained
+        slopes = block @ (by_columns - projected.T @ target)
+        effects = self._inverse @ target - projected @ slopes
+        residual = utility @ utility - effects @ target - slopes @ by_columns
+        noise = max(residual / len(utility), 0.0)
+        variance = self._inverse.diagonal() + ((projected @ block) * projected).sum(axis=1)
+        deviation = np.sqrt(noise * variance).reshape(choices, width)
+        self._mean = np.where(record.mask, effects.reshape(choices, width), -np.inf)
+
+        normal = record.generator().standard_normal((self.draws, choices, width))
+        best = (self._mean + deviation * normal).argmax(axis=2)
+        frequency = record.one_hot(best).mean(axis=0)
+        return (1 - self.floor) * frequency + self.floor * record.uniform()
+
+    def recommend(self, record: Record) -> np.ndarray:
+        if self._mean is None:
+            return super().recommend(record)
+        # Of an operation that was never evaluated (all its trials failed, say) the mean is only the prior's.
+        return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
+
+    def _remember(self, record: Record) -> None:
+        """Adds the newest architecture to what is not computed anew.
+
+        That is how trained its operations were, and the inverse of the precision of the operations' effects, which an
+        evaluation changes by a matrix of rank one (Sherman and Morrison 1950).
+        """
+        new = record.architectures[-1]
+        choices, width = record.mask.shape
+        active = np.flatnonzero(new >= 0)
+        if self._inverse is None:
+            self._inverse = np.eye(choices * width) / self.ridge
+        columns = active * width + new[active]
+        moved = self._inverse[:, columns].sum(axis=1)
+        self._inverse -= np.outer(moved, moved / (1 + moved[columns].sum()))
+        before = record.epochs[active, new[active]] - 1.0
+        count = max(len(active), 1)
+        self._columns.append(np.array([np.log1p(before).sum(), (1 / (1 + before)).sum()]) / count)
+
+
+def _rank_utility(accuracies: np.ndarray) -> np.ndarray:
+    """-log((rank + 0.5) / t), centred; rank 0 is the best, equal accuracies share their mean rank."""
+    _, inverse, counts = np.unique(-accuracies, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    utility = -np.log((rank + 0.5) / len(accuracies))
+    return utility - utility.mean()

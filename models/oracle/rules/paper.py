@@ -1,0 +1,103 @@
+"""The paper's update rule, and the pairwise transfer of its authors' later code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from ..record import Record
+from .base import Rule, check_one_of, check_positive
+from .simplex import normalize, simplex, softmax
+
+
+def _recorded(record: Record, accuracy: str) -> np.ndarray:
+    """H_a, (choices, operations): -inf for what was never sampled, which wins nothing and is beaten by nobody."""
+    recorded = record.latest if accuracy == "latest" else record.mean
+    return np.where(record.epochs > 0, recorded, -np.inf)
+
+
+@dataclasses.dataclass
+class Paper(Rule):
+    """The paper's rule (arXiv 1905.07529, the equation for p).
+
+    An operation gains `alpha` for every other one that was trained more epochs and has less accuracy, and loses
+    `alpha` for every other one that was trained fewer epochs and has more accuracy.
+
+    Attributes:
+        alpha: step, above 0; the paper's is 0.01.
+        projection: what brings the probabilities back when some would fall below 0, which the paper leaves open:
+            "clip" (at 0, then divide by the sum), "euclidean" (nearest point of the simplex) or "softmax" (of the
+            sums of all steps).
+        accuracy: "latest" (the paper's H_a) or "mean" of all accuracies of an operation.
+    """
+
+    alpha: float = 0.01
+    projection: str = "clip"
+    accuracy: str = "latest"
+
+    name: ClassVar[str] = "paper"
+
+    def __post_init__(self):
+        check_positive(self, "alpha")
+        check_one_of(self, "projection", ("clip", "euclidean", "softmax"))
+        check_one_of(self, "accuracy", ("latest", "mean"))
+        self._logits = 0.0
+
+    def update(self, record: Record) -> np.ndarray:
+        epochs, accuracy = record.epochs, _recorded(record, self.accuracy)
+        both = record.mask[:, :, np.newaxis] & record.mask[:, np.newaxis, :]
+        fewer = epochs[:, :, np.newaxis] < epochs[:, np.newaxis, :]
+        better = accuracy[:, :, np.newaxis] > accuracy[:, np.newaxis, :]
+        wins = fewer & better & both
+        # j loses to i exactly where i wins over j.
+        step = self.alpha * (wins.sum(axis=2) - wins.sum(axis=1))
+        step[~record.active] = 0.0
+        if self.projection == "softmax":
+            self._logits = self._logits + step
+            return softmax(self._logits, record.mask)
+        moved = record.probabilities + step
+        if self.projection == "euclidean":
+            return simplex(moved, record.mask)
+        return normalize(np.maximum(moved, 0.0))
+
+
+@dataclasses.dataclass
+class Pairwise(Rule):
+    """Pairwise transfer, as in the authors' later code (XNAS).
+
+    Pair after pair of operations, `alpha` of probability (or what is left) goes from an operation trained no fewer
+    epochs with less accuracy to the other one.
+
+    Attributes:
+        alpha: probability moved per pair, above 0.
+        accuracy: "latest" or "mean" of all accuracies of an operation.
+    """
+
+    alpha: float = 0.01
+    accuracy: str = "latest"
+
+    name: ClassVar[str] = "pairwise"
+
+    def __post_init__(self):
+        check_positive(self, "alpha")
+        check_one_of(self, "accuracy", ("latest", "mean"))
+
+    def update(self, record: Record) -> np.ndarray:
+        epochs, accuracy = record.epochs, _recorded(record, self.accuracy)
+        p = record.probabilities.copy()
+        for i in range(p.shape[1]):
+            for j in range(i + 1, p.shape[1]):
+                exists = record.active & record.mask[:, j]
+                down = exists & (epochs[:, i] >= epochs[:, j]) & (accuracy[:, i] < accuracy[:, j])
+                up = exists & (epochs[:, i] <= epochs[:, j]) & (accuracy[:, i] > accuracy[:, j])
+                self._transfer(p, down, i, j)
+                self._transfer(p, up, j, i)
+        return p
+
+    def _transfer(self, p: np.ndarray, where: np.ndarray, loser: int, winner: int) -> None:
+        left = p[:, loser]
+        whole = left > self.alpha
+        p[:, winner] += np.where(where, np.where(whole, self.alpha, left), 0.0)
+        p[:, loser] = np.where(where, np.where(whole, left - self.alpha, 0.0), left)

@@ -1,0 +1,24 @@
+"""Probabilities that are positive and sum to 1, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def normalize(probabilities: np.ndarray) -> np.ndarray:
+    # cumsum adds from left to right, like a plain loop, whatever the number of operations.
+    return probabilities / np.cumsum(probabilities, axis=1)[:, -1:]
+
+
+def simplex(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The nearest point of the probability simplex, row by row (Euclidean distance; Held et al. 1974)."""
+    descending = -np.sort(-np.where(mask, values, -np.inf), axis=1)
+    excess = np.cumsum(np.where(np.isfinite(descending), descending, 0.0), axis=1) - 1.0
+    threshold = excess / np.arange(1, values.shape[1] + 1)
+    kept = (descending > threshold).sum(axis=1)
+    return np.where(mask, np.maximum(values - threshold[np.arange(len(values)), kept - 1, np.newaxis], 0.0), 0.0)
+
+
+def softmax(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    logits = np.where(mask, logits, -np.inf)
+    return normalize(np.exp(logits - logits.max(axis=1, keepdims=True)))
