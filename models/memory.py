@@ -10,7 +10,7 @@ import resource
 from collections.abc import Mapping
 from typing import Any
 
-from models.search_spaces import SearchSpace
+from models.search_spaces.base import SearchSpace
 
 RESERVE = 0.1  # of what there is, left for what no estimate sees
 _UNLIMITED = 2**60  # a limit beyond it is none; cgroup v1 writes one near 2**63

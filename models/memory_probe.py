@@ -18,12 +18,13 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from models import memory, search_spaces
+from models import memory
 from models.architectures import presets
 from models.data import dataset
 from models.runtime import setup
 from models.search import tuner
-from models.search_spaces import SearchSpace
+from models.search_spaces import registry
+from models.search_spaces.base import SearchSpace
 from models.training import classifier
 
 _STEPS = 3  # from the second on all buffers are there
@@ -112,7 +113,7 @@ class _Search:
 
     def __init__(self, config, image_shape, classes, path):
         self._search, self._image_shape, self._classes = config.search, image_shape, classes
-        space = search_spaces.create(config.space.to_dict())
+        space = registry.create_space(config.space.to_dict())
         with setup.strategy().scope():
             self._trainer = tuner.path_trainer(space, config.search, image_shape, classes)
         self.batch_size = config.search.batch_size
@@ -138,12 +139,12 @@ class _Training:
 
     def __init__(self, config, image_shape, classes, path):
         self._recipe, self._image_shape, self._classes = config.train, image_shape, classes
-        space = search_spaces.create(config.space.to_dict())
+        space = registry.create_space(config.space.to_dict())
         if config.architecture:
             architecture, _ = presets.resolve_architecture(config.architecture)
         else:
             if path is None:
-                wanted = search_spaces.wanted(space.supernet, config.search.to_dict())
+                wanted = registry.wanted(space.supernet, config.search.to_dict())
                 path, _ = heaviest(space, space.supernet(image_shape, classes, **wanted), image_shape)
             architecture = space.derive(
                 {

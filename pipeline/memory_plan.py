@@ -17,9 +17,10 @@ from typing import Any
 
 import ml_collections
 
-from models import memory, search_spaces
+from models import memory
 from models.architectures import presets
 from models.memory import Need
+from models.search_spaces.registry import create_space
 from pipeline.validation import ConfigError
 
 FILE_NAME = "memory.json"
@@ -163,7 +164,7 @@ def _choose(stage: str, batch: int, kinds: list[tuple[Need, memory.Limit]], give
 
 def _bound(config, stage, images, there):
     """Returns the need that is certainly not exceeded, where that is little beside what there is; else None."""
-    space = search_spaces.create(config.space.to_dict())
+    space = create_space(config.space.to_dict())
     bound = memory.most(space, config[stage].to_dict(), images["shape"])
     # An architecture from a file may have operations and a backbone of its own.
     known = not config.architecture or (config.architecture in presets.PRESETS and space.name == "cell")

@@ -10,10 +10,10 @@ from typing import Any
 
 import ml_collections
 
-from models import search_spaces
 from models.architectures import limits, presets
 from models.data import image_format
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES, create_rule
+from models.search_spaces.registry import create_space
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -71,7 +71,7 @@ _CHECKS: Mapping[str, Check] = {
     "search.traced_architectures": _COUNT,
     "search.checkpoint_every": _COUNT,
     "search.max_invalid": _COUNT,
-    "oracle.rule": _one_of(*registry.RULES),
+    "oracle.rule": _one_of(*RULES),
     "oracle.warmup_rounds": (lambda value: value is None or value >= 0, "None or 0 or more"),
     "derive.source": _one_of("argmax", "best", "verify"),
     "derive.samples": _NOT_NEGATIVE,
@@ -174,7 +174,7 @@ def _learning_rates(config):
 
 def _rule(config):
     try:
-        registry.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+        create_rule(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
     except (ValueError, TypeError) as error:
         yield f"config.oracle.{config.oracle.rule}: {error}"
 
@@ -182,8 +182,8 @@ def _rule(config):
 def _warmup(config):
     """A search that ends within the warm-up samples all operations alike, and has a uniform distribution to show."""
     try:
-        rule = registry.create(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
-        choices = search_spaces.create(config.space.to_dict()).choices
+        rule = create_rule(config.oracle.rule, config.oracle[config.oracle.rule].to_dict())
+        choices = create_space(config.space.to_dict()).choices
     except (ValueError, TypeError, ImportError, AttributeError):
         return  # the other checks say what is wrong
     rounds = rule.warmup_rounds if config.oracle.warmup_rounds is None else config.oracle.warmup_rounds
@@ -197,7 +197,7 @@ def _warmup(config):
 
 def _space(config):
     try:
-        search_spaces.create(config.space.to_dict())
+        create_space(config.space.to_dict())
     except (ValueError, ImportError) as error:
         yield f"config.space: {error}"
     if (config.space.name == "mobile") != (config.train.network == "mobile") and config.space.name in (
@@ -235,7 +235,7 @@ def smallest_side(config: ml_collections.ConfigDict) -> tuple[int, str]:
         if config.architecture:
             backbone = presets.resolve_architecture(config.architecture)[0].backbone
         else:
-            backbone = search_spaces.create(config.space.to_dict()).backbone
+            backbone = create_space(config.space.to_dict()).backbone
         return 2**backbone.halvings, "the backbone of the mobile network (config.space.backbone)"
     auxiliary = config.train.auxiliary_weight > 0
     what = f"the {config.train.network} network (config.train.network"

@@ -9,15 +9,15 @@ from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.architecture_deriver.executor import Executor
-from models import search_spaces
 from models.oracle.multinomial import Multinomial
+from models.search_spaces.registry import create_space
 
 SPACE = {"name": "tests.tiny_space"}
 
 
 def derive(directory, observations):
     """Runs the executor on a distribution that observed accuracies of paths; returns its genotype and derivation."""
-    space = search_spaces.create(SPACE)
+    space = create_space(SPACE)
     multinomial = Multinomial([(choice.name, choice.operations) for choice in space.choices])
     for path, accuracy in observations:
         multinomial.observe(dict(zip((choice.name for choice in space.choices), path, strict=True)), accuracy)

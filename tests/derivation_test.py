@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models import search_spaces
 from models.oracle.distribution import Distribution
 from models.search import derivation
+from models.search_spaces.registry import create_space
 
 
 def _distribution(space, best_path=None, seed=0):
@@ -25,7 +25,7 @@ def _distribution(space, best_path=None, seed=0):
 
 @pytest.fixture
 def space():
-    return search_spaces.create({"name": "cell"})
+    return create_space({"name": "cell"})
 
 
 def _path(space, seed):
@@ -79,7 +79,7 @@ def test_verify_evaluates_both_and_the_samples_and_takes_the_most_accurate(space
 
 
 def test_a_distribution_of_another_space_is_refused(space):
-    fewer = search_spaces.create({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
+    fewer = create_space({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
     with pytest.raises(ValueError, match=r"choice 'normal_2_0'.*config\.space\.operations"):
         derivation.derive(space, _distribution(fewer), "argmax", samples=0, seed=0)
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES
 from tests.oracle_processes import KILL_AFTER, KILL_IN_SAVE, make_oracle, run
 
 
@@ -15,7 +15,7 @@ def killed(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("rule", registry.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_killed_search_goes_on_with_the_samples_of_an_uninterrupted_one(rule, killed, tmp_path):
     whole = run(make_oracle(tmp_path, rule=rule), max(KILL_AFTER) + 50)
     for moment in (*KILL_AFTER, *KILL_IN_SAVE):

@@ -20,7 +20,7 @@ import keras_tuner
 
 import models.oracle
 from models.oracle.oracle import MultinomialOracle
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES
 
 # Trials after which a search is killed, and where in a save it is killed: that of a trial's start or of its end.
 KILL_AFTER = (1, 7, 20)
@@ -63,7 +63,7 @@ def run(oracle, trials, worker="worker", name="val_accuracy"):
 
 def kill(directory):
     """Starts and kills a search in DIRECTORY/RULE/MOMENT for every rule and moment."""
-    for rule in registry.RULES:
+    for rule in RULES:
         for moment in (*KILL_AFTER, *KILL_IN_SAVE):
             reader, writer = os.pipe()
             child = os.fork()

@@ -6,21 +6,21 @@ import textwrap
 import numpy as np
 import pytest
 
-from models import search_spaces
 from models.architectures.cell import CELL_OPERATIONS, CellGenotype
 from models.architectures.checks import GenotypeError
 from models.architectures.mobile import MobileGenotype
 from models.architectures.presets import PRESETS
+from models.search_spaces.registry import create_space, wanted
 
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [16, 2], [16, 1]], "head": 32}
 
 
 def cell_space(**options):
-    return search_spaces.create({"name": "cell", **options})
+    return create_space({"name": "cell", **options})
 
 
 def mobile_space(**options):
-    return search_spaces.create({"name": "mobile", "backbone": BACKBONE, **options})
+    return create_space({"name": "mobile", "backbone": BACKBONE, **options})
 
 
 def uniform(space):
@@ -142,7 +142,7 @@ def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, messag
 )
 def test_a_config_that_cannot_be_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        search_spaces.create(config)
+        create_space(config)
 
 
 @pytest.mark.parametrize("space", [cell_space(), mobile_space()], ids=["cell", "mobile"])
@@ -169,8 +169,8 @@ def test_a_path_must_name_every_choice_and_no_other(space):
 
 def test_wanted_takes_the_settings_that_a_function_knows():
     settings = {"cells": 3, "channels": 4, "epochs": 100, "network": "cifar", "auxiliary": True, "dropout": 0.1}
-    assert search_spaces.wanted(cell_space().supernet, settings) == {"cells": 3, "channels": 4}
-    assert search_spaces.wanted(mobile_space().network, settings) == {"network": "cifar", "dropout": 0.1}
+    assert wanted(cell_space().supernet, settings) == {"cells": 3, "channels": 4}
+    assert wanted(mobile_space().network, settings) == {"network": "cifar", "dropout": 0.1}
 
 
 def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
@@ -196,11 +196,11 @@ def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
         )
     )
     monkeypatch.syspath_prepend(tmp_path)
-    space = search_spaces.create({"name": "own_spaces.switch", "level": 3})
+    space = create_space({"name": "own_spaces.switch", "level": 3})
     assert space.level == 3
     assert space.derive({"switch": [0.4, 0.6]}) == "off"
     with pytest.raises(ValueError, match=r"'own_spaces\.switch' has no option 'operations'; expected level"):
-        search_spaces.create({"name": "own_spaces.switch", "operations": ["on"]})
+        create_space({"name": "own_spaces.switch", "operations": ["on"]})
     del sys.modules["own_spaces.switch"], sys.modules["own_spaces"]
 
 
@@ -209,4 +209,4 @@ def test_a_space_that_fails_to_import_says_what_it_misses(tmp_path, monkeypatch)
     (tmp_path / "own_broken" / "space.py").write_text("import a_package_that_is_not_there")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-        search_spaces.create({"name": "own_broken.space"})
+        create_space({"name": "own_broken.space"})

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import search_spaces
 from models.data.dataset import ImageDataset, batches
 from models.networks import batch_statistics
 from models.search import tuner
+from models.search_spaces.registry import create_space
 
 CLASSES, SIDE = 4, 8
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "head": 16}
@@ -51,7 +51,7 @@ def trained(request):
     """A path that was trained for some epochs, and its trainer."""
     keras.utils.set_random_seed(0)
     name, options = SPACES[request.param]
-    space = search_spaces.create(name)
+    space = create_space(name)
     trainer = tuner.path_trainer(space, {**SEARCH, **options}, (SIDE, SIDE, 3), CLASSES)
     path = {
         choice.name: choice.operations[number % 7 % len(choice.operations)]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import search_spaces
 from models.data import dataset
 from models.runtime import setup
 from models.search import tuner
+from models.search_spaces.registry import create_space
 
 SEARCH = {
     "batch_size": 8,
@@ -50,7 +50,7 @@ def _images(count, seed):
 
 
 def _tuner(directory, name="run", **search):
-    space = search_spaces.create({"name": "tests.tiny_space"})
+    space = create_space({"name": "tests.tiny_space"})
     setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     search = {**SEARCH, **search}
     train = _images(24, seed=0)
@@ -163,7 +163,7 @@ def test_a_mistake_in_the_program_is_seen_and_not_counted_as_a_failed_trial(tmp_
 
 
 def test_the_hyperparameters_are_the_choices_of_the_space():
-    space = search_spaces.create({"name": "cell"})
+    space = create_space({"name": "cell"})
     values = tuner.hyperparameters(space)
     assert isinstance(values, keras_tuner.HyperParameters)
     assert [value.name for value in values.space] == [choice.name for choice in space.choices]

@@ -25,7 +25,7 @@ import keras_tuner
 import numpy as np
 
 from models.oracle.oracle import MultinomialOracle
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES
 
 
 def main(_: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def main(_: Sequence[str]) -> None:
     print(f"{_CHOICES.value} choices of {_OPERATIONS.value} operations, trial {_TRIALS.value}; milliseconds\n")
     print(f"{'':14}{'update':>8}{'max':>8}{'trial':>10}{'max':>8}")
     objective = keras_tuner.Objective("accuracy", "max")
-    for rule in registry.RULES:
+    for rule in RULES:
         oracle = MultinomialOracle(objective, rule=rule, seed=1, hyperparameters=hyperparameters.copy())
         report(rule, *timed(oracle, _TRIALS.value - 50, 100))
     if _BAYESIAN_TRIALS.value:

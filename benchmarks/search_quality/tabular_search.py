@@ -38,7 +38,7 @@ import tqdm
 from absl import app, flags
 
 from benchmarks.search_quality import tables
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES, create_rule
 
 # Oracles that are not rules, and where they are: KerasTuner is slow to import, so only the worker processes do.
 _ORACLES = {
@@ -50,7 +50,7 @@ _ORACLES = {
 _SLOW = ("bayesian", "gp")
 # By the share of the search that is done.
 _TRENDS = {"rise": lambda done: 1 - np.exp(-5 * done), "fall": lambda done: -(done**4)}
-METHODS = (*registry.RULES, *_ORACLES)
+METHODS = (*RULES, *_ORACLES)
 
 
 def search(
@@ -184,7 +184,7 @@ def _oracle(method: str, table: tables.Table, evaluations: int, seed: int):
         hyperparameters.Choice(name, operations)
     rule, rule_options = _rule(method)
     module, name = _ORACLES.get(rule, ("models.oracle.oracle", "MultinomialOracle"))
-    options = {"rule": rule, "rule_options": rule_options} if rule in registry.RULES else {}
+    options = {"rule": rule, "rule_options": rule_options} if rule in RULES else {}
     oracle = getattr(importlib.import_module(module), name)(
         objective=keras_tuner.Objective("metric", "max"),
         max_trials=evaluations,
@@ -215,8 +215,8 @@ def _rule(method: str) -> tuple[str, dict[str, Any]]:
             options[option] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             raise ValueError(f"{method}: found {text!r}, needed is OPTION=VALUE") from None
-    if name in registry.RULES:
-        registry.create(name, options)
+    if name in RULES:
+        create_rule(name, options)
     elif options:
         raise ValueError(f"{method}: only update rules have options")
     return name, options

@@ -12,10 +12,11 @@ from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
 from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
-from models import search_spaces
 from models.oracle.distribution import Distribution
 from models.runtime import setup
 from models.search import derivation, tuner
+from models.search_spaces import base
+from models.search_spaces.registry import create_space
 
 
 class Executor(base_executor.BaseExecutor):
@@ -29,7 +30,7 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
         derive = json.loads(exec_properties["derive"])
-        space = search_spaces.create(json.loads(exec_properties["space"]))
+        space = create_space(json.loads(exec_properties["space"]))
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         with tf.io.gfile.GFile(os.path.join(uri, DISTRIBUTION_FILE)) as file:
             distribution = Distribution.from_document(json.load(file))
@@ -73,7 +74,7 @@ def _warnings(undecided: int, choices: int) -> list[str]:
 
 
 def _evaluation(
-    space: search_spaces.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], exec_properties: dict[str, Any]
+    space: base.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], exec_properties: dict[str, Any]
 ) -> Callable[[Mapping[str, str]], float]:
     """Returns a function from a path to its validation accuracy on the searched supernet."""
     search, data = (json.loads(exec_properties[name]) for name in ("search", "data"))

@@ -10,10 +10,10 @@ from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
-from models import search_spaces
 from models.data import dataset
 from models.runtime import checkpoint, setup
 from models.search import tuner
+from models.search_spaces.registry import create_space
 
 DISTRIBUTION_FILE = "distribution.json"
 SUPERNET_FILE = "supernet.npz"
@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
             tuned_kernels=bool(exec_properties["tuned_kernels"]),
             mixed_precision=search["mixed_precision"],
         )
-        space = search_spaces.create(settings["space"])
+        space = create_space(settings["space"])
         train, val = (load_split(input_dict["examples"], split, settings["data"]) for split in ("train", "val"))
         with setup.strategy().scope():
             trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))

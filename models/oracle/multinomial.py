@@ -69,7 +69,7 @@ class Multinomial(Record):
         super().__init__(choices, seed)
         if direction not in ("max", "min"):
             raise ValueError(f"direction: found {direction!r}, allowed are 'max' and 'min'")
-        self.rule = registry.create(rule, rule_options)
+        self.rule = registry.create_rule(rule, rule_options)
         if warmup_rounds is None:
             warmup_rounds = self.rule.warmup_rounds
         if warmup_rounds != int(warmup_rounds) or warmup_rounds < 0:

@@ -8,7 +8,7 @@ import numpy as np
 from models.architectures.genotype import Genotype
 from models.oracle.distribution import Distribution
 from models.search import search_signal
-from models.search_spaces import SearchSpace
+from models.search_spaces.base import SearchSpace
 
 SOURCES = ("argmax", "best", "verify")
 

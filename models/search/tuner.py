@@ -18,7 +18,8 @@ from models.runtime import checkpoint, setup
 from models.runtime.progress import Progress
 from models.search import search_signal
 from models.search.path_training import PathTrainer
-from models.search_spaces import SearchSpace, wanted
+from models.search_spaces.base import SearchSpace
+from models.search_spaces.registry import wanted
 
 OBJECTIVE = "val_accuracy"
 

@@ -4,9 +4,9 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from models import search_spaces
 from models.architectures.genotype import Genotype
 from models.runtime import setup
+from models.search_spaces.registry import create_space, wanted
 from models.training.optimizer import SGD
 
 
@@ -18,9 +18,9 @@ def build_network(
 ) -> keras.Model:
     """Returns the network of a genotype as `config.train` describes it, with fresh weights."""
     recipe = config.train
-    space = search_spaces.create(config.space.to_dict())
+    space = create_space(config.space.to_dict())
     settings = {**recipe.to_dict(), "auxiliary": recipe.auxiliary_weight > 0}
-    return space.network(architecture, image_shape, classes, **search_spaces.wanted(space.network, settings))
+    return space.network(architecture, image_shape, classes, **wanted(space.network, settings))
 
 
 class Classifier(keras.Model):

@@ -8,7 +8,7 @@ what its authors published afterwards.
 import ml_collections
 from ml_collections import config_dict
 
-from models.oracle.rules import registry
+from models.oracle.rules.registry import RULES
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -70,7 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Rounds that sample every operation equally often, first; None: as many as the rule asks for (paper: 0).
     oracle.warmup_rounds = config_dict.placeholder(int)
     # Each rule's options under its name; the paper's: alpha 0.01 (paper), projection and accuracy (docs/oracle.md).
-    for name, rule in registry.RULES.items():
+    for name, rule in RULES.items():
         oracle[name] = config_dict.ConfigDict(rule().options())
     oracle.interactions.trend = True  # accuracies on shared weights move with the training
 

@@ -22,7 +22,7 @@ from .paper import Pairwise, Paper
 from .reinforce import Reinforce
 
 
-def create(name: str, options: Mapping[str, Any] | None = None) -> Rule:
+def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
     """Makes the rule of a name, with options in place of its defaults.
 
     Raises:

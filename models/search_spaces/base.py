@@ -1,0 +1,50 @@
+"""What a search space is."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from models.architectures.choices import Choice, Path
+from models.architectures.genotype import Genotype
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.networks.supernet import Supernet
+
+
+class SearchSpace(Protocol):
+    """What the tuner, the oracle, the deriver and the report know of a search space.
+
+    Attributes:
+        name: what configurations call it.
+        choices: all choices, in a fixed order.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+
+    def supernet(self, input_shape: tuple[int, int, int], classes: int, **options) -> "Supernet":
+        """A supernet with all operations of all choices, for images (height, width, channels).
+
+        Its keyword parameters are settings of `config.search`.
+        """
+
+    def network(self, genotype: Genotype, input_shape: tuple[int, int, int], classes: int, **options) -> "keras.Model":
+        """The network of a genotype, to be trained from scratch.
+
+        Its keyword parameters are settings of `config.train`, `auxiliary` (whether it gets an auxiliary head) aside.
+        """
+
+    def genotype(self, path: "Path") -> Genotype:
+        """The genotype that a sampled path is, all of it."""
+
+    def derive(self, probabilities: Mapping[str, Sequence[float]]) -> Genotype:
+        """The genotype that a distribution favours.
+
+        Args:
+            probabilities: for each choice the probability of each of its operations, in their
+                order in `choices`.
+        """
+
+    def path(self, genotype: Genotype) -> dict[str, str]:
+        """The path whose sub-network a genotype is: `genotype`'s inverse."""
