@@ -1,6 +1,5 @@
 """The baseline, an earlier model that a new one must not fall behind: which it is, and whether it can be compared."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from tfx.utils import path_utils
 
 from models.data import dataset_info
 from models.data.image_format import ImageFormat, colour
-from models.export import CLASS_NAMES_FILE, FORMAT_FILE
+from models.runtime import artifact_files
 
 _NAMED = 3  # classes that a reason names
 
@@ -44,21 +43,20 @@ def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFo
 
 def read_class_names(saved_model: str) -> tuple[str, ...]:
     """Returns the class names of an exported model in the order of their labels; none where it does not tell."""
-    path = os.path.join(saved_model, "assets", CLASS_NAMES_FILE)
-    if not tf.io.gfile.exists(path):
+    if not artifact_files.CLASS_NAMES.exists(saved_model):
         return ()
-    with tf.io.gfile.GFile(path) as file:
-        return tuple(file.read().split("\n")[:-1])  # not splitlines: names may hold what Unicode calls a line's end
+    names = artifact_files.CLASS_NAMES.read(saved_model).decode()
+    return tuple(names.split("\n")[:-1])  # not splitlines: names may hold what Unicode calls a line's end
 
 
 def read_form(saved_model: str) -> ImageFormat | None:
     """Returns the form in which an exported model gets images; None where it does not tell."""
-    path = os.path.join(saved_model, "assets.extra", FORMAT_FILE)
-    if not tf.io.gfile.exists(path):
+    if not artifact_files.IMAGE_FORMAT.exists(saved_model):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        found = json.load(file)
-    return ImageFormat(tuple(found["image_shape"]), found["resize"], tuple(found["background"]))
+    return artifact_files.IMAGE_FORMAT.load(
+        saved_model,
+        lambda found: ImageFormat(tuple(found["image_shape"]), found["resize"], tuple(found["background"])),
+    )
 
 
 def _difference(earlier: tuple[str, ...], now: tuple[str, ...]) -> str:

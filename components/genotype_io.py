@@ -1,15 +1,11 @@
 """How the two components that bring an architecture write it."""
 
-import json
-import os
 from typing import Any
 
-import tensorflow as tf
 from tfx.types import artifact, artifact_utils
 
 from models.architectures.genotype import Genotype
-
-GENOTYPE_FILE = "genotype.json"
+from models.runtime import artifact_files
 
 
 def write_genotype(
@@ -21,20 +17,14 @@ def write_genotype(
         output_dict: The executor's.
         genotype: What to write.
         origin: Where it came from, for the lineage: a custom property of the Genotype artifact.
-        notes: JSON-able facts about the derivation, kept beside the genotype in `derivation.json`.
+        notes: JSON-able facts about the derivation, kept beside the genotype.
     """
-    (artifact_,) = output_dict["genotype"]
-    artifact_.set_string_custom_property("origin", origin)
-    artifact_.set_string_custom_property("genotype", genotype.text())
+    (written,) = output_dict["genotype"]
+    written.set_string_custom_property("origin", origin)
+    written.set_string_custom_property("genotype", genotype.text())
     content = genotype.to_dict()
-    _write(artifact_.uri, GENOTYPE_FILE, content)
-    _write(artifact_.uri, "derivation.json", {"origin": origin, **notes})
+    artifact_files.GENOTYPE.save(written.uri, content)
+    artifact_files.DERIVATION.save(written.uri, {"origin": origin, **notes})
     # The Trainer hands on the content of the only file there.
     hyperparameters = artifact_utils.get_single_uri(output_dict["hyperparameters"])
-    _write(hyperparameters, "hyperparameters.json", {"genotype": content})
-
-
-def _write(directory: str, name: str, content: Any) -> None:
-    tf.io.gfile.makedirs(directory)
-    with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
-        file.write(json.dumps(content, indent=2))
+    artifact_files.HYPERPARAMETERS.save(hyperparameters, {"genotype": content})

@@ -23,7 +23,6 @@ answer.
 """
 
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -35,10 +34,8 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from models.data import preprocessing
 from models.data.image_format import ImageFormat
+from models.runtime import artifact_files
 
-CLASS_NAMES_FILE = "class_names.txt"
-WARMUP_FILE = "tf_serving_warmup_requests"
-FORMAT_FILE = "preprocessing.json"
 DECODE_ERROR = "not an image that can be decoded (PNG, JPEG, BMP or GIF)"
 
 
@@ -78,7 +75,7 @@ def export_model(
     probabilities = _probabilities(model, image_shape, len(class_names))
 
     with tempfile.TemporaryDirectory() as scratch:
-        names_file = os.path.join(scratch, CLASS_NAMES_FILE)
+        names_file = os.path.join(scratch, os.path.basename(artifact_files.CLASS_NAMES.name))
         with open(names_file, "w", encoding="utf-8") as stream:
             stream.write("".join(f"{name}\n" for name in class_names))
         # The names in the answers are read from the asset: there is no second copy to disagree.
@@ -223,11 +220,8 @@ def _write_extra(export_dir, image_format):
         "serve_bytes": ("image_bytes", np.array([encoded], object)),
         "serve_examples": ("examples", np.array([example.SerializeToString()], object)),
     }
-    directory = os.path.join(export_dir, "assets.extra")
-    tf.io.gfile.makedirs(directory)
-    with tf.io.gfile.GFile(os.path.join(directory, FORMAT_FILE), "w") as file:
-        json.dump(dataclasses.asdict(image_format), file)
-    with tf.io.TFRecordWriter(os.path.join(directory, WARMUP_FILE)) as writer:
+    artifact_files.IMAGE_FORMAT.save(export_dir, dataclasses.asdict(image_format))
+    with tf.io.TFRecordWriter(artifact_files.WARMUP_REQUESTS.path(export_dir)) as writer:
         for signature, (name, value) in requests.items():
             request = predict_pb2.PredictRequest(
                 model_spec=model_pb2.ModelSpec(signature_name=signature),

@@ -4,18 +4,16 @@ It builds the derived network, trains it from fresh weights on every split it is
 the config, and exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too.
 """
 
-import json
 import os
 
 import ml_collections
-import tensorflow as tf
 
 from models import export
 from models.architectures.genotype import genotype_from_dict
 from models.data import dataset
 from models.data.image_format import ImageFormat
 from models.networks import profiling
-from models.runtime import checkpoint, setup
+from models.runtime import artifact_files, checkpoint, setup
 from models.training.classifier import Classifier, build_network, compile_classifier
 from models.training.loop import train
 
@@ -62,16 +60,14 @@ def run_fn(fn_args) -> None:
         top_k=config.serving.top_k,
     )
     profile = profiling.profile(network)
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
-        json.dump(
-            {
-                "genotype": architecture.to_dict(),
-                "params": profile.params,
-                "macs": profile.macs,
-                "epochs": recipe.epochs,
-                "seconds": trained.seconds,
-                "history": trained.history,
-            },
-            file,
-            indent=2,
-        )
+    artifact_files.TRAINING.save(
+        fn_args.model_run_dir,
+        {
+            "genotype": architecture.to_dict(),
+            "params": profile.params,
+            "macs": profile.macs,
+            "epochs": recipe.epochs,
+            "seconds": trained.seconds,
+            "history": trained.history,
+        },
+    )

@@ -208,9 +208,9 @@ def _platform_spec(
 
 
 def _write(path: str, documents: tuple[dict[str, Any], ...]) -> None:
-    with open(path + ".part", "w") as file:
-        yaml.safe_dump_all(documents, file, sort_keys=True)
-    os.replace(path + ".part", path)
+    from models.runtime.files import write_atomically
+
+    write_atomically(path, yaml.safe_dump_all(documents, sort_keys=True))
 
 
 def _main(arguments: list[str]) -> int:

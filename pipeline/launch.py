@@ -74,6 +74,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     began = time.monotonic()
     from tfx.orchestration import metadata
 
+    from models.runtime.files import write_atomically
     from pipeline import recovery
     from pipeline import summary as summaries
     from pipeline.pipeline import create_pipeline
@@ -98,7 +99,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             recovery.record_files(store, root)
     summary = summaries.summarise(summaries.Run(store, config.name))
     summary["seconds"]["total"] = round(time.monotonic() - began, 1)
-    _write_json(os.path.join(root, "summary.json"), summary)
+    write_atomically(os.path.join(root, summaries.FILE_NAME), json.dumps(summary, indent=2))
     return summary
 
 
@@ -264,9 +265,3 @@ def one_line(error: BaseException) -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _write_json(path: str, content: Any) -> None:
-    with open(path + ".part", "w") as file:
-        json.dump(content, file, indent=2)
-    os.replace(path + ".part", path)

@@ -71,9 +71,9 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
         return
     told = yield from _decide(config, given)
     batches = {stage: config[stage].batch_size for stage in _stages(config)}
-    with open(path + ".part", "w") as file:
-        json.dump({"settings": depends, "batch_size": batches, "told": told}, file, indent=2)
-    os.replace(path + ".part", path)
+    from models.runtime.files import write_atomically
+
+    write_atomically(path, json.dumps({"settings": depends, "batch_size": batches, "told": told}, indent=2))
     yield f"Memory: {told}."
 
 

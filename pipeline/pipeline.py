@@ -35,7 +35,7 @@ from components.baseline import LatestComparableModel
 from components.evaluator.component import Evaluator
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from components.pusher.component import Pusher
-from components.report.component import ReportGen
+from components.report_gen.component import ReportGen
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline import validation

@@ -15,6 +15,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.pusher import executor as pusher
+from models.runtime.files import write_atomically
 from pipeline.roots import UsageError
 
 _NAMED = 5  # lost artifacts that a warning names
@@ -80,10 +81,7 @@ def record_files(store: MetadataStore, root: str) -> None:
     artifacts = os.path.join(root, "artifacts")
     files = {os.path.relpath(artifact.uri, artifacts): sorted(_files(artifact.uri)) for artifact in _live(store, root)}
     if files:
-        path = os.path.join(artifacts, _FILES)
-        with open(path + ".part", "w") as file:
-            json.dump(files, file)
-        os.replace(path + ".part", path)
+        write_atomically(os.path.join(artifacts, _FILES), json.dumps(files))
 
 
 def _close_abandoned_executions(store: MetadataStore) -> None:

@@ -1,7 +1,6 @@
 """What a run came to, asked of ML Metadata: for the terminal and for `summary.json`."""
 
 import dataclasses
-import json
 import os
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -10,8 +9,9 @@ from typing import Any
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
-from components.report import commands
+from components.report_gen import commands
 
+FILE_NAME = "summary.json"  # in a run's root
 _PRODUCED = metadata_store_pb2.Event.OUTPUT
 _CONSUMED = metadata_store_pb2.Event.INPUT
 _SUCCEEDED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
@@ -89,7 +89,7 @@ def summarise(run: Run) -> dict[str, Any]:
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
-        `comparison` (what that is to be compared with: components/evaluator/comparison.py), `class_accuracy` (by class
+        `comparison` (what that is to be compared with: components/comparison.py), `class_accuracy` (by class
         name), `blessed`, `failures` (why it was not blessed, not pushed or hardly ought to be, a sentence each),
         `serving_model` (the pushed version's folder, or None), `trained_model` (where it was pushed from),
         `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by component, `cached` components, and
@@ -97,25 +97,28 @@ def summarise(run: Run) -> dict[str, Any]:
     """
     from tfx.utils import path_utils
 
-    from components.evaluator import comparison
-    from components.report.executor import REPORT_FILE
-    from components.report.inputs import read_evaluation
+    from components import comparison
+    from components.report_gen.inputs import read_evaluation
+    from models.data import dataset_info
+    from models.oracle.distribution import Distribution
+    from models.runtime import artifact_files
 
     source = "ArchitectureDeriver" if "ArchitectureDeriver" in run.executions else "ArchitectureImporter"
     genotype = run.outputs(source)["genotype"]
-    training = _read_json(run.outputs("Trainer")["model_run"].uri, "training.json")
+    training = artifact_files.TRAINING.load(run.outputs("Trainer")["model_run"].uri, dict)
     evaluator = run.outputs("Evaluator")
-    names = _read_json(run.outputs("TfdsExampleGen")["examples"].uri, "dataset_info.json")["class_names"]
+    names = dataset_info.load(run.outputs("TfdsExampleGen")["examples"].uri).class_names
     evaluation = read_evaluation(evaluator["evaluation"].uri, names)
     compared = comparison.read(evaluator["evaluation"].uri)
     unclear = compared.failure(evaluation.accuracy)
     pushed = run.outputs("Pusher").get("pushed_model")
     history = []
     if "SupernetSearch" in run.executions:
-        history = _read_json(run.outputs("SupernetSearch")["distribution"].uri, "distribution.json")["history"]
+        uri = run.outputs("SupernetSearch")["distribution"].uri
+        history = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document).history
     ancestors = run.ancestors(run.outputs("Trainer")["model"])
     return {
-        "genotype": _read_json(genotype.uri, "genotype.json"),
+        "genotype": artifact_files.GENOTYPE.load(genotype.uri, dict),
         "genotype_text": _value(genotype, "genotype"),
         "genotype_origin": _value(genotype, "origin"),
         "params": training["params"],
@@ -132,7 +135,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "trained_model": path_utils.serving_model_path(run.outputs("Trainer")["model"].uri),
         "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
         "search_epochs": len(history),
-        "report": os.path.join(run.outputs("ReportGen")["report"].uri, REPORT_FILE),
+        "report": artifact_files.REPORT.path(run.outputs("ReportGen")["report"].uri),
         "seconds": run.seconds(),
         "cached": run.cached(),
         "lineage": {
@@ -162,7 +165,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         *([] if served else [f"                the trained one: {summary['trained_model']}"]),
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
-        f"summary         {os.path.join(root, 'summary.json')}",
+        f"summary         {os.path.join(root, FILE_NAME)}",
         f"report          {summary['report']}",
     ]
     if served:
@@ -182,13 +185,6 @@ def _compared(comparison: dict[str, Any]) -> Iterator[str]:
 def _infra_failures(outputs: dict[str, metadata_store_pb2.Artifact]) -> Iterator[str]:
     if outputs and not _value(outputs["blessing"], "blessed"):
         yield "The InfraValidator could not have TF Serving answer with the model; pipeline.log says why."
-
-
-def _read_json(uri: str, name: str) -> Any:
-    import tensorflow as tf
-
-    with tf.io.gfile.GFile(os.path.join(uri, name)) as file:
-        return json.load(file)
 
 
 def _context(

@@ -19,7 +19,10 @@ def _distribution(space, best_path=None, seed=0):
         argmax={choice.name: choice.operations[probabilities[choice.name].argmax()] for choice in space.choices},
         best=best_path,
         best_score=best_path and 0.9,
+        best_trial=best_path and "0",
         direction="max",
+        rule="paper",
+        history=(),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from models import describe
 from models.architectures import presets
-from models.architectures.genotype import genotype_from_dict, save_genotype
+from models.architectures.genotype import genotype_from_dict
 
 
 def described(capsys, *arguments):
@@ -53,7 +53,7 @@ def test_every_preset_has_published_counts():
 
 def test_flags_change_the_network(capsys, tmp_path):
     path = tmp_path / "genotype.json"
-    save_genotype(presets.PRESETS["darts_v2"].genotype, path)
+    path.write_text(json.dumps(presets.PRESETS["darts_v2"].genotype.to_dict()))
     found = json.loads(
         described(capsys, str(path), "--channels=4", "--cells=3", "--classes=7", "--image_size=16", "--json")
     )

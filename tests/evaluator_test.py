@@ -13,7 +13,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components.evaluator import comparison, executor
+from components import comparison
+from components.evaluator import executor
 from models import export
 from models.data import dataset_info
 from models.data.image_format import ImageFormat

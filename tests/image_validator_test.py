@@ -18,6 +18,7 @@ from components.image_validator import executor
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from models.data import dataset_info
 from models.data.dataset_info import DataError
+from models.runtime import artifact_files
 from tests import image_fixtures
 
 
@@ -42,7 +43,7 @@ def check(directory, examples, anomalies=None, **settings):
     report.uri = str(directory / "report")
     inputs = {"examples": [examples], **({"anomalies": [anomalies]} if anomalies else {})}
     executor.Executor().Do(inputs, {"image_report": [report]}, component.exec_properties)
-    with open(os.path.join(report.uri, executor.REPORT_FILE)) as file:
+    with open(os.path.join(report.uri, artifact_files.IMAGE_REPORT.name)) as file:
         return json.load(file)
 
 
@@ -113,7 +114,7 @@ def test_every_problem_is_in_the_message_and_in_the_report(tmp_path):
     _kept("train", 0)(splits)
     with pytest.raises(DataError) as error:
         validate(tmp_path, splits)
-    with open(tmp_path / "report" / executor.REPORT_FILE) as file:
+    with open(tmp_path / "report" / artifact_files.IMAGE_REPORT.name) as file:
         problems = json.load(file)["problems"]
     assert len(problems) == 2
     assert all(problem in str(error.value) for problem in problems)

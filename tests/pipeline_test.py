@@ -11,7 +11,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
-from components.report import commands
+from components.report_gen import commands
 from models.architectures.genotype import genotype_from_dict, load_genotype
 from pipeline import summary as summaries
 from tests import pipeline_runs

@@ -1,10 +1,11 @@
 """Tests of models/architectures/presets.py. What the presets count is tested in profiling_test.py."""
 
+import json
+
 import pytest
 
 from models.architectures import presets
 from models.architectures.checks import GenotypeError
-from models.architectures.genotype import save_genotype
 from models.architectures.mobile import BACKBONES
 
 
@@ -16,7 +17,7 @@ def test_a_name_resolves_to_the_published_architecture_and_its_source():
 
 def test_a_file_resolves_to_its_genotype(tmp_path):
     path = tmp_path / "found.json"
-    save_genotype(presets.PRESETS["mdenas_cpu"].genotype, path)
+    path.write_text(json.dumps(presets.PRESETS["mdenas_cpu"].genotype.to_dict()))
     assert presets.resolve_architecture(str(path)) == (presets.PRESETS["mdenas_cpu"].genotype, f"file {path}")
 
 

@@ -14,13 +14,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.evaluator.comparison import Comparison
-from components.report import architecture, commands, figures, inputs, page, pictures, settings
+from components.comparison import Comparison
+from components.report_gen import commands, drawings, figures, inputs, page, pictures, settings
 from models import export
 from models.architectures import presets
 from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
+from models.oracle.distribution import Distribution
+from models.runtime import artifact_files
 from pipeline.configs import base, digits, digits_mobile
 from tests.html_page import Page
 
@@ -190,9 +192,9 @@ def test_the_worst_classes_come_first_and_of_equals_the_larger():
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_every_published_architecture_is_drawn(name):
     genotype = presets.PRESETS[name].genotype
-    drawings = architecture.draw(genotype)
-    assert len(drawings) == (1 if hasattr(genotype, "blocks") else 2)
-    for drawing in drawings:
+    drawn = drawings.draw(genotype)
+    assert len(drawn) == (1 if hasattr(genotype, "blocks") else 2)
+    for drawing in drawn:
         width, height = size(drawing.svg)
         assert 300 < width <= 15 * 72
         assert 80 < height < 8 * 72
@@ -208,14 +210,14 @@ def test_boxes_of_a_cell_do_not_touch_and_no_wire_runs_through_one(monkeypatch):
 
         return record
 
-    monkeypatch.setattr(architecture, "_box", recorded(architecture._box, boxes))
-    monkeypatch.setattr(architecture, "_wire", recorded(architecture._wire, wires))
+    monkeypatch.setattr(drawings, "_box", recorded(drawings._box, boxes))
+    monkeypatch.setattr(drawings, "_wire", recorded(drawings._wire, wires))
     for preset in presets.PRESETS.values():
         if hasattr(preset.genotype, "blocks"):
             continue
         boxes.clear()
         wires.clear()
-        architecture._cell(preset.genotype.normal, preset.genotype.normal_concat)
+        drawings._cell(preset.genotype.normal, preset.genotype.normal_concat)
         assert len(boxes) == 8 + 3
         for number, (x, y, (width, height), *_) in enumerate(boxes):
             for other_x, other_y, (other_width, other_height), *_ in boxes[:number]:
@@ -474,8 +476,9 @@ MALFORMED = {
     "probabilities are missing": json.dumps(
         {
             "choices": [{"name": "a", "operations": ["x"], "probabilities": []}],
+            "argmax": {"a": "x"},
             "best": None,
-            "rule": {"name": "paper"},
+            "rule": {"name": "paper", "direction": "max"},
             "history": [],
         }
     ),
@@ -485,12 +488,8 @@ MALFORMED = {
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_input_is_named(tmp_path, content):
     (tmp_path / "distribution.json").write_text(content)
-    with pytest.raises(inputs.ReportError, match=r"distribution\.json is malformed"):
-        inputs._parsed(
-            str(tmp_path),
-            "distribution.json",
-            lambda document: inputs._search(document, (), {"train": (1,), "val": (1,)}),
-        )
+    with pytest.raises(artifact_files.ArtifactError, match=r"distribution\.json is malformed"):
+        artifact_files.DISTRIBUTION.load(str(tmp_path), Distribution.from_document)
 
 
 @pytest.mark.parametrize(
@@ -502,15 +501,15 @@ def test_a_malformed_input_is_named(tmp_path, content):
 )
 def test_figures_that_an_epoch_lacks_are_named(tmp_path, parse, document):
     (tmp_path / "file.json").write_text(json.dumps(document))
-    with pytest.raises(inputs.ReportError, match=r"file\.json is malformed.*loss, .*of an epoch"):
-        inputs._parsed(str(tmp_path), "file.json", parse)
+    with pytest.raises(artifact_files.ArtifactError, match=r"file\.json is malformed.*loss, .*of an epoch"):
+        artifact_files.JsonFile("file.json", "Trainer").load(str(tmp_path), parse)
 
 
 def test_a_missing_input_is_named(tmp_path):
-    with pytest.raises(inputs.ReportError, match=r"training\.json does not exist"):
-        inputs._parsed(str(tmp_path), "training.json", inputs._training)
+    with pytest.raises(artifact_files.ArtifactError, match=r"training\.json does not exist"):
+        artifact_files.TRAINING.load(str(tmp_path), inputs._training)
 
 
 def test_a_missing_evaluation_is_named(tmp_path):
-    with pytest.raises(inputs.ReportError, match=re.escape(str(tmp_path))):
+    with pytest.raises(artifact_files.ArtifactError, match=re.escape(str(tmp_path))):
         inputs.read_evaluation(str(tmp_path), ["a", "b"])

@@ -15,7 +15,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from components.report import style
+from components.report_gen import style
 
 # Method -> "argmax" or "best" -> evaluations -> ratio to random search's regret.
 Ratios = dict[str, dict[str, dict[int, float]]]

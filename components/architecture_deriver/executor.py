@@ -1,19 +1,17 @@
 """The ArchitectureDeriver component: what it does."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tensorflow as tf
 from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
+from components.examples import load_split
 from components.genotype_io import write_genotype
-from components.supernet_search.executor import DISTRIBUTION_FILE, load_split, read_supernet
 from models.oracle.distribution import Distribution
-from models.runtime import setup
+from models.runtime import artifact_files, setup
 from models.search import derivation, tuner
 from models.search_spaces import base
 from models.search_spaces.registry import create_space
@@ -32,8 +30,7 @@ class Executor(base_executor.BaseExecutor):
         derive = json.loads(exec_properties["derive"])
         space = create_space(json.loads(exec_properties["space"]))
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
-        with tf.io.gfile.GFile(os.path.join(uri, DISTRIBUTION_FILE)) as file:
-            distribution = Distribution.from_document(json.load(file))
+        distribution = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document)
         elected, candidates = derivation.derive(
             space,
             distribution,
@@ -86,6 +83,6 @@ def _evaluation(
     )
     train, val = (load_split(input_dict["examples"], split, data) for split in ("train", "val"))
     trainer = tuner.path_trainer(space, search, val.image_shape, len(val.class_names))
-    trainer.restore(read_supernet(artifact_utils.get_single_uri(input_dict["supernet"])))
+    trainer.restore(artifact_files.SUPERNET.load(artifact_utils.get_single_uri(input_dict["supernet"])))
     seed = exec_properties["seed"]
     return lambda path: tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"]

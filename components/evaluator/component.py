@@ -11,7 +11,7 @@ class Evaluator(component.Evaluator):
 
     An accuracy threshold without a value is set once the classes' test images are counted. A baseline that the model
     cannot be compared with is left out. What the accuracy is to be compared with is written beside the evaluation, for
-    summary and report (components/evaluator/comparison.py).
+    summary and report (components/comparison.py).
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)

@@ -9,8 +9,7 @@ from tfx.components.evaluator import executor
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils, proto_utils
 
-from components import baseline
-from components.evaluator import comparison
+from components import baseline, comparison
 from models.data import dataset_info
 
 

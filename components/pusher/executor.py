@@ -13,6 +13,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact, artifact_utils
 from tfx.utils import io_utils, proto_utils
 
+from models.runtime.files import write_atomically
+
 # TF Serving takes folders with a number for a name as versions, and passes over all else.
 _VERSION = re.compile("[0-9]{1,18}")
 _UNFINISHED = ".pushing-"
@@ -79,9 +81,7 @@ def push(model: str, serving_dir: str) -> str:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     record = os.path.join(serving_dir, _LAST)
-    with tf.io.gfile.GFile(record + ".part", "w") as file:
-        file.write(version)
-    tf.io.gfile.rename(record + ".part", record, overwrite=True)
+    write_atomically(record, version)
     return version
 
 

@@ -4,19 +4,14 @@ import json
 import os
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from absl import logging
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
-from models.data import dataset
-from models.runtime import checkpoint, setup
+from components.examples import load_split
+from models.runtime import artifact_files, checkpoint, setup
 from models.search import tuner
 from models.search_spaces.registry import create_space
-
-DISTRIBUTION_FILE = "distribution.json"
-SUPERNET_FILE = "supernet.npz"
 
 # Settings of the search that say how it runs, not what comes out: another value of these goes on with its checkpoints.
 _WITHOUT_EFFECT = ("checkpoint_every", "max_invalid", "traced_architectures")
@@ -81,10 +76,9 @@ class Executor(base_executor.BaseExecutor):
             ) from error
 
         (distribution,) = output_dict["distribution"]
-        _write(distribution.uri, DISTRIBUTION_FILE, json.dumps(oracle.distribution_document(), indent=1).encode())
+        artifact_files.DISTRIBUTION.save(distribution.uri, oracle.distribution_document())
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
-        supernet_uri = artifact_utils.get_single_uri(output_dict["supernet"])
-        _write(supernet_uri, SUPERNET_FILE, checkpoint.pack(trainer.state()))
+        artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), trainer.state())
 
 
 def _fingerprint(exec_properties, train, val) -> str:
@@ -94,21 +88,3 @@ def _fingerprint(exec_properties, train, val) -> str:
         del settings["search"][name]
     ways = {name: exec_properties[name] for name in ("epochs", "seed", "deterministic", "tuned_kernels")}
     return checkpoint.fingerprint(settings, ways, train.fingerprint, val.fingerprint)
-
-
-def load_split(examples: list[artifact.Artifact], split: str, data: dict[str, Any]) -> dataset.ImageDataset:
-    """Returns a split of the examples, decoded as `config.data` says."""
-    patterns = [os.path.join(uri, "*") for uri in artifact_utils.get_split_uris(examples, split)]
-    return dataset.load_examples(patterns, data)
-
-
-def read_supernet(uri: str) -> dict[str, np.ndarray]:
-    """Returns the shared weights and their momentum that a search left in its output `supernet`."""
-    with tf.io.gfile.GFile(os.path.join(uri, SUPERNET_FILE), "rb") as file:
-        return checkpoint.unpack(file.read())
-
-
-def _write(uri: str, name: str, content: bytes) -> None:
-    tf.io.gfile.makedirs(uri)
-    with tf.io.gfile.GFile(os.path.join(uri, name), "wb") as file:
-        file.write(content)

@@ -15,7 +15,6 @@ where `null` is a block left out. A backbone that is not one of `BACKBONES` is w
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 
 from models.architectures.cell import CellGenotype
@@ -56,18 +55,3 @@ def load_genotype(path: str | os.PathLike) -> Genotype:
             raise GenotypeError(f"{os.fspath(path)}: {error}") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise GenotypeError(f"{os.fspath(path)}: not a JSON file: {error}") from error
-
-
-def save_genotype(genotype: Genotype, path: str | os.PathLike) -> None:
-    """Writes a genotype as JSON. The file appears whole or not at all."""
-    directory = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, prefix=".genotype-", delete=False) as file:
-        try:
-            json.dump(genotype.to_dict(), file, indent=2)
-            file.write("\n")
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

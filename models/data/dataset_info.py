@@ -1,17 +1,15 @@
 """What is known of an image data set as a whole: written beside its examples, read by whatever trains on them.
 
-The file `dataset_info.json` lies in the directory of the examples artifact, next to `Split-train` and its like, so
+The file lies in the directory of the examples artifact, next to `Split-train` and its like, so
 that it can be found from a split's files alone and travels with them.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import tensorflow as tf
-
-FILE_NAME = "dataset_info.json"
+from models.runtime.artifact_files import DATASET_INFO, ArtifactError
 
 
 class DataError(ValueError):
@@ -95,11 +93,8 @@ class DatasetInfo:
         return height, width, channels or self.channels[0]
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Writes `dataset_info.json` into `directory`; a reader never sees half of it."""
-        path = os.path.join(directory, FILE_NAME)
-        with tf.io.gfile.GFile(path + ".tmp", "w") as file:
-            json.dump(dataclasses.asdict(self), file, indent=1)
-        tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+        """Writes the facts into the directory of an examples artifact; a reader never sees half of them."""
+        DATASET_INFO.save(os.fspath(directory), dataclasses.asdict(self))
 
 
 def load(directory: str | os.PathLike) -> DatasetInfo:
@@ -108,29 +103,28 @@ def load(directory: str | os.PathLike) -> DatasetInfo:
     Raises:
         DataError: There is no such file there, or it is not one of ours.
     """
-    path = os.path.join(directory, FILE_NAME)
     try:
-        with tf.io.gfile.GFile(path) as file:
-            document = json.load(file)
-        return DatasetInfo(
-            **{
-                **document,
-                "class_names": tuple(document["class_names"]),
-                "counts": {split: tuple(n) for split, n in document["counts"].items()},
-                "height": tuple(document["height"]),
-                "width": tuple(document["width"]),
-                "channels": tuple(document["channels"]),
-                "normalization": {
-                    int(channels): Normalization(tuple(n["mean"]), tuple(n["std"]))
-                    for channels, n in document["normalization"].items()
-                },
-                "undecodable": tuple((key, reason) for key, reason in document["undecodable"]),
-            }
-        )
-    except tf.errors.NotFoundError:
-        raise DataError(f"{path} does not exist: the examples must come from TfdsExampleGen.") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not a description of a data set: {error!r}.") from error
+        return DATASET_INFO.load(os.fspath(directory), _parse)
+    except ArtifactError as error:
+        raise DataError(str(error)) from error
+
+
+def _parse(document: dict[str, Any]) -> DatasetInfo:
+    return DatasetInfo(
+        **{
+            **document,
+            "class_names": tuple(document["class_names"]),
+            "counts": {split: tuple(n) for split, n in document["counts"].items()},
+            "height": tuple(document["height"]),
+            "width": tuple(document["width"]),
+            "channels": tuple(document["channels"]),
+            "normalization": {
+                int(channels): Normalization(tuple(n["mean"]), tuple(n["std"]))
+                for channels, n in document["normalization"].items()
+            },
+            "undecodable": tuple((key, reason) for key, reason in document["undecodable"]),
+        }
+    )
 
 
 def _span(values: Sequence[int]) -> str:

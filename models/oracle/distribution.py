@@ -23,7 +23,10 @@ class Distribution:
         argmax: the architecture that the rule thinks best.
         best: the best architecture evaluated, None if there was none.
         best_score: its score, in the search's own direction.
+        best_trial: its trial.
         direction: "max" or "min".
+        rule: name of the update rule.
+        history: per evaluation its trial and the probabilities after it, a sequence a choice.
     """
 
     operations: Mapping[str, Sequence[Operation]]
@@ -31,7 +34,10 @@ class Distribution:
     argmax: Architecture
     best: Architecture | None
     best_score: float | None
+    best_trial: str | None
     direction: str
+    rule: str
+    history: Sequence[tuple[str, Sequence[Sequence[float]]]]
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Distribution:
@@ -49,7 +55,10 @@ class Distribution:
                 argmax=dict(document["argmax"]),
                 best=None if best is None else dict(best["architecture"]),
                 best_score=None if best is None else best["score"],
+                best_trial=None if best is None else best["trial"],
                 direction=document["rule"]["direction"],
+                rule=document["rule"]["name"],
+                history=tuple((trial["trial"], trial["probabilities"]) for trial in document["history"]),
             )
         except KeyError as error:
             raise ValueError(f"distribution document: the key {error} is missing; write it with a search") from error

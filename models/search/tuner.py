@@ -1,8 +1,6 @@
 """The search: a KerasTuner tuner whose trials share the weights of one supernet."""
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +12,7 @@ from absl import logging
 from models.architectures.choices import Path
 from models.data import dataset
 from models.oracle.oracle import MultinomialOracle
-from models.runtime import checkpoint, setup
+from models.runtime import artifact_files, checkpoint, setup
 from models.runtime.progress import Progress
 from models.search import search_signal
 from models.search.path_training import PathTrainer
@@ -97,7 +95,7 @@ class SupernetTuner(keras_tuner.Tuner):
         search: `config.search`.
         seed: Of data order and augmentation.
         checkpoint_dir: This search's own checkpoints.
-        results_dir: KerasTuner's account of the trials, and `epochs.json`, a list with the figures of every epoch.
+        results_dir: Where KerasTuner's account of the trials goes, and the list with the figures of every epoch.
         log_dir: TensorBoard scalars.
     """
 
@@ -201,8 +199,7 @@ class SupernetTuner(keras_tuner.Tuner):
 
     def on_search_end(self):
         """Writes the figures of all epochs."""
-        with tf.io.gfile.GFile(os.path.join(self._results_dir, "epochs.json"), "w") as file:
-            json.dump(self._epochs, file, indent=2)
+        artifact_files.EPOCHS.save(self._results_dir, self._epochs)
         self._writer.close()
 
     def _resume(self) -> None:

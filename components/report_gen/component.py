@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
-from components.report import executor
+from components.report_gen import executor
 
 
 class ReportGenSpec(component_spec.ComponentSpec):
@@ -17,7 +17,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
         "defaults": component_spec.ExecutionParameter(type=str),
-        # Settings that a run on Kubeflow can be started with in place of the config's (components/report/settings.py).
+        # Settings that a run on Kubeflow can be started with in place of the config.s (settings.py).
         "seed": component_spec.ExecutionParameter(type=int),
         "search_epochs": component_spec.ExecutionParameter(type=int),
         "training": component_spec.ExecutionParameter(type=str),

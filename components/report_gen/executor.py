@@ -1,16 +1,13 @@
 """The ReportGen component: what it does."""
 
 import json
-import os
 from typing import Any
 
-import tensorflow as tf
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
-from components.report import inputs, page, settings
-
-REPORT_FILE = "report.html"
+from components.report_gen import inputs, page, settings
+from models.runtime import artifact_files
 
 
 class Executor(base_executor.BaseExecutor):
@@ -25,11 +22,8 @@ class Executor(base_executor.BaseExecutor):
         """Called by TFX; see the component for inputs, outputs and parameters.
 
         Raises:
-            ReportError: A file of an input is missing or malformed; the message names it.
+            ArtifactError: A file of an input is missing or malformed; the message names it.
         """
         used = settings.used(exec_properties)
         html = page.render(inputs.read(input_dict, used["data"]), used, json.loads(exec_properties["defaults"]))
-        uri = artifact_utils.get_single_uri(output_dict["report"])
-        tf.io.gfile.makedirs(uri)
-        with tf.io.gfile.GFile(os.path.join(uri, REPORT_FILE), "w") as file:
-            file.write(html)
+        artifact_files.REPORT.write(artifact_utils.get_single_uri(output_dict["report"]), html)

@@ -1,14 +1,12 @@
 """What a model's test accuracy is to be compared with: written beside the evaluation, read by summary and report."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Sequence
 
-import tensorflow as tf
 from scipy import stats
 
-FILE_NAME = "comparison.json"
+from models.runtime.artifact_files import COMPARISON
+
 _LUCK = 0.01  # probability above which a result may well be luck
 
 
@@ -68,15 +66,13 @@ def least_passing(accuracy: float) -> float:
 
 def write(uri: str, comparison: Comparison) -> None:
     """Writes it into the folder of the artifact `evaluation`."""
-    with tf.io.gfile.GFile(os.path.join(uri, FILE_NAME), "w") as file:
-        json.dump(dataclasses.asdict(comparison), file, indent=1)
+    COMPARISON.save(uri, dataclasses.asdict(comparison))
 
 
 def read(uri: str) -> Comparison:
     """Reads it from the folder of the artifact `evaluation`.
 
     Raises:
-        tf.errors.NotFoundError: The evaluation was not written by this Evaluator.
+        ArtifactError: The evaluation was not written by this Evaluator.
     """
-    with tf.io.gfile.GFile(os.path.join(uri, FILE_NAME)) as file:
-        return Comparison(**json.load(file))
+    return COMPARISON.load(uri, lambda document: Comparison(**document))

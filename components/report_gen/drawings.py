@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from components.report import style
+from components.report_gen import style
 from models.architectures import cell, genotype, mobile
 
 _COLUMN = 2.35  # inches from a node to one a step deeper

@@ -1,9 +1,7 @@
 """What the report shows, read from the artifacts of a run."""
 
 import dataclasses
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -11,18 +9,16 @@ import tensorflow_model_analysis as tfma
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluator import comparison
-from components.report import pictures
+from components import comparison
+from components.report_gen import pictures
 from models.architectures.genotype import Genotype, genotype_from_dict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
+from models.oracle.distribution import Distribution
+from models.runtime import artifact_files
 from models.search import search_signal
 
 _Parsed = TypeVar("_Parsed")
-
-
-class ReportError(ValueError):
-    """A file of an artifact is missing or is not what its component writes; the message names it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,18 +158,17 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
         data: `config.data`.
 
     Raises:
-        ReportError: A file is missing or malformed.
-        DataError: The same of the examples' `dataset_info.json`.
+        ArtifactError: A file is missing or malformed.
+        DataError: The same of the facts of the data set.
     """
     uris = {name: artifact_utils.get_single_uri(found) for name, found in artifacts.items() if found}
     info = dataset_info.load(uris["examples"])
-    warnings, undecodable = _parsed(uris["image_report"], "image_report.json", _image_report)
+    warnings, undecodable = artifact_files.IMAGE_REPORT.load(uris["image_report"], _image_report)
     search = None
     if "distribution" in uris:
-        epochs = _parsed(uris["results"], "epochs.json", _epochs)
-        search = _parsed(
-            uris["distribution"], "distribution.json", lambda document: _search(document, epochs, info.counts)
-        )
+        epochs = artifact_files.EPOCHS.load(uris["results"], _epochs)
+        distribution = artifact_files.DISTRIBUTION.load(uris["distribution"], Distribution.from_document)
+        search = _search(distribution, epochs, info.counts)
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
     train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
@@ -185,12 +180,12 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
         mistakes=pictures.mistakes(path_utils.serving_model_path(uris["model"]), test, info.class_names, form),
         warnings=warnings,
         undecodable=undecodable,
-        genotype=_parsed(uris["genotype"], "genotype.json", genotype_from_dict),
-        derivation=_parsed(uris["genotype"], "derivation.json", _derivation),
+        genotype=artifact_files.GENOTYPE.load(uris["genotype"], genotype_from_dict),
+        derivation=artifact_files.DERIVATION.load(uris["genotype"], _derivation),
         search=search,
-        training=_parsed(uris["model_run"], "training.json", _training),
+        training=artifact_files.TRAINING.load(uris["model_run"], _training),
         evaluation=read_evaluation(uris["evaluation"], info.class_names),
-        compared=_parsed(uris["evaluation"], comparison.FILE_NAME, lambda document: comparison.Comparison(**document)),
+        compared=comparison.read(uris["evaluation"]),
         blessed=bool(blessing.get_int_custom_property("blessed")),
         pushed=pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed")
@@ -206,7 +201,7 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
         class_names: In the order of the labels.
 
     Raises:
-        ReportError: It is not there, or lacks a metric of pipeline/pipeline.py's `evaluation`.
+        ArtifactError: It is not there, or lacks a metric of pipeline/pipeline.py's `evaluation`.
     """
     try:
         figures = {
@@ -240,7 +235,9 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
             failures=tuple(_failures(tfma.load_validation_result(uri))),
         )
     except (KeyError, IndexError, ValueError, OSError, tf.errors.OpError) as error:
-        raise ReportError(f"{uri} is not an evaluation as the Evaluator writes it: {error!r}") from error
+        raise artifact_files.ArtifactError(
+            f"{uri} is not an evaluation as the Evaluator writes it: {error!r}"
+        ) from error
 
 
 def _label(of_slice) -> int | None:
@@ -267,22 +264,6 @@ def _failures(result: tfma.proto.validation_result_pb2.ValidationResult) -> Iter
                 yield f"The {name} is {value:.4f}; {least:g} is asked for."
 
 
-def _parsed(uri: str, name: str, parse: Callable[[Any], _Parsed]) -> _Parsed:
-    """Returns what `parse` makes of a JSON file.
-
-    Raises:
-        ReportError: There is no such file, or `parse` cannot use it.
-    """
-    path = os.path.join(uri, name)
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            return parse(json.load(file))
-    except tf.errors.NotFoundError:
-        raise ReportError(f"{path} does not exist; run the component that writes it again.") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f"{path} is malformed: {error!r}. Run the component that writes it again.") from error
-
-
 def _image_report(document: Any) -> tuple[tuple[str, ...], int]:
     return tuple(document["warnings"]), len(document["undecodable"])
 
@@ -301,22 +282,19 @@ def _require(figures: Mapping[str, Any], *names: str) -> None:
         raise KeyError(f"{', '.join(missing)} of an epoch")
 
 
-def _search(document: Any, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]) -> Search:
-    choices = tuple(
-        Choice(choice["name"], tuple(choice["operations"]), tuple(choice["probabilities"]))
-        for choice in document["choices"]
-    )
-    for choice in choices:
-        if len(choice.operations) != len(choice.probabilities):
-            raise ValueError(f"{choice.name} has {len(choice.operations)} operations, but not as many probabilities")
-    best = document["best"]
+def _search(
+    distribution: Distribution, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]
+) -> Search:
     return Search(
-        rule=document["rule"]["name"],
-        choices=choices,
+        rule=distribution.rule,
+        choices=tuple(
+            Choice(name, tuple(operations), tuple(distribution.probabilities[name]))
+            for name, operations in distribution.operations.items()
+        ),
         epochs=epochs,
-        movement=tuple((int(trial["trial"]), trial["probabilities"]) for trial in document["history"]),
-        best_epoch=best and int(best["trial"]),
-        best_accuracy=best and best["score"],
+        movement=tuple((int(trial), probabilities) for trial, probabilities in distribution.history),
+        best_epoch=None if distribution.best_trial is None else int(distribution.best_trial),
+        best_accuracy=distribution.best_score,
         warnings=tuple(search_signal.warnings(epochs, counts["train"], counts["val"])),
     )
 

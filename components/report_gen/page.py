@@ -9,10 +9,10 @@ from typing import Any
 
 import jinja2
 
-from components.evaluator.comparison import Comparison
-from components.report import architecture, commands, figures, settings
-from components.report.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
-from components.report.pictures import LOOKED_AT
+from components.comparison import Comparison
+from components.report_gen import commands, drawings, figures, settings
+from components.report_gen.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+from components.report_gen.pictures import LOOKED_AT
 
 _CONFUSED = 10  # pairs of classes that are named
 
@@ -68,7 +68,7 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         panels=figures.PANELS,
         architecture=[
             (drawing.title, drawing.caption, _picture(drawing.svg, "image/svg+xml", f"graph: {drawing.title}"))
-            for drawing in architecture.draw(found.genotype)
+            for drawing in drawings.draw(found.genotype)
         ],
         genotype=json.dumps(document),
         space=document["space"],

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from components.report import style
-from components.report.inputs import Choice, ClassResult, Search
+from components.report_gen import style
+from components.report_gen.inputs import Choice, ClassResult, Search
 
 _WIDTH = 10.4  # inches; the page is as wide
 BARS = 40  # classes that get a bar each

@@ -1,0 +1,183 @@
+"""What can be wrong with labelled images, and what is to be warned of; each check tells every problem that it finds."""
+
+import collections
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from models.data.dataset_info import DatasetInfo
+from models.data.examples import SPLITS
+
+_NAMED = 5  # examples of a problem that a message names
+
+
+_TOO_DARK = 4096  # 16 bits a channel whose brightest is below: 12 bits or fewer, not stretched to the whole range
+
+
+_LEARNABLE = 0.1  # share of what is possible above the majority that a function of the pixels must be able to reach
+_DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images from which it is looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What is looked at of an image."""
+
+    id: str
+    label: int
+    digest: bytes  # of its pixels as training will see them
+    plain: bool  # of one colour
+    size: str
+    channels: int
+
+
+Images = Mapping[str, Sequence[Image]]  # split -> its images
+
+
+def problems(images: Images, info: DatasetInfo, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yields why the images cannot be trained on, a sentence each.
+
+    Args:
+        images: Split -> its images.
+        info: Facts of the data set.
+        settings: ImageValidator's parameters.
+    """
+    yield from label_problems(images, info.class_names)
+    yield from shape_problems(images, settings["image_size"], settings["channels"])
+    yield from size_problems(images, settings)
+    yield from depth_problems(info)
+    yield from learning_problems(images)
+
+
+def warnings(images: Images, info: DatasetInfo, max_imbalance: float) -> Iterator[str]:
+    """Yields what to look at before the result is trusted, a sentence each."""
+    yield from duplicates(images)
+    yield from sameness(images, info.class_names)
+    yield from count_warnings(images, info.class_names, max_imbalance)
+
+
+def label_problems(images, class_names):
+    everything = list(itertools.chain(*images.values()))
+    unknown = [image for image in everything if not 0 <= image.label < len(class_names)]
+    if unknown:
+        yield (
+            f"{len(unknown)} labels lie outside the {len(class_names)} classes (0 to {len(class_names) - 1}): "
+            f"{_some(f'{image.id} has {image.label}' for image in unknown)}."
+        )
+    for split in ("train", "val"):
+        found = {image.label for image in images[split]}
+        missing = [name for label, name in enumerate(class_names) if label not in found]
+        if len(found) < 2:
+            yield f"{split} has {len(found)} classes; needed are 2 or more."
+        elif missing:
+            yield f"{split} has no image of {len(missing)} classes: {_some(missing)}. Add images or remove the class."
+
+
+def shape_problems(images, image_size, channels):
+    everything = list(itertools.chain(*images.values()))
+    for what, attribute, setting, example in (
+        ("size", "size", image_size, "config.data.image_size to the size in pixels that all are to be resized to"),
+        ("channels", "channels", channels, "config.data.channels to 1 (grey) or 3 (colours), to convert them all"),
+    ):
+        counts = collections.Counter(getattr(image, attribute) for image in everything)
+        if len(counts) > 1 and not setting:
+            (usual, number), *_ = counts.most_common()
+            others = [image for image in everything if getattr(image, attribute) != usual]
+            yield (
+                f"The images differ in {what}: {number} have {usual}, {len(others)} do not: "
+                f"{_some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
+            )
+
+
+def size_problems(images, settings):
+    side = settings["smallest_side"]
+    small = [image for image in itertools.chain(*images.values()) if min(map(int, image.size.split("x"))) < side]
+    if small and not settings["image_size"]:
+        yield (
+            f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
+            f"{_some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
+        )
+
+
+def depth_problems(info):
+    if 0 < info.brightest < _TOO_DARK:
+        yield (
+            f"The images with 16 bits a channel use values up to {info.brightest} of 65535 alone, so that they would "
+            "come out nearly black: save them with 8 bits, or stretch them to the whole range."
+        )
+
+
+def learning_problems(images):
+    """Yields a problem where no function of the pixels could tell the classes apart."""
+    labels = collections.defaultdict(collections.Counter)
+    for image in (*images["train"], *images["val"]):
+        labels[image.digest][image.label] += 1
+    count = sum(map(collections.Counter.total, labels.values()))
+    majority = max(sum(labels.values(), collections.Counter()).values(), default=0)
+    reachable = sum(max(counts.values()) for counts in labels.values())
+    if reachable - majority < _LEARNABLE * (count - majority):
+        yield (
+            f"{count} images to train on come out as {len(labels)} different pictures: whoever knew all by heart would "
+            f"tell {reachable} of them right, and {majority} are of the largest class, so that nothing can be learned. "
+            "Look at the files: are they transparent (config.data.background), of 16 bits, coloured "
+            "(config.data.channels), much larger than config.data.image_size?"
+        )
+
+
+def sameness(images, class_names):
+    by_class = collections.defaultdict(list)
+    for image in (*images["train"], *images["val"]):
+        by_class[image.label].append(image)
+    plain, few = [], []
+    for label, name in enumerate(class_names):
+        found = by_class[label]
+        different = len({image.digest for image in found})
+        if len(found) > 1 and all(image.plain for image in found):
+            plain.append(f"{name} ({len(found)} images)")
+        elif len(found) >= _MANY and different < _DIFFERENT * len(found):
+            few.append(f"{name} ({len(found)} images, {different} different)")
+    if plain:
+        yield f"All images of {len(plain)} classes are of one colour each, without a picture: {_some(plain)}."
+    if few:
+        yield f"Most images of {len(few)} classes are the same picture over again: {_some(few)}."
+
+
+def duplicates(images):
+    first = {split: {} for split in SPLITS}
+    for split, there in first.items():
+        for image in images[split]:
+            there.setdefault(image.digest, image)
+    for one, other in (("train", "test"), ("val", "test"), ("train", "val")):
+        twice = [(first[one][image.digest], image) for image in images[other] if image.digest in first[one]]
+        if twice:
+            yield (
+                f"{len(twice)} images of {other} are in {one} too, so the accuracy on {other} flatters: "
+                f"{_some(f'{b.id} is {a.id}' for a, b in twice)}."
+            )
+        contradicting = [(a, b) for a, b in twice if a.label != b.label]
+        if contradicting:
+            yield (
+                f"{len(contradicting)} of them have another label there: "
+                f"{_some(f'{b.id} is {a.id}' for a, b in contradicting)}."
+            )
+
+
+def count_warnings(images, class_names, max_imbalance):
+    tested = {image.label for image in images["test"]}
+    missing = [name for label, name in enumerate(class_names) if label not in tested]
+    if missing:
+        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Nothing will be known of them."
+    counts = collections.Counter(image.label for split in ("train", "val") for image in images[split])
+    known = {name: counts[label] for label, name in enumerate(class_names) if counts[label]}
+    if known and max(known.values()) > max_imbalance * min(known.values()):
+        most, least = max(known, key=known.get), min(known, key=known.get)
+        yield (
+            f"The classes are very unequal: {known[most]} training images of {most}, {known[least]} of {least}. "
+            "Accuracy will say little of the small ones; look at the metrics per class."
+        )
+
+
+def _some(texts: Iterable[str]) -> str:
+    texts = list(texts)
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
