@@ -8,9 +8,9 @@ Beam then also orders the components. What they do with Beam (reading, statistic
 
 from absl import flags
 
-from pipeline import launch
+from pipeline import command_line, launch
 
-flags.adopt_module_key_flags(launch)
+flags.adopt_module_key_flags(command_line)
 
 
 def _runner():

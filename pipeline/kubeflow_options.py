@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.launch import UsageError
+from pipeline.roots import UsageError
 from pipeline.validation import ConfigError
 
 _BUCKETS = ("gs://", "s3://", "minio://")

@@ -17,7 +17,8 @@ import ml_collections
 import yaml
 from absl import app, flags, logging
 
-from pipeline import kubeflow_options, launch, validation
+from pipeline import command_line, kubeflow_options, terminal, validation
+from pipeline.roots import UsageError
 
 IMAGE = flags.DEFINE_string("image", None, "The image built from Dockerfile, best with its digest (NAME@sha256:...).")
 OUTPUT = flags.DEFINE_string("output", "pipeline.yaml", "File to write, .yaml or .yml.")
@@ -36,7 +37,7 @@ BASELINE = flags.DEFINE_string(
     "URI of the Model artifact that a new model must not fall behind; none by default. (Kubeflow has no "
     "look-up of the latest blessed model.)",
 )
-flags.adopt_module_key_flags(launch)
+flags.adopt_module_key_flags(command_line)
 
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
@@ -110,7 +111,7 @@ def compile_pipeline(
         if place:
             kubeflow_options.check_place(name, place, volumes or {})
     if shared_dir.startswith(("s3://", "minio://")):
-        raise launch.UsageError(
+        raise UsageError(
             f"Checkpoints and pushed models cannot go to {shared_dir}: TensorFlow cannot write there. Give "
             "--shared_dir, a gs:// URI or a path on a --volume."
         )
@@ -217,29 +218,29 @@ def _main(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.WARNING)
     try:
-        launch.refuse_arguments(arguments[1:])
-        validation.validate(launch.CONFIG.value)
+        command_line.refuse_arguments(arguments[1:])
+        validation.validate(command_line.CONFIG.value)
         kubeflow_options.check_output(OUTPUT.value)
         documents = compile_pipeline(
-            launch.CONFIG.value,
-            root=launch.ROOT.value,
+            command_line.CONFIG.value,
+            root=command_line.ROOT.value,
             image=IMAGE.value,
             shared_dir=SHARED_DIR.value,
             volumes=kubeflow_options.volumes(VOLUMES.value),
             baseline=BASELINE.value,
-            beam_pipeline_args=launch.BEAM_PIPELINE_ARGS.value,
+            beam_pipeline_args=command_line.BEAM_PIPELINE_ARGS.value,
         )
         _write(OUTPUT.value, documents)
-    except (launch.UsageError, ValueError, OSError) as error:
-        print(f"ERROR: {launch.one_line(error)}", file=sys.stderr)
+    except (UsageError, ValueError, OSError) as error:
+        print(f"ERROR: {terminal.one_line(error)}", file=sys.stderr)
         return 1
     name = documents[0]["pipelineInfo"]["name"]
-    if name != launch.CONFIG.value.name:
-        print(f"Kubeflow knows {launch.CONFIG.value.name!r} as {name}.")
+    if name != command_line.CONFIG.value.name:
+        print(f"Kubeflow knows {command_line.CONFIG.value.name!r} as {name}.")
     print(f"Wrote {OUTPUT.value}; upload it with:  kfp pipeline create -p {name} {shlex.quote(OUTPUT.value)}")
     return 0
 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "root", "image"])
-    app.run(_main, flags_parser=launch.parse_flags)
+    app.run(_main, flags_parser=command_line.parse_flags)

@@ -5,9 +5,9 @@ python -m pipeline.local_runner --config=pipeline/configs/digits.py --root=runs/
 
 from absl import flags
 
-from pipeline import launch
+from pipeline import command_line, launch
 
-flags.adopt_module_key_flags(launch)
+flags.adopt_module_key_flags(command_line)
 
 
 def _runner():

@@ -14,7 +14,7 @@ from absl import logging
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
-from components.pusher import executor as pusher
+from components.pusher.executor import remove_unfinished
 from models.runtime.files import write_atomically
 from pipeline.roots import UsageError
 
@@ -73,7 +73,7 @@ def recover(store: MetadataStore, root: str) -> None:
     _close_abandoned_executions(store)
     _move_records(store, root)
     _forget_lost_artifacts(store, root)
-    pusher.remove_unfinished(os.path.join(root, "serving_model"))
+    remove_unfinished(os.path.join(root, "serving_model"))
 
 
 def record_files(store: MetadataStore, root: str) -> None:

@@ -3,85 +3,15 @@
 import dataclasses
 import os
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.report_gen import commands
+from pipeline.run_record import Run, custom_property
 
 FILE_NAME = "summary.json"  # in a run's root
-_PRODUCED = metadata_store_pb2.Event.OUTPUT
-_CONSUMED = metadata_store_pb2.Event.INPUT
-_SUCCEEDED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
-
-
-class Run:
-    """One run of a pipeline, as ML Metadata recorded it.
-
-    Args:
-        store: The store.
-        pipeline_name: `config.name`; its newest run is taken.
-
-    Raises:
-        LookupError: The store knows no run of this pipeline.
-    """
-
-    def __init__(self, store: MetadataStore, pipeline_name: str):
-        self._store = store
-        context = store.get_context_by_type_and_name("pipeline", pipeline_name)
-        executions = store.get_executions_by_context(context.id) if context else []
-        if not executions:
-            raise LookupError(f"ML Metadata has no run of the pipeline {pipeline_name!r}.")
-        newest = _context(store, max(executions, key=lambda execution: execution.id), "pipeline_run")
-        self.executions: dict[str, metadata_store_pb2.Execution] = {}
-        for execution in sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id):
-            if execution.last_known_state in _SUCCEEDED:
-                self.executions[_context(store, execution, "node").name.split(".", 1)[1]] = execution
-
-    def outputs(self, node: str) -> dict[str, metadata_store_pb2.Artifact]:
-        """Returns the outputs of a component by name; none where it did not run to its end."""
-        execution = self.executions.get(node)
-        if execution is None:
-            return {}
-        events = [event for event in self._store.get_events_by_execution_ids([execution.id]) if event.type == _PRODUCED]
-        artifacts = {artifact.id: artifact for artifact in self._artifacts(event.artifact_id for event in events)}
-        return {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
-
-    def seconds(self) -> dict[str, float]:
-        """Returns how long each component took; a cached one takes next to nothing."""
-        return {
-            node: round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
-            for node, execution in self.executions.items()
-        }
-
-    def cached(self) -> list[str]:
-        """Returns the components whose outputs were taken from an earlier run."""
-        state = metadata_store_pb2.Execution.CACHED
-        return [node for node, execution in self.executions.items() if execution.last_known_state == state]
-
-    def ancestors(self, artifact: metadata_store_pb2.Artifact) -> dict[str, list[metadata_store_pb2.Artifact]]:
-        """Returns all that an artifact came from, by artifact type: the lineage."""
-        found = {artifact.id}
-        frontier = {artifact.id}
-        while frontier:
-            producers = {
-                event.execution_id
-                for event in self._store.get_events_by_artifact_ids(list(frontier))
-                if event.type == _PRODUCED
-            }
-            events = self._store.get_events_by_execution_ids(list(producers)) if producers else []
-            # A deriver's two outputs are one architecture: what was produced together belongs together.
-            frontier = {event.artifact_id for event in events if event.type in (_CONSUMED, _PRODUCED)} - found
-            found |= frontier
-        by_type: dict[str, list[metadata_store_pb2.Artifact]] = {}
-        for ancestor in self._artifacts(found - {artifact.id}):
-            by_type.setdefault(ancestor.type, []).append(ancestor)
-        return by_type
-
-    def _artifacts(self, ids: Iterable[int]) -> list[metadata_store_pb2.Artifact]:
-        return self._store.get_artifacts_by_id(list(ids))
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -111,7 +41,6 @@ def summarise(run: Run) -> dict[str, Any]:
     evaluation = read_evaluation(evaluator["evaluation"].uri, names)
     compared = comparison.read(evaluator["evaluation"].uri)
     unclear = compared.failure(evaluation.accuracy)
-    pushed = run.outputs("Pusher").get("pushed_model")
     history = []
     if "SupernetSearch" in run.executions:
         uri = run.outputs("SupernetSearch")["distribution"].uri
@@ -119,21 +48,21 @@ def summarise(run: Run) -> dict[str, Any]:
     ancestors = run.ancestors(run.outputs("Trainer")["model"])
     return {
         "genotype": artifact_files.GENOTYPE.load(genotype.uri, dict),
-        "genotype_text": _value(genotype, "genotype"),
-        "genotype_origin": _value(genotype, "origin"),
+        "genotype_text": custom_property(genotype, "genotype"),
+        "genotype_origin": custom_property(genotype, "origin"),
         "params": training["params"],
         "macs": training["macs"],
         "test_accuracy": evaluation.accuracy,
         "comparison": dataclasses.asdict(compared),
         "class_accuracy": dict(sorted((result.name, result.accuracy) for result in evaluation.classes)),
-        "blessed": bool(_value(evaluator["blessing"], "blessed")),
+        "blessed": bool(custom_property(evaluator["blessing"], "blessed")),
         "failures": [
             *evaluation.failures,
             *([unclear] if unclear else []),
             *_infra_failures(run.outputs("InfraValidator")),
         ],
         "trained_model": path_utils.serving_model_path(run.outputs("Trainer")["model"].uri),
-        "serving_model": _value(pushed, "pushed_destination") if pushed and _value(pushed, "pushed") else None,
+        "serving_model": _pushed_to(run.outputs("Pusher").get("pushed_model")),
         "search_epochs": len(history),
         "report": artifact_files.REPORT.path(run.outputs("ReportGen")["report"].uri),
         "seconds": run.seconds(),
@@ -173,6 +102,10 @@ def text(summary: dict[str, Any], root: str) -> str:
     return "\n".join(lines)
 
 
+def _pushed_to(pushed: metadata_store_pb2.Artifact | None) -> str | None:
+    return custom_property(pushed, "pushed_destination") if pushed and custom_property(pushed, "pushed") else None
+
+
 def _compared(comparison: dict[str, Any]) -> Iterator[str]:
     yield f"{comparison['chance']:.4f} by chance"
     yield f"{comparison['majority_share']:.4f} by always guessing {comparison['majority_class']!r}"
@@ -183,19 +116,5 @@ def _compared(comparison: dict[str, Any]) -> Iterator[str]:
 
 
 def _infra_failures(outputs: dict[str, metadata_store_pb2.Artifact]) -> Iterator[str]:
-    if outputs and not _value(outputs["blessing"], "blessed"):
+    if outputs and not custom_property(outputs["blessing"], "blessed"):
         yield "The InfraValidator could not have TF Serving answer with the model; pipeline.log says why."
-
-
-def _context(
-    store: MetadataStore, execution: metadata_store_pb2.Execution, type_name: str
-) -> metadata_store_pb2.Context:
-    (context,) = (c for c in store.get_contexts_by_execution(execution.id) if c.type == type_name)
-    return context
-
-
-def _value(node: Any, name: str) -> Any:
-    if name not in node.custom_properties:
-        return None
-    value = node.custom_properties[name]
-    return getattr(value, value.WhichOneof("value"))

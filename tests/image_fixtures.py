@@ -14,9 +14,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
 from models.data.dataset_info import DatasetInfo, Normalization
-from pipeline import launch
+from pipeline import command_line
 
-BEAM_ARGS = launch.BEAM_PIPELINE_ARGS.default
+BEAM_ARGS = command_line.BEAM_PIPELINE_ARGS.default
 
 
 def encode(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", file_format: str = "PNG") -> bytes:

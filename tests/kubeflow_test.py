@@ -19,8 +19,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-from pipeline import kubeflow_entrypoint, kubeflow_options, kubeflow_runner, launch, validation
+from pipeline import kubeflow_entrypoint, kubeflow_options, kubeflow_runner, validation
 from pipeline.configs import digits
+from pipeline.roots import UsageError
 from tests import image, image_fixtures, pipeline_runs
 
 IMAGE = "registry.example/mdenas@sha256:" + "0" * 64
@@ -199,7 +200,7 @@ def test_what_cannot_be_run_on_kubeflow_is_refused_with_the_reason(options, mess
     config = digits.get_config()
     options = {"root": "gs://bucket/mdenas", "image": IMAGE, **options}
     config.update_from_flattened_dict({key: options.pop(key) for key in list(options) if "." in key or key == "name"})
-    with pytest.raises((launch.UsageError, validation.ConfigError)) as caught:
+    with pytest.raises((UsageError, validation.ConfigError)) as caught:
         kubeflow_runner.compile_pipeline(config, volumes={"mdenas": "/mnt/mdenas"}, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -239,7 +240,7 @@ def test_places_that_the_pods_see_are_taken(place):
     ],
 )
 def test_volumes_that_cannot_be_mounted_are_refused(flags, message):
-    with pytest.raises(launch.UsageError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         kubeflow_options.volumes(flags)
 
 
@@ -259,7 +260,7 @@ def test_volumes_are_mount_paths_by_claim():
 )
 def test_an_output_that_cannot_be_is_refused(tmp_path, output, message):
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(launch.UsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         kubeflow_options.check_output(str(tmp_path / output))
 
 

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from pipeline import launch
+from pipeline import command_line, launch, terminal
 from pipeline.configs import digits
+from pipeline.roots import UsageError
 
 DIGITS = "--config=pipeline/configs/digits.py"
 
@@ -86,7 +87,7 @@ def test_a_run_from_elsewhere_is_told_where_to_start(tmp_path):
 def test_a_root_in_use_says_who_holds_it(tmp_path):
     with (
         launch._locked(str(tmp_path)),
-        pytest.raises(launch.UsageError, match=r"is in use by process \d+ on .*Wait for it"),
+        pytest.raises(UsageError, match=r"is in use by process \d+ on .*Wait for it"),
         launch._locked(str(tmp_path)),
     ):
         pass
@@ -96,23 +97,23 @@ def test_a_root_in_use_says_who_holds_it(tmp_path):
 
 def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
-    assert launch.one_line(error) == "bad image; a.png"
+    assert terminal.one_line(error) == "bad image; a.png"
     listed = ValueError("Not decoded:\n  a.png: empty\n  b.png: cut off\n- Repair them.")
-    assert launch.one_line(listed) == "Not decoded: a.png: empty; b.png: cut off; Repair them."
-    assert launch.one_line(KeyError()) == "KeyError"
-    assert launch.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
+    assert terminal.one_line(listed) == "Not decoded: a.png: empty; b.png: cut off; Repair them."
+    assert terminal.one_line(KeyError()) == "KeyError"
+    assert terminal.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
 
 
 def test_a_full_disk_says_what_to_do():
     error = OSError(errno.ENOSPC, "No space left on device", "runs/trial.json")
-    assert "'runs/trial.json'. Make room there" in launch.one_line(error)
+    assert "'runs/trial.json'. Make room there" in terminal.one_line(error)
 
 
 def test_the_home_directory_is_put_for_a_tilde(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     config = digits.get_config()
     config.data.image_folder, config.data.data_dir = "~/images", "~"
-    launch.expand_home(config)
+    command_line.expand_home(config)
     assert (config.data.image_folder, config.data.data_dir) == ("/home/me/images", "/home/me")
     assert config.architecture == ""
 

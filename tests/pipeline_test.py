@@ -13,7 +13,7 @@ from tfx.orchestration import metadata
 
 from components.report_gen import commands
 from models.architectures.genotype import genotype_from_dict, load_genotype
-from pipeline import summary as summaries
+from pipeline.summary import _infra_failures
 from tests import pipeline_runs
 from tests.html_page import Page
 
@@ -161,7 +161,7 @@ def test_the_summary_tells_of_a_model_that_tf_serving_did_not_answer_with(blesse
     if blessed is not None:
         outputs["blessing"] = metadata_store_pb2.Artifact()
         outputs["blessing"].custom_properties["blessed"].int_value = blessed
-    found = list(summaries._infra_failures(outputs))
+    found = list(_infra_failures(outputs))
     assert len(found) == failures
     assert all("InfraValidator" in failure and "pipeline.log" in failure for failure in found)
 

@@ -15,7 +15,7 @@ from tfx.orchestration.local import local_dag_runner
 
 from benchmarks.faults import chaos
 from models.architectures import presets
-from pipeline import launch
+from pipeline import launch, terminal
 from pipeline.configs import digits, image_folder
 from tests import image_fixtures, pipeline_runs
 
@@ -136,7 +136,7 @@ def test_data_that_cannot_be_used_are_refused_with_their_name_and_leave_nothing_
     os.makedirs(root)
     with pytest.raises(Exception) as error:
         launch.run(config, root, local_dag_runner.LocalDagRunner(), image_fixtures.BEAM_ARGS)
-    assert said in launch.one_line(error.value)
+    assert said in terminal.one_line(error.value)
     if os.path.exists(os.path.join(root, "metadata.sqlite")):
         executions = _store(root).get_executions()
         assert metadata_store_pb2.Execution.RUNNING not in [execution.last_known_state for execution in executions]

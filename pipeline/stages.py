@@ -1,0 +1,284 @@
+"""How each stage of the pipeline is wired: which component, which inputs, which settings."""
+
+import os
+from typing import Any
+
+import ml_collections
+import tensorflow_model_analysis as tfma
+from tfx.components import BulkInferrer, ExampleValidator, InfraValidator, StatisticsGen, Trainer
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base import base_node
+from tfx.dsl.components.common import importer, resolver
+from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2, trainer_pb2
+from tfx.types import channel, standard_artifacts
+
+from components.architecture_deriver.component import ArchitectureDeriver
+from components.architecture_importer.component import ArchitectureImporter
+from components.baseline import LatestComparableModel
+from components.evaluator.component import Evaluator
+from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.pusher.component import Pusher
+from components.report_gen.component import ReportGen
+from components.supernet_search.component import SupernetSearch
+from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline import validation
+from pipeline.configs import base
+
+LATEST_BLESSED = "latest blessed"
+
+
+class Stages:
+    """The components of a pipeline, in the order in which they were made; each is an attribute for those after it.
+
+    Args:
+        config: As pipeline/configs/base.py lays it out.
+
+    Attributes:
+        components: All that were made so far.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.components: list[base_node.BaseNode] = []
+        self._config = config
+        self._settings = config.to_dict()
+        self._common = {name: self._settings[name] for name in ("seed", "deterministic", "tuned_kernels")}
+
+    def ingest(self) -> None:
+        """Reads the images into examples, and counts."""
+        data = self._settings["data"]
+        # The one other thing of config.data, cache_mb, is for those who read the examples.
+        self.examples = self._add(
+            TfdsExampleGen(
+                seed=self._config.seed, **{name: value for name, value in data.items() if name != "cache_mb"}
+            )
+        )
+        self.statistics = self._add(StatisticsGen(examples=self._examples()))
+
+    def validate(self) -> None:
+        """Checks the examples against the schema, and every image."""
+        data = self._config.data
+        schema = self._add(ImportSchemaGen(schema_file=SCHEMA_FILE).with_id("SchemaGen"))
+        anomalies = self._add(
+            ExampleValidator(statistics=self.statistics.outputs["statistics"], schema=schema.outputs["schema"])
+        )
+        side, needed_by = validation.smallest_side(self._config)
+        self.images = self._add(
+            ImageValidator(
+                examples=self._examples(),
+                anomalies=anomalies.outputs["anomalies"],
+                image_size=data.image_size,
+                resize=data.resize,
+                background=data.background,
+                channels=data.channels,
+                smallest_side=side,
+                needed_by=needed_by,
+            )
+        )
+
+    def choose_baseline(self, baseline: str) -> None:
+        """Finds the model that the new one must not fall behind.
+
+        Args:
+            baseline: As for `create_pipeline`.
+        """
+        self.baseline = None
+        if baseline == LATEST_BLESSED:
+            self.baseline = resolver.Resolver(
+                strategy_class=LatestComparableModel,
+                config={name: self._config.data[name] for name in ("image_size", "channels", "resize", "background")},
+                examples=self._examples(),
+                model=channel.Channel(type=standard_artifacts.Model),
+                model_blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
+            ).with_id("LatestBlessedModel")
+        elif baseline:
+            self.baseline = importer.Importer(
+                source_uri=baseline, artifact_type=standard_artifacts.Model, output_key="model"
+            ).with_id("BaselineModel")
+        if self.baseline:
+            self.baseline.add_upstream_node(self.images)  # it counts on what the ImageValidator found right
+            self._add(self.baseline)
+
+    def find_architecture(self, checkpoint_dir: str) -> None:
+        """Searches and derives an architecture, or imports the one that the config names."""
+        image_report = self.images.outputs["image_report"]
+        self.learned = {}
+        if self._config.architecture:
+            self.architecture = first = self._add(
+                ArchitectureImporter(image_report=image_report, architecture=self._config.architecture)
+            )
+        else:
+            sections = {name: self._settings[name] for name in ("space", "search", "data")}
+            search = first = self._add(
+                SupernetSearch(
+                    examples=self._examples(),
+                    image_report=image_report,
+                    oracle=self._settings["oracle"],
+                    epochs=self._config.search.epochs,
+                    checkpoint_dir=os.path.join(checkpoint_dir, "search"),
+                    **sections,
+                    **self._common,
+                )
+            )
+            self.architecture = self._add(
+                ArchitectureDeriver(
+                    distribution=search.outputs["distribution"],
+                    supernet=search.outputs["supernet"],
+                    examples=self._examples(),
+                    derive=self._settings["derive"],
+                    **sections,
+                    **self._common,
+                )
+            )
+            self.learned = {name: search.outputs[name] for name in ("distribution", "results")}
+        if self.baseline:  # known before the search, so that a model that cannot be compared is told of early
+            first.add_upstream_node(self.baseline)
+
+    def train(self, checkpoint_dir: str) -> None:
+        """Trains the network of the architecture on all that is not test."""
+        self.trainer = self._add(
+            Trainer(
+                run_fn="models.trainer.run_fn",
+                examples=self._examples(),
+                hyperparameters=self.architecture.outputs["hyperparameters"],
+                train_args=trainer_pb2.TrainArgs(splits=["train", "val"]),
+                eval_args=trainer_pb2.EvalArgs(splits=["test"]),
+                custom_config={
+                    **{name: self._settings[name] for name in ("train", "data", "space", "serving")},
+                    **self._common,
+                    "checkpoint_dir": os.path.join(checkpoint_dir, "train"),
+                },
+            )
+        )
+
+    def evaluate(self) -> None:
+        """Tests the model, and blesses it when it is good enough."""
+        self.evaluator = self._add(
+            Evaluator(
+                examples=self._examples(),
+                model=self._model(),
+                baseline_model=self.baseline.outputs["model"] if self.baseline else None,
+                example_splits=["test"],
+                eval_config=evaluation(self._settings["evaluate"]),
+            )
+        )
+
+    def deploy(self, serving_dir: str) -> None:
+        """Pushes a blessed model; before, as `config.deploy` says, TF Serving tries it and it classifies a split."""
+        deploy, blessing = self._config.deploy, self.evaluator.outputs["blessing"]
+        infra_blessing = None
+        if deploy.infra_validation:
+            infra_blessing = self._add(_infra_validator(deploy, self._model(), self._examples())).outputs["blessing"]
+        if deploy.bulk_inference:
+            self._add(
+                BulkInferrer(
+                    examples=self._examples(),
+                    model=self._model(),
+                    model_blessing=blessing,
+                    data_spec=bulk_inferrer_pb2.DataSpec(example_splits=[deploy.bulk_inference]),
+                    model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=["serve_examples"]),
+                )
+            )
+        filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
+        self.pusher = self._add(
+            Pusher(
+                model=self._model(),
+                model_blessing=blessing,
+                infra_blessing=infra_blessing,
+                push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
+            )
+        )
+
+    def report(self) -> None:
+        """Makes the page that a person looks at."""
+        self._add(
+            ReportGen(
+                examples=self._examples(),
+                image_report=self.images.outputs["image_report"],
+                genotype=self.architecture.outputs["genotype"],
+                model=self._model(),
+                model_run=self.trainer.outputs["model_run"],
+                evaluation=self.evaluator.outputs["evaluation"],
+                blessing=self.evaluator.outputs["blessing"],
+                pushed_model=self.pusher.outputs["pushed_model"],
+                **self.learned,
+                config=self._settings,
+                defaults=base.get_config().to_dict(),
+                training=self.trainer.exec_properties["custom_config"],
+            )
+        )
+
+    def _add(self, component: Any) -> Any:
+        self.components.append(component)
+        return component
+
+    def _examples(self) -> channel.BaseChannel:
+        return self.examples.outputs["examples"]
+
+    def _model(self) -> channel.BaseChannel:
+        return self.trainer.outputs["model"]
+
+
+def _infra_validator(
+    deploy: ml_collections.ConfigDict, model: channel.BaseChannel, examples: channel.BaseChannel
+) -> InfraValidator:
+    return InfraValidator(
+        model=model,
+        examples=examples,
+        serving_spec=_serving_spec(deploy),
+        request_spec=infra_validator_pb2.RequestSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+            split_name="test",
+            num_examples=10,
+        ),
+    )
+
+
+def _serving_spec(deploy: ml_collections.ConfigDict) -> infra_validator_pb2.ServingSpec:
+    """Returns which TF Serving the InfraValidator loads the model into, and where that runs."""
+    spec = infra_validator_pb2.ServingSpec(
+        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[deploy.tensorflow_serving_tag])
+    )
+    if deploy.infra_validation == "docker":
+        spec.local_docker.SetInParent()
+    else:
+        spec.kubernetes.SetInParent()
+    return spec
+
+
+def evaluation(evaluate: dict[str, Any]) -> tfma.EvalConfig:
+    """Returns what the Evaluator measures, over all of `test` and per class, and what a model must reach.
+
+    Args:
+        evaluate: `config.evaluate`: the accuracy a model must have, where None leaves it to the Evaluator, and by how
+            much it may fall short of the latest blessed one.
+    """
+    least = evaluate["accuracy_threshold"]
+    threshold = tfma.MetricThreshold(
+        value_threshold=tfma.GenericValueThreshold(lower_bound=None if least is None else {"value": least}),
+        change_threshold=tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            absolute={"value": -evaluate["max_accuracy_drop"] - 1e-9},  # an equal model passes
+        ),
+    )
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(signature_name="serve_examples", label_key="label", prediction_key="probabilities")
+        ],
+        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["label"])],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(
+                        class_name="SparseCategoricalAccuracy",
+                        # The empty slice is the whole split; without it every class would have to reach the threshold.
+                        per_slice_thresholds=[
+                            tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
+                        ],
+                    ),
+                    tfma.MetricConfig(class_name="SparseCategoricalCrossentropy"),
+                    tfma.MetricConfig(class_name="ExampleCount"),
+                    tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+                ]
+            )
+        ],
+    )
