@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests import pipeline_runs
+from tests.support import pipeline_runs
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """README.md: what a person copies from it works."""
 
-import pathlib
 import re
 
 import keras
@@ -9,8 +8,9 @@ from PIL import Image
 
 from models import export
 from models.data.image_format import ImageFormat
+from tests.support import paths
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = paths.PROJECT
 README = (ROOT / "README.md").read_text()
 
 

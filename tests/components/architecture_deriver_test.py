@@ -1,0 +1,56 @@
+"""ArchitectureDeriver: what it writes of what a search learned, or did not learn."""
+
+import json
+import os
+
+import pytest
+from absl import logging
+from tfx.types import standard_artifacts
+
+from components import artifacts
+from components.architecture_deriver.executor import Executor
+from models.oracle.multinomial import Multinomial
+from models.search_spaces.registry import create_space
+
+SPACE = {"name": "tests.support.tiny_space"}
+
+
+def derive(directory, observations):
+    """Runs the executor on a distribution that observed accuracies of paths; returns its genotype and derivation."""
+    space = create_space(SPACE)
+    multinomial = Multinomial([(choice.name, choice.operations) for choice in space.choices])
+    for path, accuracy in observations:
+        multinomial.observe(dict(zip((choice.name for choice in space.choices), path, strict=True)), accuracy)
+    outputs = {"genotype": [artifacts.Genotype()], "hyperparameters": [standard_artifacts.HyperParameters()]}
+    distribution = artifacts.Distribution()
+    for name, (artifact,) in {**outputs, "distribution": [distribution]}.items():
+        artifact.uri = os.path.join(directory, name)
+    os.makedirs(distribution.uri)
+    with open(os.path.join(distribution.uri, "distribution.json"), "w") as file:
+        json.dump(multinomial.document(), file)
+    settings = {"space": json.dumps(SPACE), "derive": json.dumps({"source": "argmax", "samples": 0}), "seed": 0}
+    Executor().Do({"distribution": [distribution]}, outputs, settings)
+    with open(os.path.join(outputs["genotype"][0].uri, "derivation.json")) as file:
+        return outputs["genotype"][0], json.load(file)
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    lines = []
+    monkeypatch.setattr(logging, "warning", lambda text, *arguments: lines.append(text % arguments))
+    return lines
+
+
+def test_a_uniform_distribution_is_not_called_a_search(tmp_path, warned):
+    genotype, derivation = derive(tmp_path, [])
+    assert genotype.get_string_custom_property("origin") == "a uniform distribution, not a search"
+    assert derivation["warnings"] == warned
+    assert "the search has learned nothing" in warned[0]
+
+
+def test_choices_without_a_leading_operation_are_counted(tmp_path, warned):
+    paths = [("conv_1x1", "skip", "skip"), ("conv_1x1", "conv_3x3", "skip"), ("conv_3x3", "skip", "skip")]
+    _, derivation = derive(tmp_path, list(zip(paths, (0.2, 0.5, 0.9), strict=True)))
+    assert derivation["origin"] == "search, argmax" and derivation["elected"] == "argmax"
+    assert derivation["warnings"] == warned
+    assert "prefers no operation in" in warned[0]
