@@ -182,9 +182,9 @@ def test_several_tables_give_the_means_of_their_figures(tmp_path):
     ]
     command += ["--report=second,third", "--evaluations=8", "--seeds=2", "--methods=elite", "--processes=1"]
     found = []
-    for tables in (TINY, f"{TINY},{other}"):
+    for listed in (TINY, f"{TINY},{other}"):
         subprocess.run(
-            [*command, f"--table={tables}", f"--json={figures}"], check=True, capture_output=True, timeout=300
+            [*command, f"--table={listed}", f"--json={figures}"], check=True, capture_output=True, timeout=300
         )
         found.append(json.loads(figures.read_text())["methods"]["elite"]["best"])
     assert found[1]["ratio"] == pytest.approx(found[0]["ratio"])
