@@ -14,7 +14,8 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks.speed import step_worker
-from models.networks import kernels, layers
+from models.networks import layers, traced
+from models.runtime import tuning
 
 _BATCH = flags.DEFINE_integer("batch", 64, "Images.", lower_bound=1)
 _SIDES = flags.DEFINE_list("sides", ["32", "16", "8"], "Heights and widths, largest first.")
@@ -46,11 +47,11 @@ def step(layer, images, tuned):
     outputs_gradient = tf.random.normal(layer.compute_output_shape(images.shape))
 
     def forward_and_backward(images):
-        with kernels.registered_gradients():
+        with traced.registered_gradients():
             outputs = layer(images, **trains)
             return tf.gradients(outputs, [images, *weights], outputs_gradient)
 
-    kernels.set_tuned(tuned)
+    tuning.set_tuned(tuned)
     function = tf.function(forward_and_backward, autograph=False).get_concrete_function(
         tf.TensorSpec(images.shape, images.dtype)
     )

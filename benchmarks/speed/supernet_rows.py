@@ -19,13 +19,13 @@ import tensorflow as tf
 
 from benchmarks.speed import more_operations
 from models.architectures.cell import CONCAT, INPUTS, NODES, NONE, choice_name
-from models.networks import kernels, layers
+from models.networks import layers
 from models.networks.cell import all_edges, reductions, stack
 from models.networks.cell_network import cifar_stem
 from models.networks.cell_supernet import CellSupernet
 from models.networks.heads import CIFAR_EPSILON, Head
 from models.networks.supernet import search_norm
-from models.runtime import setup
+from models.runtime import setup, tuning
 from models.search.path_training import PathTrainer
 from models.search_spaces import cell
 from models.training.optimizer import SGD
@@ -246,7 +246,7 @@ class Switch:
     tuned = False
 
     def __init__(self, options, data, paths):
-        kernels.set_tuned(self.tuned)
+        tuning.set_tuned(self.tuned)
         space = cell.create()
         self.model = _supernet(options, space, self.network)
         self.model.operations = space.operations

@@ -9,7 +9,9 @@ All take float32 images (batch, height, width, channels), already normalised, an
 logits (batch, classes). Whatever the global policy, the classifier computes in float32.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -102,70 +104,53 @@ class CellNetwork(keras.Model):
         return ops.split(masks, ends, axis=1)
 
 
-def _cell_network(kind, genotype, input_shape, classes, *, stems, pool_strides, last_norm, norm, **options):
-    require_genotype(genotype, CellGenotype)
-    input_shape = require_input(input_shape, classes, limits.HALVINGS[kind])
-    smallest = limits.SMALLEST_WITH_AUXILIARY[kind]
-    if options["auxiliary"] and min(input_shape[:2]) < smallest:
-        raise ValueError(
-            f"auxiliary: found {input_shape[0]}x{input_shape[1]} pixels; the auxiliary head needs "
-            f"{smallest}x{smallest}: take larger images, or switch it off"
-        )
-    if not 0 <= options["drop_path"] < 1:
-        raise ValueError(f"drop_path: found {options['drop_path']}; expected 0 to below 1")
-    concat = {"normal": genotype.normal_concat, "reduce": genotype.reduce_concat}
-    candidates = {
-        kind: {
-            (number, source): (name,)
-            for number, node in enumerate(getattr(genotype, kind), INPUTS)
-            if number in reached(getattr(genotype, kind), concat[kind])
-            for name, source in node
-            if name != NONE
-        }
-        for kind in concat
-    }
-    auxiliary_head = None
-    if options["auxiliary"]:
-        auxiliary_head = AuxiliaryHead(classes, pool_strides, last_norm, norm)
-    return CellNetwork(
-        genotype,
-        input_shape,
-        stems,
-        lambda shapes: stack(
-            candidates,
-            concat,
-            shapes,
-            cells=options["cells"],
-            channels=options["channels"],
-            after_reduction=kind == "imagenet",
-            norm=norm,
-        ),
-        Head(classes, options["dropout"]),
-        auxiliary_head,
-        options["drop_path"],
-    )
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What tells the networks of one image size from those of another.
+
+    Attributes:
+        name: What configurations call it; key of models/architectures/limits.py.
+        channels: Channels of a node of the first cell, by default.
+        cells: Number of cells, by default.
+        epsilon: Of batch norm.
+        stems: Makes the two stems from the channels and what makes a batch norm layer.
+        after_reduction: Whether the first cell counts as coming after a reduction.
+        pool_strides: Stride of the auxiliary head's pool.
+        last_norm: Whether batch norm follows the auxiliary head's last convolution.
+    """
+
+    name: str
+    channels: int
+    cells: int
+    epsilon: float
+    stems: Callable[[int, operations.Norm], tuple[keras.layers.Layer, keras.layers.Layer]]
+    after_reduction: bool
+    pool_strides: int
+    last_norm: bool
 
 
-def cifar_network(
+def cell_network(
+    kind: Kind,
     genotype: CellGenotype,
     input_shape,
     classes: int,
     *,
-    channels: int = 36,
-    cells: int = 20,
+    channels: int | None = None,
+    cells: int | None = None,
     auxiliary: bool = False,
     drop_path: float = 0.0,
     dropout: float = 0.0,
 ) -> CellNetwork:
-    """The network for small images (the released CIFAR-10 network).
+    """The network of a cell genotype; `cifar_network` and `imagenet_network` are this function for their kind.
 
     Args:
+        kind: `CIFAR` or `IMAGENET`.
         genotype: the two cells.
-        input_shape: (height, width, channels) of an image; 4x4 pixels or more, 29x29 with the
-            auxiliary head.
+        input_shape: (height, width, channels) of an image; CIFAR: 4x4 pixels or more, 29x29 with the auxiliary head;
+            IMAGENET: 32x32, 193x193.
         classes: number of classes, 2 or more.
-        channels: channels of a node of the first cell. Default 36.
-        cells: number of cells, 3 or more; reductions are a third and two thirds down. Default 20.
+        channels: channels of a node of the first cell; even for IMAGENET. Default: 36 and 48.
+        cells: number of cells, 3 or more; reductions are a third and two thirds down. Default: 20 and 14.
         auxiliary: whether to have the auxiliary head. Then a call with `training=True` returns
             `(logits, auxiliary_logits)`. Default False.
         drop_path: 0 for none; above, up to below 1, what the variable `drop_path_probability` of
@@ -176,78 +161,70 @@ def cifar_network(
     Raises:
         ValueError: if an argument is not as said above; GenotypeError for the genotype.
     """
-    norm = functools.partial(layers.BatchNorm, epsilon=CIFAR_EPSILON)
-    return _cell_network(
-        "cifar",
+    channels = kind.channels if channels is None else channels
+    require_genotype(genotype, CellGenotype)
+    norm = functools.partial(layers.BatchNorm, epsilon=kind.epsilon)
+    stems = kind.stems(channels, norm)
+    input_shape = require_input(input_shape, classes, limits.HALVINGS[kind.name])
+    smallest = limits.SMALLEST_WITH_AUXILIARY[kind.name]
+    if auxiliary and min(input_shape[:2]) < smallest:
+        raise ValueError(
+            f"auxiliary: found {input_shape[0]}x{input_shape[1]} pixels; the auxiliary head needs "
+            f"{smallest}x{smallest}: take larger images, or switch it off"
+        )
+    if not 0 <= drop_path < 1:
+        raise ValueError(f"drop_path: found {drop_path}; expected 0 to below 1")
+    concat = {"normal": genotype.normal_concat, "reduce": genotype.reduce_concat}
+    candidates = {
+        cell: {
+            (number, source): (name,)
+            for number, node in enumerate(getattr(genotype, cell), INPUTS)
+            if number in reached(getattr(genotype, cell), concat[cell])
+            for name, source in node
+            if name != NONE
+        }
+        for cell in concat
+    }
+    # Layers draw their seeds when they are made: another order would be another initialization.
+    auxiliary_head = AuxiliaryHead(classes, kind.pool_strides, kind.last_norm, norm) if auxiliary else None
+    return CellNetwork(
         genotype,
         input_shape,
-        classes,
-        stems=(cifar_stem(channels, norm), operations.Identity()),
-        pool_strides=3,
-        last_norm=True,
-        norm=norm,
-        channels=channels,
-        cells=cells,
-        auxiliary=auxiliary,
-        drop_path=drop_path,
-        dropout=dropout,
+        stems,
+        lambda shapes: stack(
+            candidates,
+            concat,
+            shapes,
+            cells=kind.cells if cells is None else cells,
+            channels=channels,
+            after_reduction=kind.after_reduction,
+            norm=norm,
+        ),
+        Head(classes, dropout),
+        auxiliary_head,
+        drop_path,
     )
 
 
-def imagenet_network(
-    genotype: CellGenotype,
-    input_shape,
-    classes: int,
-    *,
-    channels: int = 48,
-    cells: int = 14,
-    auxiliary: bool = False,
-    drop_path: float = 0.0,
-    dropout: float = 0.0,
-) -> CellNetwork:
-    """The network for large images (the released ImageNet network).
+def _cifar_stems(channels, norm):
+    return cifar_stem(channels, norm), operations.Identity()
 
-    Two stems reduce the sides to an eighth before the first cell, which counts as coming after a
-    reduction. Batch norm's epsilon is 1e-3.
 
-    Args:
-        genotype: the two cells.
-        input_shape: (height, width, channels) of an image; 32x32 pixels or more, 193x193 with the
-            auxiliary head.
-        classes: number of classes, 2 or more.
-        channels: channels of a node of the first cell, even. Default 48.
-        cells: number of cells, 3 or more. Default 14.
-        auxiliary, drop_path, dropout: as in `cifar_network`.
-
-    Raises:
-        ValueError: if an argument is not as said above; GenotypeError for the genotype.
-    """
+def _imagenet_stems(channels, norm):
+    """Two stems that reduce the sides to an eighth."""
     if channels < 2 or channels % 2:
         raise ValueError(f"channels: found {channels}; expected an even number, 2 or more")
-    norm = functools.partial(layers.BatchNorm, epsilon=IMAGENET_EPSILON)
-    stem0 = operations.Chain(
-        [
-            layers.Conv2D(channels // 2, 3, 2),
-            norm(),
-            ops.relu,
-            layers.Conv2D(channels, 3, 2),
-            norm(),
-        ],
-        name="stem_0",
-    )
-    stem1 = operations.Chain([ops.relu, layers.Conv2D(channels, 3, 2), norm()], name="stem_1")
-    return _cell_network(
-        "imagenet",
-        genotype,
-        input_shape,
-        classes,
-        stems=(stem0, stem1),
-        pool_strides=2,
-        last_norm=False,
-        norm=norm,
-        channels=channels,
-        cells=cells,
-        auxiliary=auxiliary,
-        drop_path=drop_path,
-        dropout=dropout,
-    )
+    first = [layers.Conv2D(channels // 2, 3, 2), norm(), ops.relu, layers.Conv2D(channels, 3, 2), norm()]
+    second = [ops.relu, layers.Conv2D(channels, 3, 2), norm()]
+    return operations.Chain(first, name="stem_0"), operations.Chain(second, name="stem_1")
+
+
+CIFAR = Kind("cifar", 36, 20, CIFAR_EPSILON, _cifar_stems, after_reduction=False, pool_strides=3, last_norm=True)
+"""Small images: the released CIFAR-10 network."""
+IMAGENET = Kind(
+    "imagenet", 48, 14, IMAGENET_EPSILON, _imagenet_stems, after_reduction=True, pool_strides=2, last_norm=False
+)
+"""Large images: the released ImageNet network."""
+
+cifar_network = functools.partial(cell_network, CIFAR)
+imagenet_network = functools.partial(cell_network, IMAGENET)

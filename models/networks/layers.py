@@ -15,7 +15,8 @@ the published recipes were found with that. Seeds come from Keras's global one
 import keras
 from keras import ops
 
-from models.networks import batch_statistics, kernels
+from models.networks import batch_statistics, kernels, replicas
+from models.runtime import tuning
 
 PACKAGE = "mdenas"
 
@@ -84,7 +85,7 @@ class Conv2D(_Window):
         )
 
     def call(self, images):
-        if kernels.tuned():
+        if tuning.tuned():
             return kernels.conv(images, self.kernel, self.strides, self.padding)
         return ops.conv(
             _pad(images, self.padding),
@@ -129,7 +130,7 @@ class DepthwiseConv2D(_Window):
         )
 
     def call(self, images, training=False):
-        if kernels.tuned_for_cpu():
+        if tuning.tuned_for_cpu():
             return kernels.depthwise(images, self.kernel, self.strides, self.dilation, training)
         padding, dilation = self.padding, self.dilation
         if self.strides > 1 and dilation > 1:
@@ -207,14 +208,14 @@ class BatchNorm(keras.layers.Layer):
 
     def call(self, images, training=False):
         known = self._known_statistics(training)
-        shared = kernels.replicas() > 1
-        if kernels.tuned() and not shared:
+        shared = replicas.replicas() > 1
+        if tuning.tuned() and not shared:
             return self._call_tuned(images, known)
         if known:
             return self._normalize(images, *known)
         values = ops.cast(images, "float32")
         if shared:
-            mean, variance, count = kernels.statistics_over_replicas(values)
+            mean, variance, count = replicas.statistics_over_replicas(values)
         else:
             mean, variance = ops.moments(values, axes=(0, 1, 2))
             count = ops.cast(ops.size(images) // images.shape[-1], "float32")
@@ -286,7 +287,7 @@ class MaxPool(_Window):
         super().__init__(pool_size, strides, padding, **kwargs)
 
     def call(self, images):
-        if kernels.tuned_for_cpu():
+        if tuning.tuned_for_cpu():
             return kernels.max_pool(images, self.kernel_size, self.strides, self.padding)
         return ops.max_pool(
             _pad(images, self.padding, float("-inf")),
@@ -319,7 +320,7 @@ class AvgPool(_Window):
         super().__init__(pool_size, strides, padding, **kwargs)
 
     def call(self, images):
-        if kernels.tuned_for_cpu():
+        if tuning.tuned_for_cpu():
             return kernels.avg_pool(images, self.kernel_size, self.strides, self.padding)
         if not self.padding:
             return self._pool(images)
@@ -340,7 +341,7 @@ class AvgPool(_Window):
 
 def subsample(images):
     """Every second pixel of `images` (batch, height, width, channels) in both directions."""
-    if kernels.tuned_for_cpu():
+    if tuning.tuned_for_cpu():
         return kernels.subsample(images)
     return images[:, ::2, ::2, :]
 
@@ -372,7 +373,7 @@ class FactorizedReduction(keras.layers.Layer):
         )
 
     def call(self, images, training=False):
-        if kernels.tuned_for_cpu():
+        if tuning.tuned_for_cpu():
             return kernels.factorized_reduction(images, self.kernel, self.shifted_kernel, training)
         shifted = ops.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)])[:, 1:, 1:, :]
         halves = [

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from models.networks import kernels
+from models.runtime import tuning
 
 
 def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precision: str = "") -> None:
@@ -29,7 +29,7 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    kernels.set_tuned(tuned_kernels)
+    tuning.set_tuned(tuned_kernels)
     keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}" if mixed_precision else "float32")
     # Modules are never garbage, and there are a million objects in them. Left out of the garbage collections to come,
     # these are quick and frequent, and dropped programs (models/search/path_training.py) do not pile up.

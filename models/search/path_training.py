@@ -17,7 +17,8 @@ import math
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from models.networks import batch_statistics, kernels
+from models.networks import batch_statistics, replicas, traced
+from models.runtime import tuning
 
 INITIAL_LOSS_SCALE = 2.0**15
 LOSS_SCALE_GROWTH_STEPS = 2000
@@ -255,7 +256,7 @@ class _Program:
         return tf.nest.map_structure(lambda result: strategy.experimental_local_results(result)[0], results)
 
     def _train_share(self, images, labels, learning_rate):
-        with kernels.registered_gradients():
+        with traced.registered_gradients():
             loss, correct = self._forward(images, labels, training=True)
             scale = self._trainer.loss_scale
             scaled_loss = loss if scale is None else loss * scale
@@ -263,15 +264,15 @@ class _Program:
             # A sampled "none" can cut weights off from the output.
             pairs = [pair for pair in zip(gradients, self._variables, strict=True) if pair[0] is not None]
             gradients, variables = zip(*pairs, strict=True)
-            self._apply(kernels.sum_over_replicas(gradients), variables, learning_rate)
-        return kernels.sum_over_replicas((loss, correct))
+            self._apply(replicas.sum_over_replicas(gradients), variables, learning_rate)
+        return replicas.sum_over_replicas((loss, correct))
 
     def _evaluate_share(self, images, labels, statistics):
         with batch_statistics.fixed(statistics):
-            return kernels.sum_over_replicas(self._forward(images, labels, training=False))
+            return replicas.sum_over_replicas(self._forward(images, labels, training=False))
 
     def _statistics_share(self, images):
-        (images,) = kernels.share_of_replica(images)
+        (images,) = replicas.share_of_replica(images)
         with batch_statistics.recorded() as recorded:
             self._trainer.supernet(images, path=self._path, training=False)
         return recorded
@@ -279,7 +280,7 @@ class _Program:
     def _forward(self, images, labels, training):
         """This replica's part of the mean loss and of the number of right answers."""
         size = tf.shape(labels)[0]
-        images, labels = kernels.share_of_replica(images, labels)
+        images, labels = replicas.share_of_replica(images, labels)
         logits = tf.cast(self._trainer.supernet(images, path=self._path, training=training), tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
@@ -294,7 +295,7 @@ class _Program:
         packed = []
         for group in groups.values():
             gradients, variables = zip(*group, strict=True)
-            packed.append((tf.stack(gradients), tf.stack([kernels.read(v) for v in variables]), variables))
+            packed.append((tf.stack(gradients), tf.stack([traced.read(v) for v in variables]), variables))
 
         factor, momentum = tf.constant(1.0), tf.constant(trainer.momentum)
         decay = tf.constant(trainer.weight_decay)
@@ -336,7 +337,7 @@ class _Program:
 @contextlib.contextmanager
 def _without_graph_optimizer():
     """Grappler costs seconds per program and makes its steps no faster on a CPU; a GPU needs it for the layout."""
-    if not kernels.on_cpu():
+    if not tuning.on_cpu():
         yield
         return
     options = tf.config.optimizer.get_experimental_options()

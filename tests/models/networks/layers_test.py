@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks import kernels, layers
+from models.networks import layers, traced
+from models.runtime import tuning
 
 SIDES = [(8, 8), (7, 7), (6, 9), (1, 1)]
 
@@ -34,9 +35,9 @@ CASES = {
 
 @pytest.fixture
 def plain():
-    kernels.set_tuned(False)
+    tuning.set_tuned(False)
     yield
-    kernels.set_tuned(True)
+    tuning.set_tuned(True)
 
 
 def _built(case, sides, channels=4):
@@ -62,7 +63,7 @@ def _outputs_and_gradients(layer, images, way):
 
     @tf.function(autograph=False)
     def graph(images):
-        with kernels.registered_gradients():
+        with traced.registered_gradients():
             outputs = layer(images, **arguments)
             sources = [images, *(variable.value for variable in layer.trainable_variables)]
             return outputs, tf.gradients(weighted(outputs), sources)
@@ -95,7 +96,7 @@ def _assert_close(actual, expected, tolerance=2e-5):
 def test_tuned_layers_have_the_values_and_gradients_of_the_plain_ones(case, sides, way, plain):
     layer, images = _built(case, sides), _images(sides)
     expected = _outputs_and_gradients(layer, images, "tape")
-    kernels.set_tuned(True)
+    tuning.set_tuned(True)
     _assert_close(_outputs_and_gradients(layer, images, way), expected)
 
 
@@ -125,7 +126,7 @@ def _naive_windows(images, size, strides, padding, dilation, value):
 @pytest.mark.parametrize("tuned", [True, False])
 @pytest.mark.parametrize("sides", [(8, 8), (7, 7)])
 def test_windows_are_padded_by_half_a_kernel_on_both_sides(tuned, sides, plain):
-    kernels.set_tuned(tuned)
+    tuning.set_tuned(tuned)
     images = _images(sides)
     for size, strides, dilation in itertools.product((3, 5), (1, 2), (1, 2)):
         layer = layers.DepthwiseConv2D(size, strides, dilation)
@@ -145,7 +146,7 @@ def test_windows_are_padded_by_half_a_kernel_on_both_sides(tuned, sides, plain):
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_factorized_reduction_sees_every_pixel_of_one_diagonal(tuned, plain):
-    kernels.set_tuned(tuned)
+    tuning.set_tuned(tuned)
     images = _images((6, 8))
     layer = layers.FactorizedReduction(6)
     layer.build(images.shape)
@@ -156,7 +157,7 @@ def test_factorized_reduction_sees_every_pixel_of_one_diagonal(tuned, plain):
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_moving_statistics_are_those_of_the_released_networks(tuned, plain):
-    kernels.set_tuned(tuned)
+    tuning.set_tuned(tuned)
     images = 3 * _images((5, 5)) + 1
     layer = layers.BatchNorm(momentum=0.9, epsilon=1e-3)
     layer.build(images.shape)
@@ -182,7 +183,7 @@ def test_batch_norm_without_moving_statistics_has_no_state_and_ignores_training(
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("tuned", [True, False])
 def test_sixteen_bits_in_and_out_with_batch_norm_in_float32(policy, tuned, plain):
-    kernels.set_tuned(tuned)
+    tuning.set_tuned(tuned)
     images = (1000 * _images((6, 6))).astype("float32")
     layer = layers.BatchNorm(dtype=policy)
     layer.build(images.shape)
@@ -202,7 +203,7 @@ def test_gradients_that_are_attached_to_a_graph_register_nothing(case):
     def gradients(registered):
         @tf.function(autograph=False)
         def function(images):
-            with kernels.registered_gradients() if registered else contextlib.nullcontext():
+            with traced.registered_gradients() if registered else contextlib.nullcontext():
                 return layer(images, training=True)
 
         function = function.get_concrete_function(tf.TensorSpec((None, 8, 8, 4)))
@@ -218,8 +219,8 @@ def test_a_weight_is_read_once_under_registered_gradients():
 
     @tf.function(autograph=False)
     def function(images):
-        with kernels.registered_gradients():
-            return layer(images) + layer(images), kernels.read(layer.kernel)
+        with traced.registered_gradients():
+            return layer(images) + layer(images), traced.read(layer.kernel)
 
     function = function.get_concrete_function(tf.TensorSpec((None, 8, 8, 4)))
     reads = [op for op in function.graph.get_operations() if op.type == "ReadVariableOp"]

@@ -104,7 +104,7 @@ def test_an_operation_of_ones_own_needs_a_function_and_its_dotted_path(tmp_path,
         textwrap.dedent(
             """
             from keras import ops
-            from models import layers, operations
+            from models.networks import layers, operations
 
             def conv_1x1(channels, strides, norm):
                 return operations.Chain([ops.relu, layers.Conv2D(channels, 1, strides), norm()])

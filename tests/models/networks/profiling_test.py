@@ -8,10 +8,11 @@ import tensorflow as tf
 from models.architectures import limits
 from models.architectures.cell import CellGenotype
 from models.architectures.mobile import MobileGenotype
-from models.networks import kernels, profiling
+from models.networks import profiling
 from models.networks.cell_network import cifar_network, imagenet_network
 from models.networks.mobile_network import mobile_network
 from models.networks.registry import NETWORKS
+from models.runtime import tuning
 
 # Every operation, in both cells; skip_connect at stride 2, too.
 EVERYTHING = CellGenotype(
@@ -47,9 +48,9 @@ def counted_by_tensorflow(model, shape):
 @pytest.fixture
 def plain_kernels():
     """Faster ways to the same values do other arithmetic."""
-    kernels.set_tuned(False)
+    tuning.set_tuned(False)
     yield
-    kernels.set_tuned(True)
+    tuning.set_tuned(True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks import batch_statistics, kernels
+from models.networks import batch_statistics
+from models.runtime import tuning
 from models.search.path_training import PathTrainer
 from models.search_spaces import cell
 from models.training.optimizer import SGD
@@ -78,12 +79,12 @@ def test_training_is_that_of_our_sgd_with_decay_while_the_learning_rate_changes(
 def test_plain_and_tuned_kernels_train_alike():
     results = []
     for tuned in (True, False):
-        kernels.set_tuned(tuned)
+        tuning.set_tuned(tuned)
         try:
             trainer = _trainer()
             metrics = trainer.train_epoch(PATH, _batches(), 0.1)
         finally:
-            kernels.set_tuned(True)
+            tuning.set_tuned(True)
         results.append([*trainer.supernet.get_weights(), metrics["loss"]])
     _assert_all_close(*results)
 
