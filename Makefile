@@ -1,5 +1,6 @@
 # make demo     searches, trains, evaluates and pushes a model on the embedded digits (first run: sets everything up)
 # make test     the tests
+# make settings docs/settings.md, from models/settings.py
 # make venv     only the environment, .venv
 # make image    the container image IMAGE (docs/deploy.md); BASE_IMAGE=... for GPUs or a pinned base
 # Nothing else is needed by hand but python3 with pip, make and a C++ compiler.
@@ -13,13 +14,16 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # uv finds Python 3.10 or fetches it, but it does not look behind the shims of a pyenv that has 3.10 not activated.
 PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)),3.10)
 
-.PHONY: demo test lint venv image requirements clean
+.PHONY: demo test settings lint venv image requirements clean
 
 demo: .venv/installed
 	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) $(ARGS)
 
 test: .venv/installed
 	$(PYTHON) -m pytest $(ARGS)
+
+settings: .venv/installed
+	$(PYTHON) -m models.settings > docs/settings.md
 
 lint: .venv/installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

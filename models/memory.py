@@ -7,10 +7,9 @@ import dataclasses
 import math
 import os
 import resource
-from collections.abc import Mapping
-from typing import Any
 
 from models.search_spaces.base import SearchSpace
+from models.settings import Search, Train
 
 RESERVE = 0.1  # of what there is, left for what no estimate sees
 _UNLIMITED = 2**60  # a limit beyond it is none; cgroup v1 writes one near 2**63
@@ -52,7 +51,7 @@ def line(small: tuple[int, float], large: tuple[int, float]) -> Need:
     return Need(peak - per_image * batch, per_image)
 
 
-def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Need | None:
+def most(space: SearchSpace, settings: Search | Train, image_shape: tuple[int, int, int]) -> Need | None:
     """Returns what a network of a space certainly does not exceed, by its widest layers; nothing is measured.
 
     Measured needs were below a third of it, so that it only serves to see that memory is ample.
@@ -67,8 +66,8 @@ def most(space: SearchSpace, settings: Mapping[str, Any], image_shape: tuple[int
     """
     if space.name == "cell" and not any("." in name for name in space.operations):
         # Each reduction halves what a node holds, so no cell holds more than the first.
-        layers = settings["cells"] * len(space.choices) // 2
-        width = settings["channels"]
+        layers = settings.cells * len(space.choices) // 2
+        width = settings.channels
         side_factor = 1
     elif space.name == "mobile":
         from models.architectures.mobile import parse

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ml_collections
 import numpy as np
 import tensorflow as tf
 
@@ -25,6 +24,7 @@ from models.runtime import setup
 from models.search import tuner
 from models.search_spaces import registry
 from models.search_spaces.base import SearchSpace
+from models.settings import Settings
 from models.training import classifier
 
 _STEPS = 3  # from the second on all buffers are there
@@ -96,27 +96,27 @@ def _peak_elsewhere(*arguments):
 
 
 def _steps(stage, config, image_shape, classes, path):
-    config = ml_collections.ConfigDict(config)
+    settings = Settings.parse(config)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     setup.set_up(
-        seed=config.seed,
-        deterministic=config.deterministic,
-        tuned_kernels=config.tuned_kernels,
-        mixed_precision=config[stage].mixed_precision,
+        seed=settings.seed,
+        deterministic=settings.deterministic,
+        tuned_kernels=settings.tuned_kernels,
+        mixed_precision=(settings.search if stage == "search" else settings.train).mixed_precision,
     )
-    return {"search": _Search, "train": _Training}[stage](config, tuple(image_shape), classes, path)
+    return {"search": _Search, "train": _Training}[stage](settings, tuple(image_shape), classes, path)
 
 
 class _Search:
     """Steps of the search."""
 
-    def __init__(self, config, image_shape, classes, path):
-        self._search, self._image_shape, self._classes = config.search, image_shape, classes
-        space = registry.create_space(config.space.to_dict())
+    def __init__(self, settings, image_shape, classes, path):
+        self._search, self._image_shape, self._classes = settings.search, image_shape, classes
+        space = registry.create_space(settings.space)
         with setup.strategy().scope():
-            self._trainer = tuner.path_trainer(space, config.search, image_shape, classes)
-        self.batch_size = config.search.batch_size
+            self._trainer = tuner.path_trainer(space, settings.search, image_shape, classes)
+        self.batch_size = settings.search.batch_size
         self.path, self.second = (path, path) if path else heaviest(space, self._trainer.supernet, image_shape)
 
     def bytes_per_image(self):
@@ -137,15 +137,15 @@ class _Search:
 class _Training:
     """Steps of the final training; its one architecture is `path` and `second`."""
 
-    def __init__(self, config, image_shape, classes, path):
-        self._recipe, self._image_shape, self._classes = config.train, image_shape, classes
-        space = registry.create_space(config.space.to_dict())
-        if config.architecture:
-            architecture, _ = presets.resolve_architecture(config.architecture)
+    def __init__(self, settings, image_shape, classes, path):
+        self._recipe, self._image_shape, self._classes = settings.train, image_shape, classes
+        space = registry.create_space(settings.space)
+        if settings.architecture:
+            architecture, _ = presets.resolve_architecture(settings.architecture)
         else:
             if path is None:
-                wanted = registry.wanted(space.supernet, config.search.to_dict())
-                path, _ = heaviest(space, space.supernet(image_shape, classes, **wanted), image_shape)
+                options = registry.supernet_options(space, settings.search)
+                path, _ = heaviest(space, space.supernet(image_shape, classes, **options), image_shape)
             architecture = space.derive(
                 {
                     choice.name: [float(name == path[choice.name]) for name in choice.operations]
@@ -154,11 +154,11 @@ class _Training:
             )
         self._strategy = setup.strategy()
         with self._strategy.scope():
-            self._network = classifier.build_network(config, architecture, image_shape, classes)
-            self._classifier = classifier.Classifier(self._network, config.train.auxiliary_weight)
-            classifier.compile_classifier(self._classifier, config.train)
+            self._network = classifier.build_network(settings, architecture, image_shape, classes)
+            self._classifier = classifier.Classifier(self._network, settings.train.auxiliary_weight)
+            classifier.compile_classifier(self._classifier, settings.train)
         classifier.prepare(self._classifier, image_shape, classes)
-        self.batch_size = config.train.batch_size
+        self.batch_size = settings.train.batch_size
         self.path = self.second = path
 
     def bytes_per_image(self):

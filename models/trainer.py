@@ -6,14 +6,14 @@ the config, and exports it for serving. An interrupted training goes on where it
 
 import os
 
-import ml_collections
-
 from models import export
 from models.architectures.genotype import genotype_from_dict
 from models.data import dataset
 from models.data.image_format import ImageFormat
 from models.networks import profiling
 from models.runtime import artifact_files, checkpoint, setup
+from models.runtime.section import TRAINING
+from models.settings import Settings
 from models.training.classifier import Classifier, build_network, compile_classifier
 from models.training.loop import train
 
@@ -30,34 +30,35 @@ def run_fn(fn_args) -> None:
         GenotypeError: The genotype is not valid.
         ValueError: The data or the settings do not fit the network.
     """
-    config = ml_collections.ConfigDict(fn_args.custom_config)
-    recipe = config.train
+    custom = dict(fn_args.custom_config)
+    checkpoints = custom.pop("checkpoint_dir")
+    settings = Settings.parse(custom)
+    recipe = settings.train
     setup.set_up(
-        seed=config.seed,
-        deterministic=config.deterministic,
-        tuned_kernels=config.tuned_kernels,
+        seed=settings.seed,
+        deterministic=settings.deterministic,
+        tuned_kernels=settings.tuned_kernels,
         mixed_precision=recipe.mixed_precision,
     )
     architecture = genotype_from_dict(fn_args.hyperparameters["genotype"])
-    data = dataset.load_examples(fn_args.train_files, config.data)
+    data = dataset.load_examples(fn_args.train_files, settings.data)
     strategy = setup.strategy()
     with strategy.scope():
-        network = build_network(config, architecture, data.image_shape, len(data.class_names))
+        network = build_network(settings, architecture, data.image_shape, len(data.class_names))
         classifier = Classifier(network, recipe.auxiliary_weight)
         compile_classifier(classifier, recipe)
-    settings = config.to_dict()
-    checkpoints = settings.pop("checkpoint_dir")  # has no effect on what comes out: a root may be moved
-    directory = os.path.join(checkpoints, checkpoint.fingerprint(architecture.to_dict(), settings, data.fingerprint))
-    trained = train(classifier, data, recipe, config.seed, strategy, directory, fn_args.model_run_dir)
+    key = checkpoint.fingerprint(architecture.to_dict(), settings.key(TRAINING), data.fingerprint)
+    directory = os.path.join(checkpoints, key)
+    trained = train(classifier, data, recipe, settings.seed, strategy, directory, fn_args.model_run_dir)
 
     export.export_model(
         network,
         fn_args.serving_model_dir,
-        image_format=ImageFormat.from_settings(data.image_shape, config.data),
+        image_format=ImageFormat.from_settings(data.image_shape, settings.data),
         class_names=data.class_names,
         mean=data.mean,
         std=data.std,
-        top_k=config.serving.top_k,
+        top_k=settings.serving.top_k,
     )
     profile = profiling.profile(network)
     artifact_files.TRAINING.save(

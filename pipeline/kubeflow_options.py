@@ -5,8 +5,8 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
+from models.settings import ConfigError
 from pipeline.roots import UsageError
-from pipeline.validation import ConfigError
 
 _BUCKETS = ("gs://", "s3://", "minio://")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")  # Kubeflow's own rule

@@ -17,6 +17,7 @@ import ml_collections
 import yaml
 from absl import app, flags, logging
 
+from models.settings import ConfigError, runtime_parameters
 from pipeline import command_line, kubeflow_options, terminal, validation
 from pipeline.roots import UsageError
 
@@ -41,23 +42,10 @@ flags.adopt_module_key_flags(command_line)
 
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
-# What a run can set when it is started, without a new compilation, and where that goes: parameters of components, the
-# first of which does what the others tell of. The Trainer takes its settings as one JSON text.
-RUNTIME_PARAMETERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "seed": (
-        ("TfdsExampleGen", "seed"),
-        ("SupernetSearch", "seed"),
-        ("ArchitectureDeriver", "seed"),
-        ("ReportGen", "seed"),
-    ),
-    "search_epochs": (("SupernetSearch", "epochs"), ("ReportGen", "search_epochs")),
-    "training": (("Trainer", "custom_config"), ("ReportGen", "training")),
-    "data_dir": (("TfdsExampleGen", "data_dir"), ("ReportGen", "data_dir")),
-    "data_version": (("TfdsExampleGen", "version"), ("ReportGen", "data_version")),
-    "image_folder": (("TfdsExampleGen", "image_folder"), ("ReportGen", "image_folder")),
-    # A text that says which data these are. Kubeflow takes cached results as long as it stays the same.
-    "data_fingerprint": (("TfdsExampleGen", "fingerprint"),),
-}
+# Runtime parameters besides the settings that models/settings.py declares as such: the Trainer takes its settings as
+# one JSON text, and a text says which data these are. Kubeflow takes cached results as long as it stays the same.
+_OTHER_PARAMETERS = ("training", "data_fingerprint")
+_TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
 # Which of the config's requests a component makes; all others make `kubeflow.other`.
 _RESOURCES = {"SupernetSearch": "search", "ArchitectureDeriver": "search", "Trainer": "train"}
@@ -94,7 +82,7 @@ def compile_pipeline(
     """
     pipeline_name = kubeflow_options.pipeline_name(config.name)
     if config.deploy.infra_validation:
-        raise validation.ConfigError(
+        raise ConfigError(
             f"config.deploy.infra_validation is {config.deploy.infra_validation!r}, but TFX cannot compile an "
             "InfraValidator for Kubeflow Pipelines v2: set it to '' here."
         )
@@ -171,16 +159,15 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
     """Turns constants of tasks into parameters of the pipeline, with the constants as their defaults."""
     tasks = spec["root"]["dag"]["tasks"]
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
-    for name, targets in RUNTIME_PARAMETERS.items():
-        if targets[0][0] not in tasks:
-            continue  # with a known architecture there is no search to set
-        for task, key in targets:
-            if task not in tasks:
-                continue  # nor a derivation
+    for name in (*runtime_parameters(), *_OTHER_PARAMETERS):
+        for task, content in tasks.items():
+            key = _TRAINER_PARAMETER if (name, task) == ("training", "Trainer") else name
+            inputs = content.get("inputs", {}).get("parameters", {})
+            if key not in inputs:
+                continue
             kind = spec["components"][task]["inputDefinitions"]["parameters"][key]["parameterType"]
-            default = tasks[task]["inputs"]["parameters"][key]["runtimeValue"]["constant"]
-            parameters[name] = {"parameterType": kind, "defaultValue": default}
-            tasks[task]["inputs"]["parameters"][key] = {"componentInputParameter": name}
+            parameters[name] = {"parameterType": kind, "defaultValue": inputs[key]["runtimeValue"]["constant"]}
+            inputs[key] = {"componentInputParameter": name}
 
 
 def _platform_spec(

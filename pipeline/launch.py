@@ -81,7 +81,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
     finally:
         with contextlib.suppress(OSError):  # a full disk has been told of already
             recovery.record_files(store, root)
-    came_to = summary.summarise(run_record.Run(store, config.name))
+    came_to = summary.summarise(run_record.Run(store, config.name), config.deploy.tensorflow_serving_tag)
     came_to["seconds"]["total"] = round(time.monotonic() - began, 1)
     write_atomically(os.path.join(root, summary.FILE_NAME), json.dumps(came_to, indent=2))
     return came_to

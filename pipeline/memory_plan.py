@@ -6,7 +6,6 @@ of the interrupted one, however much memory is free then.
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -21,7 +20,7 @@ from models import memory
 from models.architectures import presets
 from models.memory import Need
 from models.search_spaces.registry import create_space
-from pipeline.validation import ConfigError
+from models.settings import ConfigError, Settings
 
 FILE_NAME = "memory.json"
 
@@ -86,7 +85,7 @@ def _decide(config, given):
     there = memory.limit()
     if there is None:
         return "not estimated, as this system does not say how much is free; batches stay as they are"
-    images = _images(config.data)
+    images = _images(Settings.parse(config).data)
     if images is None:
         return "not estimated, as the size of the images is not known; batches stay as they are"
     told, heaviest = [], None
@@ -164,8 +163,9 @@ def _choose(stage: str, batch: int, kinds: list[tuple[Need, memory.Limit]], give
 
 def _bound(config, stage, images, there):
     """Returns the need that is certainly not exceeded, where that is little beside what there is; else None."""
-    space = create_space(config.space.to_dict())
-    bound = memory.most(space, config[stage].to_dict(), images["shape"])
+    settings = Settings.parse(config)
+    space = create_space(settings.space)
+    bound = memory.most(space, getattr(settings, stage), images["shape"])
     # An architecture from a file may have operations and a backbone of its own.
     known = not config.architecture or (config.architecture in presets.PRESETS and space.name == "cell")
     if bound is None or not known or _has_gpu():
@@ -219,7 +219,7 @@ def _images(data) -> dict[str, Any] | None:
     """
     from components.tfds_example_gen.source import Source
 
-    source = Source(**{field.name: data[field.name] for field in dataclasses.fields(Source)})
+    source = Source(data)
     source.check()
     (height, width, channels), classes, count, encoded = _folder(data) if data.image_folder else _data_set(source)
     if data.image_size:

@@ -13,6 +13,7 @@ import ml_collections
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import pipeline
 
+from models.settings import Settings
 from pipeline.stages import LATEST_BLESSED, Stages
 
 
@@ -44,9 +45,10 @@ def create_pipeline(
         The pipeline.
 
     Raises:
-        ValueError: A setting is not possible; the message names it.
+        ConfigError: A setting is not possible; the message names it.
+        DataError: The images cannot be used.
     """
-    stages = Stages(config)
+    stages = Stages(Settings.parse(config))
     stages.ingest()
     stages.validate()
     stages.choose_baseline(baseline)

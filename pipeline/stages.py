@@ -3,7 +3,6 @@
 import os
 from typing import Any
 
-import ml_collections
 import tensorflow_model_analysis as tfma
 from tfx.components import BulkInferrer, ExampleValidator, InfraValidator, StatisticsGen, Trainer
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -21,8 +20,8 @@ from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
 from components.supernet_search.component import SupernetSearch
 from components.tfds_example_gen.component import TfdsExampleGen
+from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
-from pipeline.configs import base
 
 LATEST_BLESSED = "latest blessed"
 
@@ -31,37 +30,30 @@ class Stages:
     """The components of a pipeline, in the order in which they were made; each is an attribute for those after it.
 
     Args:
-        config: As pipeline/configs/base.py lays it out.
+        settings: All settings.
 
     Attributes:
         components: All that were made so far.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict):
+    def __init__(self, settings: Settings):
         self.components: list[base_node.BaseNode] = []
-        self._config = config
-        self._settings = config.to_dict()
-        self._common = {name: self._settings[name] for name in ("seed", "deterministic", "tuned_kernels")}
+        self._settings = settings
+        self._common = {name: getattr(settings, name) for name in ("seed", "deterministic", "tuned_kernels")}
 
     def ingest(self) -> None:
         """Reads the images into examples, and counts."""
-        data = self._settings["data"]
-        # The one other thing of config.data, cache_mb, is for those who read the examples.
-        self.examples = self._add(
-            TfdsExampleGen(
-                seed=self._config.seed, **{name: value for name, value in data.items() if name != "cache_mb"}
-            )
-        )
+        self.examples = self._add(TfdsExampleGen(seed=self._settings.seed, **dict(self._settings.data)))
         self.statistics = self._add(StatisticsGen(examples=self._examples()))
 
     def validate(self) -> None:
         """Checks the examples against the schema, and every image."""
-        data = self._config.data
+        data = self._settings.data
         schema = self._add(ImportSchemaGen(schema_file=SCHEMA_FILE).with_id("SchemaGen"))
         anomalies = self._add(
             ExampleValidator(statistics=self.statistics.outputs["statistics"], schema=schema.outputs["schema"])
         )
-        side, needed_by = validation.smallest_side(self._config)
+        side, needed_by = validation.smallest_side(self._settings)
         self.images = self._add(
             ImageValidator(
                 examples=self._examples(),
@@ -85,7 +77,10 @@ class Stages:
         if baseline == LATEST_BLESSED:
             self.baseline = resolver.Resolver(
                 strategy_class=LatestComparableModel,
-                config={name: self._config.data[name] for name in ("image_size", "channels", "resize", "background")},
+                config={
+                    name: getattr(self._settings.data, name)
+                    for name in ("image_size", "channels", "resize", "background")
+                },
                 examples=self._examples(),
                 model=channel.Channel(type=standard_artifacts.Model),
                 model_blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
@@ -102,18 +97,17 @@ class Stages:
         """Searches and derives an architecture, or imports the one that the config names."""
         image_report = self.images.outputs["image_report"]
         self.learned = {}
-        if self._config.architecture:
+        if self._settings.architecture:
             self.architecture = first = self._add(
-                ArchitectureImporter(image_report=image_report, architecture=self._config.architecture)
+                ArchitectureImporter(image_report=image_report, architecture=self._settings.architecture)
             )
         else:
-            sections = {name: self._settings[name] for name in ("space", "search", "data")}
+            sections = {name: getattr(self._settings, name) for name in ("space", "search", "data")}
             search = first = self._add(
                 SupernetSearch(
                     examples=self._examples(),
                     image_report=image_report,
-                    oracle=self._settings["oracle"],
-                    epochs=self._config.search.epochs,
+                    oracle=self._settings.oracle,
                     checkpoint_dir=os.path.join(checkpoint_dir, "search"),
                     **sections,
                     **self._common,
@@ -124,7 +118,7 @@ class Stages:
                     distribution=search.outputs["distribution"],
                     supernet=search.outputs["supernet"],
                     examples=self._examples(),
-                    derive=self._settings["derive"],
+                    derive=self._settings.derive,
                     **sections,
                     **self._common,
                 )
@@ -143,7 +137,7 @@ class Stages:
                 train_args=trainer_pb2.TrainArgs(splits=["train", "val"]),
                 eval_args=trainer_pb2.EvalArgs(splits=["test"]),
                 custom_config={
-                    **{name: self._settings[name] for name in ("train", "data", "space", "serving")},
+                    **self._settings.model_dump(mode="json", include={"train", "data", "space", "serving"}),
                     **self._common,
                     "checkpoint_dir": os.path.join(checkpoint_dir, "train"),
                 },
@@ -158,13 +152,13 @@ class Stages:
                 model=self._model(),
                 baseline_model=self.baseline.outputs["model"] if self.baseline else None,
                 example_splits=["test"],
-                eval_config=evaluation(self._settings["evaluate"]),
+                eval_config=evaluation(self._settings.evaluate),
             )
         )
 
     def deploy(self, serving_dir: str) -> None:
         """Pushes a blessed model; before, as `config.deploy` says, TF Serving tries it and it classifies a split."""
-        deploy, blessing = self._config.deploy, self.evaluator.outputs["blessing"]
+        deploy, blessing = self._settings.deploy, self.evaluator.outputs["blessing"]
         infra_blessing = None
         if deploy.infra_validation:
             infra_blessing = self._add(_infra_validator(deploy, self._model(), self._examples())).outputs["blessing"]
@@ -201,8 +195,7 @@ class Stages:
                 blessing=self.evaluator.outputs["blessing"],
                 pushed_model=self.pusher.outputs["pushed_model"],
                 **self.learned,
-                config=self._settings,
-                defaults=base.get_config().to_dict(),
+                settings=self._settings,
                 training=self.trainer.exec_properties["custom_config"],
             )
         )
@@ -218,9 +211,7 @@ class Stages:
         return self.trainer.outputs["model"]
 
 
-def _infra_validator(
-    deploy: ml_collections.ConfigDict, model: channel.BaseChannel, examples: channel.BaseChannel
-) -> InfraValidator:
+def _infra_validator(deploy: Deploy, model: channel.BaseChannel, examples: channel.BaseChannel) -> InfraValidator:
     return InfraValidator(
         model=model,
         examples=examples,
@@ -233,7 +224,7 @@ def _infra_validator(
     )
 
 
-def _serving_spec(deploy: ml_collections.ConfigDict) -> infra_validator_pb2.ServingSpec:
+def _serving_spec(deploy: Deploy) -> infra_validator_pb2.ServingSpec:
     """Returns which TF Serving the InfraValidator loads the model into, and where that runs."""
     spec = infra_validator_pb2.ServingSpec(
         tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[deploy.tensorflow_serving_tag])
@@ -245,19 +236,19 @@ def _serving_spec(deploy: ml_collections.ConfigDict) -> infra_validator_pb2.Serv
     return spec
 
 
-def evaluation(evaluate: dict[str, Any]) -> tfma.EvalConfig:
+def evaluation(evaluate: Evaluate) -> tfma.EvalConfig:
     """Returns what the Evaluator measures, over all of `test` and per class, and what a model must reach.
 
     Args:
         evaluate: `config.evaluate`: the accuracy a model must have, where None leaves it to the Evaluator, and by how
             much it may fall short of the latest blessed one.
     """
-    least = evaluate["accuracy_threshold"]
+    least = evaluate.accuracy_threshold
     threshold = tfma.MetricThreshold(
         value_threshold=tfma.GenericValueThreshold(lower_bound=None if least is None else {"value": least}),
         change_threshold=tfma.GenericChangeThreshold(
             direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-            absolute={"value": -evaluate["max_accuracy_drop"] - 1e-9},  # an equal model passes
+            absolute={"value": -evaluate.max_accuracy_drop - 1e-9},  # an equal model passes
         ),
     )
     return tfma.EvalConfig(

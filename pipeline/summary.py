@@ -14,16 +14,21 @@ from pipeline.run_record import Run, custom_property
 FILE_NAME = "summary.json"  # in a run's root
 
 
-def summarise(run: Run) -> dict[str, Any]:
+def summarise(run: Run, tag: str) -> dict[str, Any]:
     """Returns the run in figures; JSON-able.
+
+    Args:
+        run: The run.
+        tag: Of the image tensorflow/serving that would serve the model.
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
         `comparison` (what that is to be compared with: components/comparison.py), `class_accuracy` (by class
         name), `blessed`, `failures` (why it was not blessed, not pushed or hardly ought to be, a sentence each),
-        `serving_model` (the pushed version's folder, or None), `trained_model` (where it was pushed from),
-        `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by component, `cached` components, and
-        `lineage`: where the examples, the distribution and the genotype lie that the model came from.
+        `serving_model` (the pushed version's folder, or None), `serve` (the command that serves it), `trained_model`
+        (where it was pushed from), `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by
+        component, `cached` components, and `lineage`: where the examples, the distribution and the genotype lie that
+        the model came from.
     """
     from tfx.utils import path_utils
 
@@ -37,6 +42,7 @@ def summarise(run: Run) -> dict[str, Any]:
     genotype = run.outputs(source)["genotype"]
     training = artifact_files.TRAINING.load(run.outputs("Trainer")["model_run"].uri, dict)
     evaluator = run.outputs("Evaluator")
+    served = _pushed_to(run.outputs("Pusher").get("pushed_model"))
     names = dataset_info.load(run.outputs("TfdsExampleGen")["examples"].uri).class_names
     evaluation = read_evaluation(evaluator["evaluation"].uri, names)
     compared = comparison.read(evaluator["evaluation"].uri)
@@ -62,7 +68,8 @@ def summarise(run: Run) -> dict[str, Any]:
             *_infra_failures(run.outputs("InfraValidator")),
         ],
         "trained_model": path_utils.serving_model_path(run.outputs("Trainer")["model"].uri),
-        "serving_model": _pushed_to(run.outputs("Pusher").get("pushed_model")),
+        "serving_model": served,
+        "serve": served and commands.serve(served, tag),
         "search_epochs": len(history),
         "report": artifact_files.REPORT.path(run.outputs("ReportGen")["report"].uri),
         "seconds": run.seconds(),
@@ -98,7 +105,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"report          {summary['report']}",
     ]
     if served:
-        lines += ["", "Serve it with TF Serving:", textwrap.indent(commands.serve(served), "  ")]
+        lines += ["", "Serve it with TF Serving:", textwrap.indent(summary["serve"], "  ")]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ from models.data.image_format import ImageFormat
 from models.runtime import checkpoint
 from models.search import tuner
 from models.search_spaces.registry import create_space
+from models.settings import Settings
 from pipeline.configs import base
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or zip file with .../train/<class>/<image>; default: noise.")
@@ -184,7 +185,7 @@ def measure():
     search = json.loads(config.search.to_json_best_effort())
     oracle_settings = json.loads(config.oracle.to_json_best_effort())
     train, val = datasets(_STEPS.value * _BATCH.value, _CACHED.value)
-    space = create_space({"name": "cell"})
+    space = create_space(Settings().space)
     trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
     oracle = tuner.search_oracle(space, oracle_settings, epochs=_EPOCHS.value + 2, seed=0, max_invalid=1)
     clock = Clock()

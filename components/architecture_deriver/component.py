@@ -1,15 +1,11 @@
 """The ArchitectureDeriver component: its interface."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.architecture_deriver import executor
-from models.search.derivation import SOURCES
+from models import settings
 
 
 class ArchitectureDeriverSpec(component_spec.ComponentSpec):
@@ -51,11 +47,11 @@ class ArchitectureDeriver(base_component.BaseComponent):
         supernet: channel.BaseChannel,
         examples: channel.BaseChannel,
         *,
-        space: Mapping[str, Any],
-        search: Mapping[str, Any],
-        data: Mapping[str, Any],
-        derive: Mapping[str, Any],
-        seed,
+        space: settings.Space,
+        search: settings.Search,
+        data: settings.Data,
+        derive: settings.Derive,
+        seed: int,
         deterministic: bool,
         tuned_kernels: bool,
     ):
@@ -69,24 +65,19 @@ class ArchitectureDeriver(base_component.BaseComponent):
             search: `config.search`, which says how the supernet is built.
             data: `config.data`.
             derive: `config.derive`.
-            seed: Of the samples that "verify" adds; an int or a RuntimeParameter of int.
+            seed: Of the samples that "verify" adds.
             deterministic: Whether TensorFlow's op determinism is on.
             tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
-
-        Raises:
-            ValueError: `derive.source` is not known.
         """
-        if derive["source"] not in SOURCES:
-            raise ValueError(f"config.derive.source is {derive['source']!r}; allowed are {', '.join(SOURCES)}.")
         super().__init__(
             spec=ArchitectureDeriverSpec(
                 distribution=distribution,
                 supernet=supernet,
                 examples=examples,
-                space=json.dumps(space, sort_keys=True),
-                search=json.dumps(search, sort_keys=True),
-                data=json.dumps(data, sort_keys=True),
-                derive=json.dumps(derive, sort_keys=True),
+                space=space.to_json(),
+                search=search.to_json(),
+                data=data.to_json(),
+                derive=derive.to_json(),
                 seed=seed,
                 deterministic=int(deterministic),
                 tuned_kernels=int(tuned_kernels),

@@ -15,6 +15,7 @@ from models.runtime import artifact_files, setup
 from models.search import derivation, tuner
 from models.search_spaces import base
 from models.search_spaces.registry import create_space
+from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
@@ -27,17 +28,17 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
-        derive = json.loads(exec_properties["derive"])
-        space = create_space(json.loads(exec_properties["space"]))
+        settings = _settings(exec_properties)
+        derive, space = settings.derive, create_space(settings.space)
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         distribution = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document)
         elected, candidates = derivation.derive(
             space,
             distribution,
-            derive["source"],
-            samples=derive["samples"],
-            seed=exec_properties["seed"],
-            evaluate=_evaluation(space, input_dict, exec_properties) if derive["source"] == "verify" else None,
+            derive.source,
+            samples=derive.samples,
+            seed=settings.seed,
+            evaluate=_evaluation(space, input_dict, settings) if derive.source == "verify" else None,
         )
         warnings = _warnings(len(elected.undecided), len(space.choices))
         for warning in warnings:
@@ -47,7 +48,7 @@ class Executor(base_executor.BaseExecutor):
             output_dict,
             elected.genotype,
             f"search, {elected.origin}" if learned else "a uniform distribution, not a search",
-            source=derive["source"],
+            source=derive.source,
             elected=elected.origin,
             warnings=warnings,
             candidates=[
@@ -70,19 +71,23 @@ def _warnings(undecided: int, choices: int) -> list[str]:
     ]
 
 
+def _settings(exec_properties: dict[str, Any]) -> Settings:
+    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "data", "derive")}
+    flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
+    return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})
+
+
 def _evaluation(
-    space: base.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], exec_properties: dict[str, Any]
+    space: base.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], settings: Settings
 ) -> Callable[[Mapping[str, str]], float]:
     """Returns a function from a path to its validation accuracy on the searched supernet."""
-    search, data = (json.loads(exec_properties[name]) for name in ("search", "data"))
     setup.set_up(
-        seed=exec_properties["seed"],
-        deterministic=bool(exec_properties["deterministic"]),
-        tuned_kernels=bool(exec_properties["tuned_kernels"]),
-        mixed_precision=search["mixed_precision"],
+        seed=settings.seed,
+        deterministic=settings.deterministic,
+        tuned_kernels=settings.tuned_kernels,
+        mixed_precision=settings.search.mixed_precision,
     )
-    train, val = (load_split(input_dict["examples"], split, data) for split in ("train", "val"))
-    trainer = tuner.path_trainer(space, search, val.image_shape, len(val.class_names))
+    train, val = (load_split(input_dict["examples"], split, settings.data) for split in ("train", "val"))
+    trainer = tuner.path_trainer(space, settings.search, val.image_shape, len(val.class_names))
     trainer.restore(artifact_files.SUPERNET.load(artifact_utils.get_single_uri(input_dict["supernet"])))
-    seed = exec_properties["seed"]
-    return lambda path: tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"]
+    return lambda path: tuner.validate_path(trainer, path, val, train, settings.search, settings.seed)["accuracy"]

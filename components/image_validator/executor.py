@@ -20,7 +20,7 @@ from components.image_validator import checks
 from models.data import dataset_info, image_header, preprocessing
 from models.data.dataset_info import DataError
 from models.data.examples import SPLITS, read_examples
-from models.data.image_format import ImageFormat
+from models.data.image_format import ImageFormat, colour
 from models.runtime import artifact_files
 
 _BATCH_BYTES = 2**24  # decoded images at a time
@@ -75,7 +75,7 @@ def _format(info, settings):
         shape = info.image_shape(settings["image_size"], settings["channels"])
     except DataError:  # there is none, as the problems say; they are compared in this one
         shape = (32, 32, 3)
-    return ImageFormat.from_settings(shape, settings)
+    return ImageFormat(shape, settings["resize"], colour(settings["background"]))
 
 
 def _look(split_uri, image_format):

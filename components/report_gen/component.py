@@ -1,29 +1,25 @@
 """The ReportGen component: its interface."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.report_gen import executor
+from models.runtime.section import value
+from models.settings import Settings, runtime_parameters
 
 
 class ReportGenSpec(component_spec.ComponentSpec):
     """Inputs, parameters and output of ReportGen."""
 
     PARAMETERS = {
-        "config": component_spec.ExecutionParameter(type=str),
-        "defaults": component_spec.ExecutionParameter(type=str),
-        # Settings that a run on Kubeflow can be started with in place of the config.s (settings.py).
-        "seed": component_spec.ExecutionParameter(type=int),
-        "search_epochs": component_spec.ExecutionParameter(type=int),
+        "settings": component_spec.ExecutionParameter(type=str),
         "training": component_spec.ExecutionParameter(type=str),
-        "data_dir": component_spec.ExecutionParameter(type=str),
-        "data_version": component_spec.ExecutionParameter(type=str),
-        "image_folder": component_spec.ExecutionParameter(type=str),
+        # Settings that a compiled pipeline can be started with in place of the others.
+        **{
+            name: component_spec.ExecutionParameter(type=type(value(Settings(), key)))
+            for name, key in runtime_parameters().items()
+        },
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -62,8 +58,7 @@ class ReportGen(base_component.BaseComponent):
         pushed_model: channel.BaseChannel,
         distribution: channel.BaseChannel | None = None,
         results: channel.BaseChannel | None = None,
-        config: Mapping[str, Any],
-        defaults: Mapping[str, Any],
+        settings: Settings,
         training: str,
     ):
         """Takes what the other components wrote.
@@ -79,8 +74,7 @@ class ReportGen(base_component.BaseComponent):
             pushed_model: Whether and where to the Pusher pushed it.
             distribution: What SupernetSearch learned; None, as is `results`, when the architecture was given.
             results: Its figures of every epoch.
-            config: All settings of the run.
-            defaults: What they are where a config says nothing; how to repeat the run is told by the difference.
+            settings: All settings of the run.
             training: The Trainer's parameter `custom_config`.
 
         Raises:
@@ -100,14 +94,9 @@ class ReportGen(base_component.BaseComponent):
                 pushed_model=pushed_model,
                 distribution=distribution,
                 results=results,
-                config=json.dumps(config, sort_keys=True),
-                defaults=json.dumps(defaults, sort_keys=True),
-                seed=config["seed"],
-                search_epochs=config["search"]["epochs"],
+                settings=settings.to_json(),
                 training=training,
-                data_dir=config["data"]["data_dir"],
-                data_version=config["data"]["version"],
-                image_folder=config["data"]["image_folder"],
+                **{name: value(settings, key) for name, key in runtime_parameters().items()},
                 report=channel.Channel(type=artifacts.Report),
             )
         )

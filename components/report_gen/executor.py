@@ -1,6 +1,5 @@
 """The ReportGen component: what it does."""
 
-import json
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
@@ -25,5 +24,5 @@ class Executor(base_executor.BaseExecutor):
             ArtifactError: A file of an input is missing or malformed; the message names it.
         """
         used = settings.used(exec_properties)
-        html = page.render(inputs.read(input_dict, used["data"]), used, json.loads(exec_properties["defaults"]))
+        html = page.render(inputs.read(input_dict, used.data), used)
         artifact_files.REPORT.write(artifact_utils.get_single_uri(output_dict["report"]), html)

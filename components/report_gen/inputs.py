@@ -17,6 +17,7 @@ from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
 from models.search import search_signal
+from models.settings import Data
 
 _Parsed = TypeVar("_Parsed")
 
@@ -150,7 +151,7 @@ class Inputs:
     pushed: str | None
 
 
-def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, Any]) -> Inputs:
+def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs:
     """Reads the inputs of ReportGen.
 
     Args:
@@ -172,7 +173,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Mapping[str, An
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
     train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
-    form = ImageFormat.from_settings(info.image_shape(data["image_size"], data["channels"]), data)
+    form = ImageFormat.from_settings(info.image_shape(data.image_size, data.channels), data)
     return Inputs(
         info=info,
         form=form,

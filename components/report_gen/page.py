@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -13,6 +13,7 @@ from components.comparison import Comparison
 from components.report_gen import commands, drawings, figures, settings
 from components.report_gen.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
+from models.settings import Data, Settings
 
 _CONFUSED = 10  # pairs of classes that are named
 
@@ -30,13 +31,12 @@ class Picture:
     description: str
 
 
-def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+def render(found: Inputs, used: Settings) -> str:
     """Returns the page as HTML that needs no other file.
 
     Args:
         found: What the run left.
         used: Its settings.
-        defaults: What they are where a config says nothing.
     """
     document = found.genotype.to_dict()
     environment = jinja2.Environment(
@@ -47,12 +47,12 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
-        name=used["name"],
+        name=used.name,
         found=found,
         candidates=_candidates(found.derivation, found.search),
         yardsticks=_yardsticks(found.compared),
         failures=_failures(found),
-        form=_form(found, used["data"]),
+        form=_form(found, used.data),
         samples={
             name: [_picture(image, "image/png", f"image of class {name}") for image in images]
             for name, images in found.samples.items()
@@ -75,8 +75,8 @@ def render(found: Inputs, used: Mapping[str, Any], defaults: Mapping[str, Any]) 
         classes=_classes(found.evaluation, found.info.class_names),
         confused=_confused(found.evaluation, found.info.class_names),
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in settings.flat(used).items()},
-        config_file=settings.config_file(used, defaults),
-        serve=commands.serve(found.pushed) if found.pushed and "://" not in found.pushed else None,
+        config_file=settings.config_file(used),
+        serve=_serve(found.pushed, used.deploy.tensorflow_serving_tag),
     )
 
 
@@ -101,6 +101,10 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
     return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
 
 
+def _serve(pushed: str | None, tag: str) -> str | None:
+    return commands.serve(pushed, tag) if pushed and "://" not in pushed else None
+
+
 def _picture(content: bytes, kind: str, description: str) -> Picture:
     return Picture(f"data:{kind};base64,{base64.b64encode(content).decode()}", description)
 
@@ -119,11 +123,11 @@ def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
     return yardsticks
 
 
-def _form(found: Inputs, data: Mapping[str, Any]) -> str:
+def _form(found: Inputs, data: Data) -> str:
     """Returns in what form the network gets the images."""
     height, width, channels = found.form.image_shape
     form = f"{height}x{width} pixels, {'grey' if channels == 1 else 'colours'}"
-    return form + (f", resize {data['resize']}, background {data['background']}" if data["image_size"] else "")
+    return form + (f", resize {data.resize}, background {data.background}" if data.image_size else "")
 
 
 def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:

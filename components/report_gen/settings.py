@@ -1,51 +1,52 @@
 """The settings of a run: which were used, and a config file that asks for them again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-Settings = Mapping[str, Any]
+from models.runtime.section import leaves
+from models.search_spaces.registry import unused
+from models.settings import Settings, runtime_parameters
 
 
-def used(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
+def used(exec_properties: Mapping[str, Any]) -> Settings:
     """Returns the settings a run had: its config, but for what it was started with in place of that.
 
-    On Kubeflow a compiled pipeline can be started with another seed, number of search epochs, training or source
-    of the data. Elsewhere these parameters are as in the config.
+    On Kubeflow a compiled pipeline can be started with other values of some settings (`runtime_parameters`), and with
+    other settings of the training. Elsewhere these parameters are as in the config.
 
     Args:
         exec_properties: ReportGen's.
+
+    Raises:
+        ConfigError: A setting is unknown or out of bounds.
     """
-    settings = json.loads(exec_properties["config"])
+    settings = json.loads(exec_properties["settings"])
     training = json.loads(exec_properties["training"])
     settings.update({section: training[section] for section in ("train", "serving") if section in training})
-    settings["seed"] = exec_properties["seed"]
-    settings["search"]["epochs"] = exec_properties["search_epochs"]
-    settings["data"].update(
-        data_dir=exec_properties["data_dir"],
-        version=exec_properties["data_version"],
-        image_folder=exec_properties["image_folder"],
-    )
-    return settings
+    for name, key in runtime_parameters().items():
+        *sections, setting = key.split(".")
+        section = settings
+        for part in sections:
+            section = section[part]
+        section[setting] = exec_properties[name]
+    return Settings.parse(settings)
 
 
 def flat(settings: Settings) -> dict[str, Any]:
-    """Returns all settings by dotted name."""
-    return dict(_flat(settings))
+    """Returns the settings that the run had a use for, by dotted name."""
+    without_use = unused(settings)
+    found = {key: value for key, value, _ in leaves(settings) if key not in without_use}
+    return dict(sorted(found.items()))
 
 
-def config_file(settings: Settings, defaults: Settings) -> str:
-    """Returns a Python file whose `get_config()` returns the settings, as a change of pipeline/configs/base.py.
-
-    Args:
-        settings: The settings.
-        defaults: Those of pipeline/configs/base.py.
-    """
-    known = flat(defaults)
+def config_file(settings: Settings) -> str:
+    """Returns a Python file whose `get_config()` returns the settings, as a change of pipeline/configs/base.py."""
+    defaults = {key: value for key, value, _ in leaves(Settings())}
     lines = [
-        f"    config.{name} = {value!r}"
-        for name, value in _flat(settings, defaults)
-        if name not in known or value != known[name]
+        f"    config.{key} = {value!r}"
+        for key, value in flat(settings).items()
+        if key not in defaults or value != defaults[key]
     ]
     return "\n".join(
         [
@@ -59,13 +60,3 @@ def config_file(settings: Settings, defaults: Settings) -> str:
             "",
         ]
     )
-
-
-def _flat(settings: Settings, defaults: Settings | None = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields dotted names and values; a mapping that the defaults do not know as a section is a value."""
-    for name, value in sorted(settings.items()):
-        known = value if defaults is None else defaults.get(name)
-        if isinstance(value, Mapping) and isinstance(known, Mapping):
-            yield from _flat(value, None if defaults is None else known, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

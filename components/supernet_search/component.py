@@ -1,14 +1,11 @@
 """The SupernetSearch component: its interface."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.supernet_search import executor
+from models import settings
 
 
 class SupernetSearchSpec(component_spec.ComponentSpec):
@@ -19,7 +16,7 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
         "search": component_spec.ExecutionParameter(type=str),
         "oracle": component_spec.ExecutionParameter(type=str),
         "data": component_spec.ExecutionParameter(type=str),
-        "epochs": component_spec.ExecutionParameter(type=int),
+        "search_epochs": component_spec.ExecutionParameter(type=int),
         "seed": component_spec.ExecutionParameter(type=int),
         "deterministic": component_spec.ExecutionParameter(type=int),
         "tuned_kernels": component_spec.ExecutionParameter(type=int),
@@ -52,12 +49,11 @@ class SupernetSearch(base_component.BaseComponent):
         examples: channel.BaseChannel,
         image_report: channel.BaseChannel,
         *,
-        space: Mapping[str, Any],
-        search: Mapping[str, Any],
-        oracle: Mapping[str, Any],
-        data: Mapping[str, Any],
-        epochs,
-        seed,
+        space: settings.Space,
+        search: settings.Search,
+        oracle: settings.Oracle,
+        data: settings.Data,
+        seed: int,
         deterministic: bool,
         tuned_kernels: bool,
         checkpoint_dir: str,
@@ -71,26 +67,20 @@ class SupernetSearch(base_component.BaseComponent):
             search: `config.search`.
             oracle: `config.oracle`.
             data: `config.data`.
-            epochs: Search epochs, at least 1; an int or, on Kubeflow, a RuntimeParameter of int.
-            seed: Of weights, data order, augmentation and sampling; an int or a RuntimeParameter of int.
+            seed: Of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
             tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
-            checkpoint_dir: Where the search keeps its checkpoints; an interrupted search goes on from there.
-
-        Raises:
-            ValueError: `epochs` is less than 1.
+            checkpoint_dir: Where the search keeps its checkpoints; an interrupted search resumes from there.
         """
-        if isinstance(epochs, int) and epochs < 1:
-            raise ValueError(f"config.search.epochs is {epochs}; a search needs at least 1.")
         super().__init__(
             spec=SupernetSearchSpec(
                 examples=examples,
                 image_report=image_report,
-                space=json.dumps(space, sort_keys=True),
-                search=json.dumps(search, sort_keys=True),
-                oracle=json.dumps(oracle, sort_keys=True),
-                data=json.dumps(data, sort_keys=True),
-                epochs=epochs,
+                space=space.to_json(),
+                search=search.to_json(),
+                oracle=oracle.to_json(),
+                data=data.to_json(),
+                search_epochs=search.epochs,
                 seed=seed,
                 deterministic=int(deterministic),
                 tuned_kernels=int(tuned_kernels),

@@ -10,11 +10,10 @@ from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
 from models.runtime import artifact_files, checkpoint, setup
+from models.runtime.section import SEARCH
 from models.search import tuner
 from models.search_spaces.registry import create_space
-
-# Settings of the search that say how it runs, not what comes out: another value of these goes on with its checkpoints.
-_WITHOUT_EFFECT = ("checkpoint_every", "max_invalid", "traced_architectures")
+from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
@@ -32,21 +31,19 @@ class Executor(base_executor.BaseExecutor):
             RuntimeError: Too many trials in a row had a loss that is not finite.
             ValueError: The data or the settings do not fit the search space.
         """
-        settings = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
-        search, seed, epochs = settings["search"], exec_properties["seed"], exec_properties["epochs"]
+        settings = _settings(exec_properties)
+        search = settings.search
         setup.set_up(
-            seed=seed,
-            deterministic=bool(exec_properties["deterministic"]),
-            tuned_kernels=bool(exec_properties["tuned_kernels"]),
-            mixed_precision=search["mixed_precision"],
+            seed=settings.seed,
+            deterministic=settings.deterministic,
+            tuned_kernels=settings.tuned_kernels,
+            mixed_precision=search.mixed_precision,
         )
-        space = create_space(settings["space"])
-        train, val = (load_split(input_dict["examples"], split, settings["data"]) for split in ("train", "val"))
+        space = create_space(settings.space)
+        train, val = (load_split(input_dict["examples"], split, settings.data) for split in ("train", "val"))
         with setup.strategy().scope():
             trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
-        oracle = tuner.search_oracle(
-            space, settings["oracle"], epochs=epochs, seed=seed, max_invalid=search["max_invalid"]
-        )
+        oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
         results_dir = artifact_utils.get_single_uri(output_dict["results"])
         supernet_tuner = tuner.SupernetTuner(
             oracle,
@@ -54,22 +51,22 @@ class Executor(base_executor.BaseExecutor):
             train,
             val,
             search,
-            seed=seed,
+            seed=settings.seed,
             checkpoint_dir=os.path.join(
                 exec_properties["checkpoint_dir"],
-                _fingerprint(exec_properties, train, val),
+                checkpoint.fingerprint(settings.key(SEARCH), train.fingerprint, val.fingerprint),
             ),
             results_dir=results_dir,
             log_dir=artifact_utils.get_single_uri(output_dict["logs"]),
         )
-        logging.info("Searching %d choices with %s.", len(space.choices), settings["oracle"]["rule"])
+        logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
             supernet_tuner.search(verbose=0)
         except RuntimeError as error:
             if "consecutive failures" not in str(error):
                 raise
             raise RuntimeError(
-                f"The search stopped after {search['max_invalid']} failed trials in a row. Start a new one with a "
+                f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with a "
                 "lower config.search.learning_rate, with config.search.gradient_clip or with "
                 "config.search.mixed_precision='', or go on with this one with a higher config.search.max_invalid. "
                 f"{error}"
@@ -81,10 +78,8 @@ class Executor(base_executor.BaseExecutor):
         artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), trainer.state())
 
 
-def _fingerprint(exec_properties, train, val) -> str:
-    """Names a search by all that its result depends on."""
-    settings = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
-    for name in _WITHOUT_EFFECT:
-        del settings["search"][name]
-    ways = {name: exec_properties[name] for name in ("epochs", "seed", "deterministic", "tuned_kernels")}
-    return checkpoint.fingerprint(settings, ways, train.fingerprint, val.fingerprint)
+def _settings(exec_properties: dict[str, Any]) -> Settings:
+    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
+    sections["search"]["epochs"] = exec_properties["search_epochs"]
+    flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
+    return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})

@@ -1,7 +1,6 @@
 """The TfdsExampleGen component: its Beam executor."""
 
 import collections
-import dataclasses
 import functools
 import json
 import os
@@ -20,14 +19,15 @@ from components.tfds_example_gen import cut, shards, source
 from models.data.dataset_info import DataError, DatasetInfo, load
 from models.data.examples import SPLITS
 from models.runtime import progress
+from models.settings import Data
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes the images of a source as tf.Examples into the splits train, val and test.
 
     A tf.Example has the features `image` (an encoded image), `label` (int64) and `id` (bytes). Images that cannot be
-    decoded are left out, if they are no more than the share allowed. Beside the splits, `dataset_info.json` says what
-    models/data/dataset_info.py lists.
+    decoded are left out, if they are no more than the share allowed. The facts of the data set
+    (models/data/dataset_info.py) lie beside the splits.
     """
 
     def Do(
@@ -53,28 +53,37 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
-        named, form = (_attributes(kind, exec_properties) for kind in (source.Source, shards.Form))
-        images = named.prepare(self._get_tmp_dir())
-        settings = {name: exec_properties[name] for name in ("seed", "test_fraction", "val_fraction")}
+        data = Data.from_json(
+            exec_properties["data"],
+            data_dir=exec_properties["data_dir"],
+            version=exec_properties["data_version"],
+            image_folder=exec_properties["image_folder"],
+        )
+        images = source.Source(data).prepare(self._get_tmp_dir())
+        settings = {
+            "seed": exec_properties["seed"],
+            "test_fraction": data.test_fraction,
+            "val_fraction": data.val_fraction,
+        }
         parts, origins = _cut(images, **settings)
         _say_split(parts, origins)
         about = {
-            "name": named.image_folder or named.name,
+            "name": data.image_folder or data.name,
             "version": images.version,
             "class_names": images.class_names,
             "origins": origins,
-            "stored": form.store if form.image_size else "original",
+            "stored": data.store if data.image_size else "original",
             **settings,
         }
-        self._write(images, parts, form, examples, about)
+        self._write(images, parts, data, examples, about)
         info = load(examples.uri)
-        _refuse_undecodable(info, exec_properties["max_corrupt_share"])
+        _refuse_undecodable(info, data.max_corrupt_share)
         _refuse_missing_classes(info)
         for name in ("class_names", "counts", "height", "width", "channels"):
             examples.set_string_custom_property(name, json.dumps(getattr(info, name)))
 
-    def _write(self, images, parts, form, examples, about):
-        """Writes the examples of each split, and `dataset_info.json`."""
+    def _write(self, images, parts, data, examples, about):
+        """Writes the examples of each split, and the facts of the data set."""
         directories = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
         unfinished = os.path.join(examples.uri, "unfinished")
         for directory in (*directories.values(), unfinished):
@@ -82,7 +91,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         plan, info_dir = os.path.join(self._get_tmp_dir(), "shards"), examples.uri
         planned = shards.make_shards(images, parts)
         places = shards.save(planned, plan)
-        write = shards.WriteShard(images, form, plan, directories, unfinished)
+        write = shards.WriteShard(images, data, plan, directories, unfinished)
         written = functools.partial(shards.written, planned, directories)
         with (
             progress.watching("images", sum(map(len, parts.values())), written),
@@ -97,10 +106,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "WriteInfo" >> beam.Map(lambda totals: _info(totals, about).save(info_dir))
             )
         tf.io.gfile.rmtree(unfinished)
-
-
-def _attributes(kind, exec_properties):
-    return kind(**{field.name: exec_properties[field.name] for field in dataclasses.fields(kind)})
 
 
 def _cut(images, seed, test_fraction, val_fraction):

@@ -25,6 +25,7 @@ from models.data import image_file, preprocessing
 from models.data.dataset_info import Normalization
 from models.data.examples import serialize_example
 from models.data.image_format import ImageFormat, colour
+from models.settings import Data
 
 _SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64  # images a shard, and shards as long as these limits allow it
 
@@ -46,31 +47,21 @@ class Shard:
     files: Mapping[str, str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """What an example holds of an image; the attributes are the settings `config.data.*` of the same names."""
+def decode(data: Data, encoded: bytes) -> image_file.Picture:
+    """Decodes an image as the settings say: resized, and with their channels or else its own.
 
-    image_size: int
-    channels: int
-    resize: str
-    background: str
-    store: str
-
-    def decode(self, encoded: bytes) -> image_file.Picture:
-        """Decodes an image, resized if so set, to the channels that are set or else to its own.
-
-        Raises:
-            UnreadableImage: The file is not a whole image that can be read.
-        """
-        background = colour(self.background)
-        if self.image_size:
-            shape = (self.image_size, self.image_size, 3)
-            header, pixels = image_file.decode(encoded, ImageFormat(shape, self.resize, background))
-        else:
-            header, pixels = image_file.read(encoded, background)
-        if (self.channels or header.channels) == 1:
-            pixels = preprocessing.grey(pixels).numpy()
-        return image_file.Picture(header, pixels)
+    Raises:
+        UnreadableImage: The file is not a whole image that can be read.
+    """
+    background = colour(data.background)
+    if data.image_size:
+        shape = (data.image_size, data.image_size, 3)
+        header, pixels = image_file.decode(encoded, ImageFormat(shape, data.resize, background))
+    else:
+        header, pixels = image_file.read(encoded, background)
+    if (data.channels or header.channels) == 1:
+        pixels = preprocessing.grey(pixels).numpy()
+    return image_file.Picture(header, pixels)
 
 
 @dataclasses.dataclass
@@ -169,17 +160,17 @@ def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
 class WriteShard(beam.DoFn):
     """Writes the examples of shards, given by their places in a file; returns the Totals of each."""
 
-    def __init__(self, images: source.Images, form: Form, shards: str, directories: Mapping[str, str], unfinished: str):
+    def __init__(self, images: source.Images, data: Data, shards: str, directories: Mapping[str, str], unfinished: str):
         """Takes what all shards have in common.
 
         Args:
             images: Where they come from.
-            form: What the examples hold of them.
+            data: `config.data`: what the examples hold of them.
             shards: The file that `save` wrote.
             directories: train, val and test -> the folder of its examples.
             unfinished: A folder for files that are being written.
         """
-        self._images, self._form, self._shards = images, form, shards
+        self._images, self._data, self._shards = images, data, shards
         self._directories, self._unfinished = directories, unfinished
 
     def process(self, place: tuple[int, int]) -> Iterator[Totals]:
@@ -188,7 +179,7 @@ class WriteShard(beam.DoFn):
             file.seek(place[0])
             shard = Shard(*json.loads(file.read(place[1])))
         loads = self._images.read(shard.split, shard.start, [image_id for image_id, _, _ in shard.images])
-        looked_at = _map_in_order(functools.partial(_look, self._form), loads)
+        looked_at = _map_in_order(functools.partial(_look, self._data), loads)
         totals = []
         with contextlib.ExitStack() as stack:
             write = {part: stack.enter_context(self._writer(part, file)) for part, file in shard.files.items()}
@@ -232,18 +223,18 @@ class _Seen:
         )
 
 
-def _look(form: Form, load: Callable[[], bytes]) -> _Seen:
+def _look(data: Data, load: Callable[[], bytes]) -> _Seen:
     """Reads and decodes an image, once, with the decoder of all later stages."""
     try:
         encoded = load()
-        header, pixels = form.decode(encoded)
+        header, pixels = decode(data, encoded)
         brightest = image_file.brightest(encoded) if header.sixteen_bit else 0
     except image_file.UnreadableImage as error:
         return _Seen(str(error))
     except (FileNotFoundError, PermissionError) as error:  # a dangling link, somebody else's file
         return _Seen(error.strerror)
     histogram = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).histogram()
-    if form.store == "resized" and (header.height, header.width) != pixels.shape[:2]:
+    if data.store == "resized" and (header.height, header.width) != pixels.shape[:2]:
         encoded = tf.io.encode_png(pixels, compression=1).numpy()  # the usual level takes 5 times as long
     return _Seen("", encoded, header, np.reshape(histogram, (-1, 256)), brightest)
 

@@ -1,7 +1,6 @@
 """Where images come from, as the settings name it: a folder or a TFDS data set. Finds what is wrong with it."""
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import os
@@ -15,6 +14,7 @@ from tensorflow_datasets.core.utils import gcs_utils
 
 from components.tfds_example_gen import cut, digits, folder, tfds_set
 from models.data.dataset_info import DataError
+from models.settings import Data
 
 # Data sets of this project: made on the spot from what is installed, whether or not a download is allowed.
 _EMBEDDED = {"digits": digits.Digits}
@@ -42,31 +42,15 @@ class Images(Protocol):
         """Yields a function that returns the file for each of the ids, those of `items(split)` from `start` on."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Source:
-    """Names a source of images; the attributes are the settings `config.data.*` of the same names.
+    """A source of images, as the settings name it.
 
-    Attributes:
-        name: A TFDS data set, as `tfds.builder` takes it ("cifar10", "cmaterdb/bangla"); empty with an image folder.
-        version: Its version; empty for the newest.
-        data_dir: TFDS's directory; empty for TFDS's default.
-        download: Whether TFDS may download and prepare it.
-        image_folder: A folder as components/tfds_example_gen/folder.py lays it out; it replaces the data set.
-        test_split: The TFDS split to test on; empty as `tfds_set.choose` takes it, like the next two.
-        image_feature: The TFDS feature with the image.
-        label_feature: The TFDS feature with the class.
-        max_corrupt_share: Share of all images that may be left out because they cannot be decoded.
+    Args:
+        data: `config.data`.
     """
 
-    name: str = ""
-    version: str = ""
-    data_dir: str = ""
-    download: bool = False
-    image_folder: str = ""
-    test_split: str = ""
-    image_feature: str = ""
-    label_feature: str = ""
-    max_corrupt_share: float = 0.0
+    def __init__(self, data: Data):
+        self._data = data
 
     def check(self) -> None:
         """Finds what can be found without reading an image.
@@ -74,19 +58,19 @@ class Source:
         Raises:
             DataError: The source cannot be used; the message says why and what to do.
         """
-        if self.image_folder:
+        if self._data.image_folder:
             self._folder()
-        elif not self.name:
+        elif not self._data.name:
             raise DataError("No data: give config.data.image_folder=DIR or config.data.name, a TFDS data set.")
         else:
             builder = self.builder()
             if builder.is_prepared():
-                tfds_set.features(builder, self.image_feature, self.label_feature)
-                tfds_set.check_splits(builder, self.test_split)
-            elif self.name not in _EMBEDDED and not self.download:
+                tfds_set.features(builder, self._data.image_feature, self._data.label_feature)
+                tfds_set.check_splits(builder, self._data.test_split)
+            elif self._data.name not in _EMBEDDED and not self._data.download:
                 raise DataError(
-                    f"The TFDS data set {self.name!r} {builder.version} is not prepared in {builder.data_dir}. Set "
-                    "config.data.download=True to have it downloaded, or config.data.data_dir to where it is."
+                    f"The TFDS data set {self._data.name!r} {builder.version} is not prepared in {builder.data_dir}. "
+                    "Set config.data.download=True to have it downloaded, or config.data.data_dir to where it is."
                 )
 
     def fingerprint(self) -> str:
@@ -95,13 +79,13 @@ class Source:
         Of a folder and of a prepared data set it holds a hash of all files' paths, sizes and times of change; of a data
         set that may be downloaded, the checksums TFDS has on record; of an embedded one, its version.
         """
-        if self.image_folder:
+        if self._data.image_folder:
             return self._folder().fingerprint()
         builder = self.builder()
         name = builder.info.full_name
-        if self.name in _EMBEDDED:
+        if self._data.name in _EMBEDDED:
             return name
-        if self.download:
+        if self._data.download:
             checksums = sorted((url, info.checksum) for url, info in builder.url_infos.items())
             return f"{name} {hashlib.sha256(repr(checksums).encode()).hexdigest()}"
         return f"{name} {folder.hash_listing(builder.data_dir, tf.io.gfile.listdir(builder.data_dir))}"
@@ -115,24 +99,24 @@ class Source:
         Raises:
             DataError: TFDS has no such data set or version.
         """
-        arguments = {"data_dir": self.data_dir or None}
-        if self.version:
-            arguments["version"] = self.version
-        if self.name in _EMBEDDED and not self.data_dir:
+        arguments = {"data_dir": self._data.data_dir or None}
+        if self._data.version:
+            arguments["version"] = self._data.version
+        if self._data.name in _EMBEDDED and not self._data.data_dir:
             arguments["data_dir"] = scratch_dir or None
         # TFDS would look into its bucket for facts about what is not prepared, for 10 s where there is no network.
         with mock.patch.object(gcs_utils, "_is_gcs_disabled", True):
             try:
-                return tfds.builder(self.name, **arguments)
+                return tfds.builder(self._data.name, **arguments)
             except tfds.core.registered.DatasetNotFoundError:
                 raise DataError(
-                    f"config.data.name is {self.name!r}: TFDS {tfds.__version__} knows no such data set, and none is "
-                    f"prepared in {self.data_dir or 'its default data_dir'}. Names are listed at "
+                    f"config.data.name is {self._data.name!r}: TFDS {tfds.__version__} knows no such data set, and "
+                    f"none is prepared in {self._data.data_dir or 'its default data_dir'}. Names are listed at "
                     "https://www.tensorflow.org/datasets/catalog."
                 ) from None
             except (AssertionError, ValueError) as error:  # a version or a builder config it does not have
                 raise DataError(
-                    f"config.data.name={self.name!r}, config.data.version={self.version!r}: {error}"
+                    f"config.data.name={self._data.name!r}, config.data.version={self._data.version!r}: {error}"
                 ) from error
 
     def prepare(self, scratch_dir: str) -> Images:
@@ -144,7 +128,7 @@ class Source:
         Raises:
             DataError: The data are not there, cannot be downloaded or are not labelled images.
         """
-        if self.image_folder:
+        if self._data.image_folder:
             images = self._folder()
             images.warn_of_others()
             return images
@@ -152,17 +136,17 @@ class Source:
         builder = self.builder(scratch_dir)
         if not builder.is_prepared():
             try:
-                with contextlib.nullcontext() if self.download else _quiet():
+                with contextlib.nullcontext() if self._data.download else _quiet():
                     builder.download_and_prepare()
             except Exception as error:  # whatever a data set's own code raises
                 raise DataError(
                     f"The TFDS data set {builder.info.full_name} could not be prepared in {builder.data_dir}: {error}"
                 ) from error
-        return tfds_set.choose(builder, self.test_split, self.image_feature, self.label_feature)
+        return tfds_set.choose(builder, self._data.test_split, self._data.image_feature, self._data.label_feature)
 
     def _folder(self) -> folder.ImageFolder:
-        found = folder.scan(os.path.expanduser(self.image_folder))
-        found.refuse_unreadable(self.max_corrupt_share)
+        found = folder.scan(os.path.expanduser(self._data.image_folder))
+        found.refuse_unreadable(self._data.max_corrupt_share)
         if "val" not in found.splits:  # it is cut from train
             cut.refuse_small_classes({name: len(images) for name, images in found.images["train"].items()})
         return found

@@ -9,8 +9,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +19,7 @@ from models.data.augment import Augmentation, crop_and_flip, cutout
 from models.data.dataset_info import DataError
 from models.data.examples import read_sorted
 from models.data.image_format import ImageFormat
+from models.settings import Data
 
 __all__ = ["Augmentation", "DataError", "EncodedImages", "ImageDataset", "batches", "load_examples"]
 
@@ -127,7 +127,7 @@ class ImageDataset:
         return make
 
 
-def load_examples(patterns: str | Sequence[str], data: Mapping[str, Any]) -> ImageDataset:
+def load_examples(patterns: str | Sequence[str], data: Data) -> ImageDataset:
     """Reads the examples of one or several splits of an examples artifact.
 
     Args:
@@ -144,11 +144,11 @@ def load_examples(patterns: str | Sequence[str], data: Mapping[str, Any]) -> Ima
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     # .../Split-train/* lies beside .../dataset_info.json.
     info = dataset_info.load(os.path.dirname(os.path.dirname(patterns[0])))
-    image_format = ImageFormat.from_settings(info.image_shape(data["image_size"], data["channels"]), data)
+    image_format = ImageFormat.from_settings(info.image_shape(data.image_size, data.channels), data)
     normalization = info.normalization[image_format.image_shape[2]]
     ids, labels, encoded = read_sorted(patterns)
     images = EncodedImages(encoded, image_format)
-    if np.prod(images.shape, dtype=np.int64) <= data["cache_mb"] * 2**20:
+    if np.prod(images.shape, dtype=np.int64) <= data.cache_mb * 2**20:
         images = _decode_all(images, ids)
     return ImageDataset(
         images,

@@ -4,12 +4,10 @@ Knows nothing of TensorFlow; models/data/preprocessing.py brings an image file t
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from PIL import ImageColor
 
-RESIZE = ("crop", "pad", "squash")
+from models.settings import Data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +26,14 @@ class ImageFormat:
     background: tuple[int, int, int] = (255, 255, 255)
 
     @classmethod
-    def from_settings(cls, image_shape: tuple[int, int, int], data: Mapping[str, Any]) -> "ImageFormat":
+    def from_settings(cls, image_shape: tuple[int, int, int], data: Data) -> "ImageFormat":
         """Returns the form that `config.data` asks for.
 
         Args:
             image_shape: As above; `DatasetInfo.image_shape` knows it.
             data: `config.data`.
-
-        Raises:
-            ValueError: `data.background` is not a colour.
         """
-        return cls(tuple(image_shape), data["resize"], colour(data["background"]))
+        return cls(tuple(image_shape), data.resize, colour(data.background))
 
 
 def colour(name: str) -> tuple[int, int, int]:
@@ -48,11 +43,3 @@ def colour(name: str) -> tuple[int, int, int]:
         ValueError: There is no such colour.
     """
     return ImageColor.getrgb(name)[:3]
-
-
-def is_colour(name: Any) -> bool:
-    """Returns whether `colour` knows a colour of this name."""
-    try:
-        return bool(colour(name))
-    except (ValueError, AttributeError):
-        return False

@@ -17,7 +17,8 @@ from models.runtime.progress import Progress
 from models.search import search_signal
 from models.search.path_training import PathTrainer
 from models.search_spaces.base import SearchSpace
-from models.search_spaces.registry import wanted
+from models.search_spaces.registry import supernet_options
+from models.settings import Oracle, Search
 
 OBJECTIVE = "val_accuracy"
 
@@ -30,9 +31,7 @@ def hyperparameters(space: SearchSpace) -> keras_tuner.HyperParameters:
     return values
 
 
-def path_trainer(
-    space: SearchSpace, search: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int
-) -> PathTrainer:
+def path_trainer(space: SearchSpace, search: Search, image_shape: tuple[int, int, int], classes: int) -> PathTrainer:
     """Builds the supernet of a space and what trains and evaluates its paths.
 
     Args:
@@ -41,14 +40,14 @@ def path_trainer(
         image_shape: Height, width, channels.
         classes: At least 2.
     """
-    supernet = space.supernet(image_shape, classes, **wanted(space.supernet, search))
+    supernet = space.supernet(image_shape, classes, **supernet_options(space, search))
     return PathTrainer(
         supernet,
-        momentum=search["momentum"],
-        weight_decay=search["weight_decay"],
-        gradient_clip=search["gradient_clip"],
-        cache_size=search["traced_architectures"],
-        jit=setup.use_xla(search["xla"]),
+        momentum=search.momentum,
+        weight_decay=search.weight_decay,
+        gradient_clip=search.gradient_clip,
+        cache_size=search.traced_architectures,
+        jit=setup.use_xla(search.xla),
     )
 
 
@@ -57,7 +56,7 @@ def validate_path(
     path: Path,
     val: dataset.ImageDataset,
     train: dataset.ImageDataset,
-    search: Mapping[str, Any],
+    search: Search,
     seed: int,
 ) -> dict[str, float]:
     """Returns loss and accuracy of a path on the validation images.
@@ -70,15 +69,15 @@ def validate_path(
         search: `config.search`.
         seed: The search's, so that all paths are validated with the statistics of the same images.
     """
-    size = search["batch_size"]
-    norm_batches = dataset.batches(train, size, seed=seed, sample=search["norm_images"])
+    size = search.batch_size
+    norm_batches = dataset.batches(train, size, seed=seed, sample=search.norm_images)
     return trainer.evaluate(path, dataset.batches(val, size), norm_batches)
 
 
-def learning_rate(search: Mapping[str, Any], epochs: int, epoch: int) -> float:
+def learning_rate(search: Search, epoch: int) -> float:
     """Returns the learning rate of a search epoch (0-based): a cosine from learning_rate down to min_learning_rate."""
-    low, high = search["min_learning_rate"], search["learning_rate"]
-    return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    low, high = search.min_learning_rate, search.learning_rate
+    return low + (high - low) * (1 + math.cos(math.pi * epoch / search.epochs)) / 2
 
 
 class SupernetTuner(keras_tuner.Tuner):
@@ -105,7 +104,7 @@ class SupernetTuner(keras_tuner.Tuner):
         trainer: PathTrainer,
         train: dataset.ImageDataset,
         val: dataset.ImageDataset,
-        search: Mapping[str, Any],
+        search: Search,
         *,
         seed: int,
         checkpoint_dir: str,
@@ -132,13 +131,13 @@ class SupernetTuner(keras_tuner.Tuner):
         epoch = int(trial.trial_id)
         path = trial.hyperparameters.values
         search = self._search
-        rate = learning_rate(search, self.oracle.max_trials, epoch)
+        rate = learning_rate(search, epoch)
         batches = dataset.batches(
             self._train,
-            search["batch_size"],
+            search.batch_size,
             seed=self._seed,
             epoch=epoch,
-            augment=dataset.Augmentation(search["pad"], search["flip"], search["cutout"]),
+            augment=dataset.Augmentation(search.pad, search.flip, search.cutout),
         )
         before = self.trainer.snapshot(path)
         try:
@@ -187,7 +186,7 @@ class SupernetTuner(keras_tuner.Tuner):
         if ended.status != "COMPLETED":
             shown = {"trial": f"{ended.status}: {ended.message}", **shown}
         done = len(self._epochs)
-        if done % self._search["checkpoint_every"] == 0 or done == self.oracle.max_trials:
+        if done % self._search.checkpoint_every == 0 or done == self.oracle.max_trials:
             state = {"oracle": self.oracle.get_state(), "epochs": self._epochs}
             checkpoint.save(self._checkpoint_dir, done, self.trainer.state(), state)
         # After the checkpoint: an epoch that is shown is not lost.
@@ -220,25 +219,24 @@ class SupernetTuner(keras_tuner.Tuner):
         self._writer.flush()
 
 
-def search_oracle(space: SearchSpace, oracle: Mapping[str, Any], *, epochs: int, seed: int, max_invalid: int):
+def search_oracle(space: SearchSpace, oracle: Oracle, search: Search, seed: int) -> MultinomialOracle:
     """Returns the oracle that `config.oracle` describes for a space.
 
     Args:
         space: Where to search.
-        oracle: `config.oracle`: the rule's name, warm-up rounds, and each rule's options under its name.
-        epochs: Search epochs, one trial each.
+        oracle: `config.oracle`.
+        search: `config.search`: its epochs are the trials, its max_invalid ends the search.
         seed: Of the sampling.
-        max_invalid: Failed trials in a row that end the search.
     """
     return MultinomialOracle(
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
-        max_trials=epochs,
-        rule=oracle["rule"],
-        rule_options=oracle.get(oracle["rule"]),
-        warmup_rounds=oracle["warmup_rounds"],
+        max_trials=search.epochs,
+        rule=oracle.rule,
+        rule_options=oracle.options,
+        warmup_rounds=oracle.warmup_rounds,
         seed=seed,
         hyperparameters=hyperparameters(space),
         allow_new_entries=False,
         tune_new_entries=False,
-        max_consecutive_failed_trials=max_invalid,
+        max_consecutive_failed_trials=search.max_invalid,
     )

@@ -1,26 +1,24 @@
 """The network of an architecture with what its training needs: auxiliary loss, label smoothing, recipe."""
 
 import keras
-import ml_collections
 import tensorflow as tf
 
 from models.architectures.genotype import Genotype
 from models.runtime import setup
-from models.search_spaces.registry import create_space, wanted
+from models.search_spaces.registry import create_space, network_options
+from models.settings import Settings, Train
 from models.training.optimizer import SGD
 
 
 def build_network(
-    config: ml_collections.ConfigDict,
+    settings: Settings,
     architecture: Genotype,
     image_shape: tuple[int, int, int],
     classes: int,
 ) -> keras.Model:
     """Returns the network of a genotype as `config.train` describes it, with fresh weights."""
-    recipe = config.train
-    space = create_space(config.space.to_dict())
-    settings = {**recipe.to_dict(), "auxiliary": recipe.auxiliary_weight > 0}
-    return space.network(architecture, image_shape, classes, **wanted(space.network, settings))
+    space = create_space(settings.space)
+    return space.network(architecture, image_shape, classes, **network_options(space, settings.train))
 
 
 class Classifier(keras.Model):
@@ -51,7 +49,7 @@ class Classifier(keras.Model):
         return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
 
 
-def compile_classifier(classifier: Classifier, recipe: ml_collections.ConfigDict) -> None:
+def compile_classifier(classifier: Classifier, recipe: Train) -> None:
     """Gives a classifier the optimizer, loss and metrics of `config.train`.
 
     Weight decay is PyTorch's, part of the gradient (optimizer.py). Batch norm's scale and offset are left out of it

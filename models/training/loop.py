@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-import ml_collections
 import numpy as np
 import tensorflow as tf
 
 from models.data import dataset
 from models.runtime import checkpoint
 from models.runtime.progress import Progress
+from models.settings import Train
 from models.training.classifier import Classifier, prepare
 from models.training.schedules import learning_rate
 
@@ -39,7 +39,7 @@ class Position:
 def train(
     classifier: Classifier,
     data: dataset.ImageDataset,
-    recipe: ml_collections.ConfigDict,
+    recipe: Train,
     seed: int,
     strategy: tf.distribute.Strategy,
     checkpoint_dir: str,

@@ -7,7 +7,7 @@ An example of a backbone of one's own: `config.space.backbone` gives widths, str
 
 import ml_collections
 
-from pipeline.configs import digits
+from pipeline.configs import base, digits
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -22,4 +22,5 @@ def get_config() -> ml_collections.ConfigDict:
         "head": 128,
     }
     config.train.network = "mobile"
+    base.drop_unused(config)  # cells have no use here
     return config

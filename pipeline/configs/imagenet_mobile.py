@@ -10,7 +10,7 @@ size and no number of epochs of this search; those here are ours. Not run by us:
 
 import ml_collections
 
-from pipeline.configs import imagenet_transfer
+from pipeline.configs import base, imagenet_transfer
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -28,6 +28,5 @@ def get_config() -> ml_collections.ConfigDict:
     search.weight_decay = 3e-5
 
     config.train.network = "mobile"
-    config.train.auxiliary_weight = 0.0  # the released mobile networks have no auxiliary head
-    config.train.drop_path = 0.0
+    base.drop_unused(config)  # cells have no use here
     return config

@@ -10,14 +10,14 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.architecture_deriver.executor import Executor
 from models.oracle.multinomial import Multinomial
-from models.search_spaces.registry import create_space
+from tests.support.spaces import make_space
 
 SPACE = {"name": "tests.support.tiny_space"}
 
 
 def derive(directory, observations):
     """Runs the executor on a distribution that observed accuracies of paths; returns its genotype and derivation."""
-    space = create_space(SPACE)
+    space = make_space(SPACE)
     multinomial = Multinomial([(choice.name, choice.operations) for choice in space.choices])
     for path, accuracy in observations:
         multinomial.observe(dict(zip((choice.name for choice in space.choices), path, strict=True)), accuracy)
@@ -29,6 +29,7 @@ def derive(directory, observations):
     with open(os.path.join(distribution.uri, "distribution.json"), "w") as file:
         json.dump(multinomial.document(), file)
     settings = {"space": json.dumps(SPACE), "derive": json.dumps({"source": "argmax", "samples": 0}), "seed": 0}
+    settings |= {"search": "{}", "data": "{}", "deterministic": 1, "tuned_kernels": 1}
     Executor().Do({"distribution": [distribution]}, outputs, settings)
     with open(os.path.join(outputs["genotype"][0].uri, "derivation.json")) as file:
         return outputs["genotype"][0], json.load(file)

@@ -18,6 +18,7 @@ from components.evaluator import executor
 from models import export
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
+from models.settings import Evaluate
 from pipeline import stages
 from tests.support import image_fixtures
 
@@ -97,7 +98,7 @@ def _evaluate(tmp_path, model, baseline):
     )
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
-    config = stages.evaluation({"accuracy_threshold": None, "max_accuracy_drop": 0.0})
+    config = stages.evaluation(Evaluate(accuracy_threshold=None))
     executor.Executor(context).Do(
         {"examples": [_examples(tmp_path / "examples")], "model": [model], "baseline_model": baseline},
         {"evaluation": [evaluation], "blessing": [blessing]},
@@ -131,7 +132,7 @@ def test_always_guessing_is_not_blessed_and_other_classes_are_not_compared_with(
 
 @pytest.mark.parametrize("given,asked", [(None, 0.63), (0.0, 0.0), (1.0, 1.0)])
 def test_a_threshold_that_is_given_is_taken_as_it_is(given, asked):
-    config = stages.evaluation({"accuracy_threshold": given, "max_accuracy_drop": 0.0})
+    config = stages.evaluation(Evaluate(accuracy_threshold=given))
     assert executor._complete(config, 0.63) == asked
     (least,) = (
         threshold.threshold.value_threshold.lower_bound.value

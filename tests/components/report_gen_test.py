@@ -23,14 +23,14 @@ from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
-from pipeline.configs import base, digits, digits_mobile
+from models.settings import Settings
+from pipeline.configs import digits, digits_mobile
 from tests.support.html_page import Page
 
 COMPARED = Comparison(
     threshold=0.7, chance=0.25, majority_class="dog", majority_share=0.6, clearly_more=0.7, baseline_accuracy=0.9
 )
-DEFAULTS = json.loads(json.dumps(base.get_config().to_dict()))
-USED = json.loads(json.dumps(digits.get_config().to_dict()))
+USED = Settings.parse(digits.get_config())
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -230,7 +230,7 @@ def test_boxes_of_a_cell_do_not_touch_and_no_wire_runs_through_one(monkeypatch):
 
 @pytest.fixture(scope="module")
 def rendered() -> str:
-    return page.render(found(), USED, DEFAULTS)
+    return page.render(found(), USED)
 
 
 def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(rendered):
@@ -249,13 +249,14 @@ def test_the_page_tells_the_verdict_and_who_was_elected_with_which_figure(render
     assert "8x8 pixels, grey" in shown.text["data"]
     assert re.search(r"is\s*dog\s*, taken for\s*cat\s*\(0\.93\)", shown.text["test"])
     assert 'title="test/1.png"' in rendered
-    assert commands.serve("/models/7") in shown.text["serve"]
+    assert commands.serve("/models/7", "2.16.1") in shown.text["serve"]
     assert re.search(r"dog\s*cat\s*3", shown.text["test"])
     assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():
-    used = {**USED, "data": {**USED["data"], "image_size": 32, "resize": "pad", "background": "black"}}
+    data = USED.data.model_copy(update={"image_size": 32, "resize": "pad", "background": "black"})
+    used = USED.model_copy(update={"data": data})
     given = found(
         form=ImageFormat((32, 32, 3)),
         mistakes=(),
@@ -264,7 +265,7 @@ def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of
             COMPARED, baseline_accuracy=None, baseline_not_compared="its classes are others", clearly_more=0.9
         ),
     )
-    shown = Page(page.render(given, used, DEFAULTS))
+    shown = Page(page.render(given, used))
     assert "Not compared with the latest blessed model: its classes are others." in shown.text["verdict"]
     assert "not clearly more than what always guessing 'dog' reaches" in shown.text["verdict"]
     assert not re.search(r"latest blessed model\s*0\.", shown.text["verdict"])
@@ -296,12 +297,12 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(rendered):
 
 
 def test_the_page_is_the_same_again(rendered):
-    assert page.render(found(), USED, DEFAULTS) == rendered
+    assert page.render(found(), USED) == rendered
 
 
 def test_class_names_and_warnings_are_text_whatever_is_in_them():
     names = ("<b>bold</b>", "\"><script>alert('x')</script>", "$x")
-    text = page.render(found(names, warnings=("<i>look</i>",)), {**USED, "name": "<u>run</u>"}, DEFAULTS)
+    text = page.render(found(names, warnings=("<i>look</i>",)), USED.model_copy(update={"name": "<u>run</u>"}))
     shown = Page(text)
     assert not shown.tags & {"script", "i", "u"}
     assert "<b>bold</b>" not in text
@@ -312,13 +313,13 @@ def test_class_names_and_warnings_are_text_whatever_is_in_them():
 
 
 def test_the_command_to_serve_can_be_pasted_whatever_the_folder_is_called():
-    words = shlex.split(commands.serve("/runs/my run/serving_model/7"))
+    words = shlex.split(commands.serve("/runs/my run/serving_model/7", "2.16.1"))
     assert words[words.index("-v") + 1] == "/runs/my run/serving_model:/models/mdenas:ro"
 
 
 def test_a_page_without_a_search_says_so():
     given = found(search=None, derivation=inputs.Derivation("preset mdenas_cifar10", ()))
-    shown = Page(page.render(given, USED, DEFAULTS))
+    shown = Page(page.render(given, USED))
     assert "the architecture was given" in shown.text["search"]
     assert "preset mdenas_cifar10" in shown.text["verdict"]
     assert "candidate" not in shown.text["verdict"]
@@ -327,7 +328,7 @@ def test_a_page_without_a_search_says_so():
 
 def test_a_page_of_an_unblessed_model_says_why_and_does_not_say_how_to_serve_it():
     evaluation = dataclasses.replace(found().evaluation, failures=("The accuracy is 0.8125; 0.9 is asked for.",))
-    shown = Page(page.render(found(evaluation=evaluation, blessed=False, pushed=None), USED, DEFAULTS))
+    shown = Page(page.render(found(evaluation=evaluation, blessed=False, pushed=None), USED))
     assert "0.9 is asked for" in shown.text["verdict"]
     assert re.search(r"no\s*blessed", shown.text["verdict"])
     assert "docker" not in shown.text["serve"]
@@ -335,7 +336,7 @@ def test_a_page_of_an_unblessed_model_says_why_and_does_not_say_how_to_serve_it(
 
 
 def test_a_page_of_many_classes_is_no_larger_than_what_has_room():
-    many = Page(page.render(found([f"class {number}" for number in range(200)]), USED, DEFAULTS))
+    many = Page(page.render(found([f"class {number}" for number in range(200)]), USED))
     assert "Confusion matrix" not in many.text["test"]
     assert "Most frequent mistakes" in many.text["test"]
     assert all(f"class {number}" in many.text["test"] for number in range(200))
@@ -343,7 +344,7 @@ def test_a_page_of_many_classes_is_no_larger_than_what_has_room():
 
 def test_a_mobile_architecture_is_on_the_page():
     genotype = presets.PRESETS["mdenas_gpu"].genotype
-    shown = Page(page.render(found(genotype=genotype), USED, DEFAULTS))
+    shown = Page(page.render(found(genotype=genotype), USED))
     assert "Blocks" in shown.text["architecture"]
     assert genotype.text() in shown.text["verdict"]
 
@@ -352,12 +353,11 @@ def test_a_mobile_architecture_is_on_the_page():
 def test_the_config_file_on_the_page_gives_the_same_settings(config):
     wanted = config.get_config()
     wanted.oracle.warmup_rounds = 2
-    wanted.space.operations = ("skip_connect", "none")
-    document = json.loads(json.dumps(wanted.to_dict()))
-    text = settings.config_file(document, DEFAULTS)
+    wanted.space.operations = ("skip_connect", "sep_conv_3x3") if config is digits else ("k3_e3", "skip")
+    text = settings.config_file(Settings.parse(wanted))
     namespace = {}
     exec(text, namespace)
-    assert json.loads(json.dumps(namespace["get_config"]().to_dict())) == document
+    assert Settings.parse(namespace["get_config"]()) == Settings.parse(wanted)
     # Only what differs is there.
     assert "momentum" not in text
 
@@ -365,19 +365,19 @@ def test_the_config_file_on_the_page_gives_the_same_settings(config):
 def test_settings_that_a_run_on_kubeflow_was_started_with_are_the_ones_shown():
     started = settings.used(
         {
-            "config": json.dumps(USED),
+            "settings": USED.to_json(),
             "seed": 7,
             "search_epochs": 9,
-            "training": json.dumps({"train": {**USED["train"], "epochs": 11}, "checkpoint_dir": "/x"}),
+            "training": json.dumps({"train": {**dict(USED.train), "epochs": 11}, "checkpoint_dir": "/x"}),
             "data_dir": "/data",
             "data_version": "2.0.0",
             "image_folder": "/images",
         }
     )
-    assert (started["seed"], started["search"]["epochs"], started["train"]["epochs"]) == (7, 9, 11)
-    assert (started["data"]["data_dir"], started["data"]["version"]) == ("/data", "2.0.0")
-    assert started["data"]["image_folder"] == "/images"
-    assert set(started) == set(USED)
+    assert (started.seed, started.search.epochs, started.train.epochs) == (7, 9, 11)
+    assert (started.data.data_dir, started.data.version) == ("/data", "2.0.0")
+    assert started.data.image_folder == "/images"
+    assert started.oracle == USED.oracle
 
 
 @pytest.mark.parametrize(

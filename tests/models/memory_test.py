@@ -15,9 +15,11 @@ from models.data.dataset_info import DataError
 from models.memory import Limit, Need
 from models.search_spaces import cell
 from models.search_spaces.registry import create_space
+from models.settings import Search, Settings
 from pipeline import memory_plan
 from pipeline.configs import digits, digits_mobile, image_folder
 from pipeline.validation import ConfigError
+from tests.support.spaces import make_space
 
 GB = 10**9
 
@@ -123,17 +125,17 @@ def test_where_the_kernel_does_not_tell_nothing_is_known(tmp_path):
 @pytest.mark.parametrize("stage", ["search", "train"])
 def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
     config = config.get_config()
-    space = create_space(config.space.to_dict())
-    need = memory.most(space, config[stage].to_dict(), (8, 8, 1))
+    space = make_space(config.space.to_dict())
+    need = memory.most(space, getattr(Settings.parse(config), stage), (8, 8, 1))
     assert need.at(config[stage].batch_size) < 2.5 * GB
 
 
 def test_the_bound_is_far_above_what_was_measured():
-    config = image_folder.get_config()
-    space = create_space(config.space.to_dict())
+    settings = Settings.parse(image_folder.get_config())
+    space = create_space(settings.space)
     # docs/performance.md, 32 pixels: bytes an image.
-    assert memory.most(space, config.search.to_dict(), (32, 32, 3)).per_image > 3 * 34e6
-    assert memory.most(space, config.train.to_dict(), (32, 32, 3)).per_image > 3 * 66e6
+    assert memory.most(space, settings.search, (32, 32, 3)).per_image > 3 * 34e6
+    assert memory.most(space, settings.train, (32, 32, 3)).per_image > 3 * 66e6
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_the_bound_is_far_above_what_was_measured():
 )
 def test_nothing_is_bounded_with_operations_of_ones_own(space, monkeypatch):
     monkeypatch.setattr(cell, "require_operation", lambda name: None)
-    assert memory.most(create_space(space), {}, (8, 8, 3)) is None
+    assert memory.most(make_space(space), Search(), (8, 8, 3)) is None
 
 
 def test_ample_memory_is_seen_without_a_measurement(tmp_path, monkeypatch):

@@ -37,7 +37,10 @@ def test_help_is_answered_without_loading_tensorflow():
         (("--root=ROOT",), "Flag --config must have a value"),
         (("--root=ROOT", DIGITS, "--config.search.epoch=3"), "--config has no setting 'epoch'. Did you mean 'epochs'?"),
         (("--root=ROOT", DIGITS, "--config.search.epochs=many"), "--config.search.epochs=many"),
-        (("--root=ROOT", DIGITS, "--config.search.epochs=0"), "config.search.epochs is 0; allowed is 1 or more."),
+        (
+            ("--root=ROOT", DIGITS, "--config.search.epochs=0"),
+            "config.search.epochs: found 0; expected a whole number, 1 or",
+        ),
         (("--root=ROOT", "--config=missing.py"), "missing.py"),
         (("--root=/proc/mdenas", DIGITS), "--root=/proc/mdenas cannot be written"),
         (("--root=ROOT[1]", DIGITS), "has '[' in it"),

@@ -179,7 +179,7 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     assert f"{summary['params']:,}" in shown.text["verdict"]
     for origin in ("argmax", "best", "sample 1"):
         assert origin in shown.text["verdict"]
-    assert commands.serve(summary["serving_model"]) in shown.text["serve"]
+    assert commands.serve(summary["serving_model"], "2.16.1") in shown.text["serve"]
     for name, accuracy in summary["class_accuracy"].items():
         assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
     # Eight images of each of ten classes, every picture, and as many mistakes as the Evaluator found, up to 40.

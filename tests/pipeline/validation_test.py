@@ -45,48 +45,72 @@ def test_a_folder_in_a_bucket_is_looked_up_there():
 
 
 BAD = [
-    ("name", "a/b", "config.name is 'a/b'; allowed is a name without slashes"),
-    ("name", "..", "config.name is '..'; allowed is a name without slashes"),
-    ("seed", -1, "config.seed is -1; allowed is from 0 to"),
-    ("data.val_fraction", 0.0, "config.data.val_fraction is 0.0; allowed is from 0 (excluded) to 1 (excluded)."),
-    ("data.val_fraction", 1.0, "config.data.val_fraction is 1.0"),
-    ("data.val_fraction", float("nan"), "config.data.val_fraction is nan"),
-    ("data.image_size", 2, "config.data.image_size is 2; allowed is 0 (as the images are) or 4 or more pixels."),
+    ("name", "a/b", "config.name: found 'a/b'; expected a name without slashes"),
+    ("name", "..", "config.name: found '..'; expected a name without slashes"),
+    ("seed", -1, "config.seed: found -1; expected a number from 0 to"),
+    (
+        "data.val_fraction",
+        0.0,
+        "config.data.val_fraction: found 0.0; expected a number from 0 (excluded) to 1 (excl",
+    ),
+    ("data.val_fraction", 1.0, "config.data.val_fraction: found 1.0"),
+    ("data.val_fraction", float("nan"), "config.data.val_fraction: found nan"),
+    ("data.image_size", 2, "config.data.image_size: found 2; expected 0 (as the images are) or 4 or more pixels."),
     (
         "data.image_size",
         28,
-        "config.data.image_size is 28, but the auxiliary head of the cifar network (config.train.network; "
-        "config.train.auxiliary_weight=0.0 removes the head) needs 29 pixels or more.",
+        "config.data.image_size: found 28; expected 29 or more, which the auxiliary head of the cifar network "
+        "(config.train.network; config.train.auxiliary_weight=0.0 removes the head) needs.",
     ),
-    ("search.epochs", None, "config.search.epochs is None; allowed is 1 or more."),
-    ("oracle.paper.alpha", None, "config.oracle.paper: alpha of the rule 'paper': found None"),
+    ("search.epochs", None, "config.search.epochs: found None; expected a whole number, 1 or more."),
+    ("oracle.paper.alpha", None, "config.oracle.paper.alpha: found None"),
     ("data.image_folder", "/no/such/folder", "config.data.image_folder=/no/such/folder is not a folder."),
-    ("data.max_corrupt_share", 1.0, "config.data.max_corrupt_share is 1.0"),
-    ("search.epochs", 0, "config.search.epochs is 0; allowed is 1 or more."),
-    ("search.cells", 2, "config.search.cells is 2; the cell space needs 3 or more"),
-    ("search.batch_size", 1, "config.search.batch_size is 1; allowed is 2 or more."),
-    ("search.learning_rate", 0.0, "config.search.learning_rate is 0.0; allowed is more than 0."),
-    ("search.learning_rate", float("inf"), "config.search.learning_rate is inf"),
-    ("search.min_learning_rate", 1.0, "config.search.min_learning_rate is 1.0, more than config.search.learning_rate"),
-    ("search.momentum", 1.0, "config.search.momentum is 1.0; allowed is from 0 to 1 (excluded)."),
-    ("search.mixed_precision", "float8", "config.search.mixed_precision is 'float8'; allowed is one of '', 'bfloat16'"),
-    ("oracle.rule", "papr", "config.oracle.rule is 'papr'; allowed is one of 'paper'"),
-    ("oracle.warmup_rounds", -1, "config.oracle.warmup_rounds is -1"),
-    ("oracle.warmup_rounds", 13, "config.search.epochs is 100, but the first 104 sample all operations equally often"),
+    ("data.max_corrupt_share", 1.0, "config.data.max_corrupt_share: found 1.0"),
+    ("search.epochs", 0, "config.search.epochs: found 0; expected a whole number, 1 or more."),
+    ("search.cells", 2, "config.search.cells: found 2; expected 3 or more with the cell space"),
+    ("search.batch_size", 1, "config.search.batch_size: found 1; expected a whole number, 2 or more."),
+    ("search.learning_rate", 0.0, "config.search.learning_rate: found 0.0; expected more than 0."),
+    ("search.learning_rate", float("inf"), "config.search.learning_rate: found inf"),
+    (
+        "search.min_learning_rate",
+        1.0,
+        "found 1.0; expected config.search.learning_rate, 0.025, or less.",
+    ),
+    ("search.momentum", 1.0, "config.search.momentum: found 1.0; expected a number from 0 to 1 (excluded)."),
+    (
+        "search.mixed_precision",
+        "float8",
+        "config.search.mixed_precision: found 'float8'; expected one of '', 'bf",
+    ),
+    ("oracle.rule", "papr", "config.oracle.rule: "),
+    ("oracle.warmup_rounds", -1, "config.oracle.warmup_rounds: found -1"),
+    (
+        "oracle.warmup_rounds",
+        13,
+        "config.search.epochs: found 100; expected more than 104: the first 104 sample all operations",
+    ),
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),
-    ("derive.source", "worst", "config.derive.source is 'worst'; allowed is one of 'argmax', 'best', 'verify'."),
-    ("train.network", "resnet", "config.train.network is 'resnet'; allowed is one of 'cifar', 'imagenet', 'mobile'."),
-    ("train.network", "mobile", "set --config.train.network=cifar"),
-    ("train.schedule", "step", "config.train.schedule is 'step'; allowed is one of 'cosine', 'exponential'."),
-    ("train.warmup_epochs", 600, "config.train.warmup_epochs is 600, so the warm-up would not end"),
-    ("train.drop_path", 1.0, "config.train.drop_path is 1.0"),
-    ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold is 97.0; allowed is None"),
-    ("serving.top_k", 0, "config.serving.top_k is 0"),
-    ("space.name", "cells", "config.space: "),
-    ("space.operations", ("sep_conv_9x9",), "config.space: "),
+    ("derive.source", "worst", "config.derive.source: found 'worst'; expected one of 'argmax', 'best', 'verify'."),
+    ("train.network", "resnet", "config.train.network: found 'resnet'; expected one of 'cifar', 'imagenet', 'mobile'."),
+    ("train.network", "mobile", "Set --config.train.network=cifar"),
+    ("train.schedule", "step", "config.train.schedule: found 'step'; expected one of 'cosine', 'exponential'."),
+    (
+        "train.warmup_epochs",
+        600,
+        "config.train.warmup_epochs: found 600; expected less than config.train.epochs, 600: ",
+    ),
+    ("train.drop_path", 1.0, "config.train.drop_path: found 1.0"),
+    ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold: found 97.0; expected None"),
+    ("serving.top_k", 0, "config.serving.top_k: found 0"),
+    ("space.name", "cells", "config.space.name: found 'cells'; expected 'cell', 'mobile' or"),
+    ("space.operations", ("sep_conv_9x9",), "config.space.operations: unknown operation 'sep_conv_9x9'"),
     ("architecture", "mdenas_cifar11", "config.architecture: "),
-    ("architecture", "mdenas_gpu", "genotype of the 'mobile' space"),
+    ("architecture", "mdenas_gpu", "a genotype of the 'mobile' space; expected one of the 'cell' space"),
+    ("oracle.elite.eta", 0.1, "config.oracle.elite.eta: found 0.1; expected 0.05, the default: the rule 'paper'"),
+    ("oracle.custom", {"depth": 2}, "config.oracle.custom: found {'depth': 2}; expected {}, the default"),
+    ("space.backbone", "mdenas_cpu", "config.space.backbone: there is no such setting; expected name, operations."),
+    ("data.chanels", 3, "config.data.chanels: there is no such setting; expected name, version"),
 ]
 
 
@@ -100,6 +124,16 @@ def test_a_setting_that_cannot_be_is_named_with_what_is_allowed(key, value, mess
     with section.ignore_type():
         section[name] = value
     with pytest.raises(validation.ConfigError, match=re.escape(message)):
+        validation.validate(config)
+
+
+@pytest.mark.parametrize("key", ["search.cells", "train.auxiliary_weight", "train.drop_path"])
+def test_a_setting_that_the_space_has_no_use_for_is_not_dropped_silently(key):
+    config = digits_mobile.get_config()
+    validation.validate(config)
+    section, name = key.split(".")
+    config[section][name] = type(config[section][name])(0.5 if name != "cells" else 5)
+    with pytest.raises(validation.ConfigError, match=rf"config\.{key}: found .*the mobile space .*has no use for it"):
         validation.validate(config)
 
 

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from sklearn import datasets
 
 from components.tfds_example_gen import source
+from models.settings import Data
 
 
 def test_holds_every_digit_of_scikit_learn_once_and_needs_no_network(tmp_path, monkeypatch):
@@ -16,7 +17,7 @@ def test_holds_every_digit_of_scikit_learn_once_and_needs_no_network(tmp_path, m
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    builder = source.Source(name="digits").prepare(str(tmp_path)).builder
+    builder = source.Source(Data(name="digits")).prepare(str(tmp_path)).builder
     found = collections.Counter()
     for split, count in (("train", 1437), ("test", 360)):
         examples = list(tfds.as_numpy(builder.as_dataset(split=split)))

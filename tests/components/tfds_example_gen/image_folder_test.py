@@ -9,6 +9,7 @@ import tensorflow as tf
 from components.tfds_example_gen import folder, source
 from components.tfds_example_gen.component import TfdsExampleGen
 from models.data.dataset_info import DataError
+from models.settings import Data
 from pipeline import validation
 from pipeline.configs import image_folder
 
@@ -198,7 +199,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
 def warnings(caplog, root):
     caplog.clear()
-    source.Source(image_folder=root).prepare("")
+    source.Source(Data(image_folder=root)).prepare("")
     return [record.getMessage() for record in caplog.records]
 
 
@@ -218,8 +219,8 @@ def test_what_is_passed_over_is_named_in_one_warning_each(tmp_path, caplog):
 def test_kinds_that_cannot_be_read_may_be_left_out_up_to_a_share(tmp_path):
     root = lay_out(tmp_path, *both(""), "cat/x.webp", "dog/y.heic")
     with pytest.raises(DataError, match=r"2 of 8 images.*it allows 0\.24"):
-        source.Source(image_folder=root, max_corrupt_share=0.24).check()
-    source.Source(image_folder=root, max_corrupt_share=0.25).check()
+        source.Source(Data(image_folder=root, max_corrupt_share=0.24)).check()
+    source.Source(Data(image_folder=root, max_corrupt_share=0.25)).check()
 
 
 def test_a_home_directory_is_understood(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from models.data import dataset_info, preprocessing
 from models.data.dataset_info import DataError
 from models.data.examples import read_examples
 from models.data.image_format import ImageFormat
+from models.settings import Data
 from tests.support import image_fixtures
 
 
@@ -214,15 +215,14 @@ def test_the_bytes_do_not_depend_on_beams_workers(photos, tmp_path, mode, monkey
 
 
 def test_a_shard_that_is_written_again_takes_the_place_of_the_first(folder, tmp_path):
-    images = source.Source(image_folder=folder).prepare("")
+    images = source.Source(Data(image_folder=folder)).prepare("")
     parts = {"train": ["train", "val"] * 11, "test": ["test"] * 4}
     planned = shards.make_shards(images, parts)
     (place, _), plan = shards.save(planned, str(tmp_path / "plan")), str(tmp_path / "plan")
     directories = {part: str(tmp_path / part) for part in ("train", "val", "test")}
     for directory in (*directories.values(), str(tmp_path / "unfinished")):
         os.mkdir(directory)
-    form = shards.Form(0, 0, "crop", "white", "resized")
-    write = shards.WriteShard(images, form, plan, directories, str(tmp_path / "unfinished"))
+    write = shards.WriteShard(images, Data(), plan, directories, str(tmp_path / "unfinished"))
     assert shards.written(planned, directories) == 0
     (tmp_path / "unfinished/train-data_tfrecord-00000-of-00001.gz").write_bytes(b"cut off")
     once = next(write.process(place)), content(tmp_path)
@@ -263,14 +263,14 @@ def test_undecodable_images_are_left_out_up_to_the_stated_share(damaged, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, r"give config\.data\.image_folder=DIR or config\.data\.name"),
+        ({"name": ""}, r"give config\.data\.image_folder=DIR or config\.data\.name"),
         ({"name": "no_such_data"}, r"config\.data\.name is 'no_such_data': TFDS .* knows no such data set"),
         ({"name": "mnist"}, r"'mnist' 3\.0\.1 is not prepared in .*config\.data\.download=True"),
         ({"name": "mnist", "version": "0.0.7"}, r"config\.data\.version='0\.0\.7'.*0\.0\.7"),
         ({"name": "mnist/no_such_config"}, r"config\.data\.name='mnist/no_such_config'.*no_such_config"),
-        ({"name": "digits", "test_fraction": 0.0}, r"config\.data\.test_fraction is 0\.0"),
-        ({"name": "digits", "val_fraction": 1.0}, r"config\.data\.val_fraction is 1\.0"),
-        ({"name": "digits", "max_corrupt_share": -0.1}, r"config\.data\.max_corrupt_share is -0\.1"),
+        ({"name": "digits", "test_fraction": 0.0}, r"config\.data\.test_fraction: found 0\.0"),
+        ({"name": "digits", "val_fraction": 1.0}, r"config\.data\.val_fraction: found 1\.0"),
+        ({"name": "digits", "max_corrupt_share": -0.1}, r"config\.data\.max_corrupt_share: found -0\.1"),
     ],
 )
 def test_unfit_arguments_are_refused_when_the_pipeline_is_built(tmp_path, arguments, message):
@@ -284,11 +284,11 @@ def test_a_failed_download_says_which_data_set_and_where(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", fail)
     with pytest.raises(DataError, match=rf"mnist/3\.0\.1 could not be prepared in {tmp_path}.*no route to host"):
-        source.Source("mnist", data_dir=str(tmp_path), download=True).prepare("")
+        source.Source(Data(name="mnist", data_dir=str(tmp_path), download=True)).prepare("")
 
 
 def fingerprint(**arguments):
-    return TfdsExampleGen(**arguments).exec_properties["fingerprint"]
+    return TfdsExampleGen(**arguments).exec_properties["data_fingerprint"]
 
 
 def test_fingerprint_of_a_folder_changes_with_its_files(tmp_path):

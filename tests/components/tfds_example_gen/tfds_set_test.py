@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from components.tfds_example_gen import executor, source
 from components.tfds_example_gen.component import TfdsExampleGen
 from models.data.dataset_info import DataError
+from models.settings import Data
 
 IMAGE = tfds.features.Image(shape=(4, 4, 3))
 LABEL = tfds.features.ClassLabel(names=["cat", "dog"])
@@ -89,13 +90,13 @@ def prepare(directory, features=USUAL, supervised=None, **splits):
     ],
 )
 def test_splits(tmp_path, splits, settings, expected):
-    found = source.Source(**prepare(tmp_path, **splits), **settings).prepare("")
+    found = source.Source(Data(**prepare(tmp_path, **splits), **settings)).prepare("")
     assert found.origins == expected
     assert set(found.splits) == set(expected)
 
 
 def test_what_a_set_lacks_is_cut_from_train_and_said_in_one_line(tmp_path, capsys):
-    images = source.Source(**prepare(tmp_path, train=(0, 1) * 10)).prepare("")
+    images = source.Source(Data(**prepare(tmp_path, train=(0, 1) * 10))).prepare("")
     parts, origins = executor._cut(images, seed=0, test_fraction=0.2, val_fraction=0.5)
     executor._say_split(parts, origins)
     assert capsys.readouterr().err.splitlines()[-1] == (
@@ -105,7 +106,7 @@ def test_what_a_set_lacks_is_cut_from_train_and_said_in_one_line(tmp_path, capsy
 
 
 def test_a_val_split_of_its_own_leaves_train_whole(tmp_path):
-    images = source.Source(**prepare(tmp_path, train=(0, 1), validation=KNOWN, test=KNOWN)).prepare("")
+    images = source.Source(Data(**prepare(tmp_path, train=(0, 1), validation=KNOWN, test=KNOWN))).prepare("")
     parts, _ = executor._cut(images, seed=0, test_fraction=0.2, val_fraction=0.5)
     assert parts == {"train": ["train"] * 2, "val": ["val"] * 4, "test": ["test"] * 4}
 
@@ -126,7 +127,7 @@ def test_a_val_split_of_its_own_leaves_train_whole(tmp_path):
     ],
 )
 def test_features(tmp_path, features, supervised, settings, expected):
-    found = source.Source(**prepare(tmp_path, features, supervised), **settings).prepare("")
+    found = source.Source(Data(**prepare(tmp_path, features, supervised), **settings)).prepare("")
     assert (found.image, found.label) == expected
 
 
@@ -191,6 +192,6 @@ def test_an_unfit_set_is_refused_when_the_pipeline_is_built(tmp_path, features, 
     ],
 )
 def test_labels_that_cannot_be_trained_on_are_refused_before_an_image_is_read(tmp_path, splits, settings, message):
-    named = source.Source(**prepare(tmp_path, **splits), **settings)
+    named = source.Source(Data(**prepare(tmp_path, **splits), **settings))
     with pytest.raises(DataError, match=message):
         executor._cut(named.prepare(""), seed=0, test_fraction=0.2, val_fraction=0.5)

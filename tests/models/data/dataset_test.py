@@ -11,9 +11,10 @@ import tensorflow as tf
 from models.data import dataset
 from models.data.dataset_info import DataError
 from models.data.image_format import ImageFormat
+from models.settings import Data
 from tests.support import image_fixtures
 
-DATA = {"image_size": 0, "channels": 0, "resize": "crop", "background": "white", "cache_mb": 1}
+DATA = Data(cache_mb=1)
 AUGMENT = dataset.Augmentation(pad=2, flip=True, cutout=3)
 
 
@@ -174,7 +175,7 @@ def test_splits_are_read_together_sorted_by_id(tmp_path, images):
 
 def test_it_does_not_matter_whether_images_are_kept_decoded(tmp_path, images):
     patterns = write(tmp_path, images)
-    decoded, encoded = (dataset.load_examples(patterns, {**DATA, "cache_mb": megabytes}) for megabytes in (1, 0))
+    decoded, encoded = (dataset.load_examples(patterns, Data(cache_mb=megabytes)) for megabytes in (1, 0))
     assert isinstance(decoded.images, np.ndarray)
     assert isinstance(encoded.images, dataset.EncodedImages)
     assert decoded.image_shape == encoded.image_shape
@@ -184,14 +185,14 @@ def test_it_does_not_matter_whether_images_are_kept_decoded(tmp_path, images):
 
 
 def test_images_are_resized_and_converted_on_request(tmp_path, images):
-    data = dataset.load_examples(write(tmp_path, images), {**DATA, "image_size": 4, "channels": 1})
+    data = dataset.load_examples(write(tmp_path, images), Data(cache_mb=1, image_size=4, channels=1))
     assert data.images.shape == (20, 4, 4, 1)
     assert (data.mean, data.std) == ((0.5,), (0.25,))
 
 
 def test_fingerprint_tells_whether_training_would_see_the_same(tmp_path, images):
     def fingerprint(name, images, **settings):
-        return dataset.load_examples(write(tmp_path / name, images), {**DATA, **settings}).fingerprint
+        return dataset.load_examples(write(tmp_path / name, images), Data(cache_mb=1, **settings)).fingerprint
 
     first = fingerprint("first", images)
     assert fingerprint("shuffled", images[::-1]) == first
@@ -214,10 +215,8 @@ def test_missing_examples_are_named(tmp_path, images):
     with pytest.raises(DataError, match=r"no examples in .*Split-no/\*"):
         dataset.load_examples([str(tmp_path / "Split-no/*")], DATA)
     os.remove(tmp_path / "dataset_info.json")
-    with pytest.raises(
-        DataError, match=r"dataset_info\.json does not exist: the examples must come from TfdsExampleGen"
-    ):
+    with pytest.raises(DataError, match=r"dataset_info\.json does not exist; run TfdsExampleGen again\."):
         dataset.load_examples(patterns, DATA)
     (tmp_path / "dataset_info.json").write_text('{"name": "cut off')
-    with pytest.raises(DataError, match=r"dataset_info\.json is not a description of a data set"):
+    with pytest.raises(DataError, match=r"dataset_info\.json is malformed"):
         dataset.load_examples(patterns, DATA)

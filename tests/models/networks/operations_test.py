@@ -9,7 +9,7 @@ import pytest
 
 from models.architectures.cell import CELL_OPERATIONS
 from models.networks import layers, operations
-from models.search_spaces.registry import create_space
+from tests.support.spaces import make_space
 
 NORM = functools.partial(layers.BatchNorm, affine=False, moving=False)
 
@@ -113,7 +113,7 @@ def test_an_operation_of_ones_own_needs_a_function_and_its_dotted_path(tmp_path,
     )
     monkeypatch.syspath_prepend(tmp_path)
     name = "own_operations.conv_1x1"
-    space = create_space({"name": "cell", "operations": ["skip_connect", name]})
+    space = make_space({"name": "cell", "operations": ["skip_connect", name]})
     assert space.choices[0].operations == ("skip_connect", name)
     genotype = space.derive({choice.name: [0.2, 0.8] for choice in space.choices})
     assert genotype.normal[0] == ((name, 0), (name, 1))

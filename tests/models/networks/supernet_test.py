@@ -10,13 +10,13 @@ import tensorflow as tf
 from models.architectures.cell import CELL_OPERATIONS
 from models.architectures.genotype import genotype_from_dict
 from models.networks import layers, profiling
-from models.search_spaces.registry import create_space
+from tests.support.spaces import make_space
 
 SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
 BACKBONE = {"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [6, 2], [6, 1], [6, 1]], "head": 8}
 SPACES = {
-    "cell": (create_space({"name": "cell"}), {"channels": 2, "cells": 3}),
-    "mobile": (create_space({"name": "mobile", "backbone": BACKBONE}), {}),
+    "cell": (make_space({"name": "cell"}), {"channels": 2, "cells": 3}),
+    "mobile": (make_space({"name": "mobile", "backbone": BACKBONE}), {}),
 }
 RANDOM_GENOTYPES = 200
 RANDOM_NETWORKS = 8
@@ -177,7 +177,7 @@ def test_what_none_cuts_off_is_no_part_of_the_path(path, unused, supernets):
 
 
 def test_none_need_not_be_offered_to_be_in_a_path():
-    space = create_space({"name": "cell", "operations": ["skip_connect"]})
+    space = make_space({"name": "cell", "operations": ["skip_connect"]})
     supernet = space.supernet(SHAPE, CLASSES, channels=2, cells=3)
     genotype = space.derive({choice.name: [1.0] for choice in space.choices})
     path = space.path(genotype)

@@ -7,7 +7,8 @@ import pytest
 
 from models.oracle.distribution import Distribution
 from models.search import derivation
-from models.search_spaces.registry import create_space
+from models.settings import ConfigError, Derive
+from tests.support.spaces import make_space
 
 
 def _distribution(space, best_path=None, seed=0):
@@ -28,7 +29,7 @@ def _distribution(space, best_path=None, seed=0):
 
 @pytest.fixture
 def space():
-    return create_space({"name": "cell"})
+    return make_space({"name": "cell"})
 
 
 def _path(space, seed):
@@ -82,14 +83,16 @@ def test_verify_evaluates_both_and_the_samples_and_takes_the_most_accurate(space
 
 
 def test_a_distribution_of_another_space_is_refused(space):
-    fewer = create_space({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
+    fewer = make_space({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
     with pytest.raises(ValueError, match=r"choice 'normal_2_0'.*config\.space\.operations"):
         derivation.derive(space, _distribution(fewer), "argmax", samples=0, seed=0)
 
 
-def test_an_unknown_source_is_refused(space):
-    with pytest.raises(ValueError, match=r"config\.derive\.source is 'worst'; allowed are argmax, best, verify"):
-        derivation.derive(space, _distribution(space), "worst", samples=0, seed=0)
+def test_an_unknown_source_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"config\.derive\.source: found 'worst'; expected one of 'argmax', 'best', 've"
+    ):
+        Derive.parse({"source": "worst"}, "derive")
 
 
 def test_best_of_a_search_without_a_completed_trial_is_refused(space):

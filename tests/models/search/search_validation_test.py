@@ -8,7 +8,8 @@ import tensorflow as tf
 from models.data.dataset import ImageDataset, batches
 from models.networks import batch_statistics
 from models.search import tuner
-from models.search_spaces.registry import create_space
+from models.settings import Search
+from tests.support.spaces import make_space
 
 CLASSES, SIDE = 4, 8
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "head": 16}
@@ -51,8 +52,8 @@ def trained(request):
     """A path that was trained for some epochs, and its trainer."""
     keras.utils.set_random_seed(0)
     name, options = SPACES[request.param]
-    space = create_space(name)
-    trainer = tuner.path_trainer(space, {**SEARCH, **options}, (SIDE, SIDE, 3), CLASSES)
+    space = make_space(name)
+    trainer = tuner.path_trainer(space, Search.parse({**SEARCH, **options}), (SIDE, SIDE, 3), CLASSES)
     path = {
         choice.name: choice.operations[number % 7 % len(choice.operations)]
         for number, choice in enumerate(space.choices)
@@ -65,7 +66,7 @@ def trained(request):
 
 def validated(trained, val, **search):
     trainer, path, train = trained
-    return tuner.validate_path(trainer, path, val, train, {**SEARCH, **search}, seed=0)
+    return tuner.validate_path(trainer, path, val, train, Search.parse({**SEARCH, **search}), seed=0)
 
 
 def test_what_was_learned_shows_on_images_sorted_by_class(trained):

@@ -10,10 +10,15 @@ from tensorflow.python.framework import config as tensorflow_config
 
 from models.data import dataset
 from models.runtime import setup
+from models.runtime.section import NOTHING, leaves
 from models.search import tuner
-from models.search_spaces.registry import create_space
+from models.settings import Oracle, Search
+from tests.support.spaces import make_space
 
+EPOCHS = 4
 SEARCH = {
+    "epochs": EPOCHS,
+    "max_invalid": 3,
     "batch_size": 8,
     "cells": 3,
     "channels": 4,
@@ -31,7 +36,6 @@ SEARCH = {
     "checkpoint_every": 1,
 }
 ORACLE = {"rule": "paper", "warmup_rounds": None, "paper": {"alpha": 0.05}}
-EPOCHS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +54,12 @@ def _images(count, seed):
 
 
 def _tuner(directory, name="run", **search):
-    space = create_space({"name": "tests.support.tiny_space"})
+    space = make_space({"name": "tests.support.tiny_space"})
     setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
-    search = {**SEARCH, **search}
+    search = Search.parse({**SEARCH, **search})
     train = _images(24, seed=0)
     return tuner.SupernetTuner(
-        tuner.search_oracle(space, ORACLE, epochs=EPOCHS, seed=0, max_invalid=3),
+        tuner.search_oracle(space, Oracle.parse(ORACLE), search, seed=0),
         tuner.path_trainer(space, search, train.image_shape, 3),
         train,
         _images(18, seed=1),
@@ -87,7 +91,7 @@ def test_a_search_runs_an_epoch_per_trial_and_counts_what_it_trained(tmp_path, c
 
 
 def test_the_learning_rate_is_a_cosine_over_the_epochs():
-    rates = [tuner.learning_rate(SEARCH, 4, epoch) for epoch in range(5)]
+    rates = [tuner.learning_rate(Search.parse({**SEARCH, "epochs": 4}), epoch) for epoch in range(5)]
     upper, lower = (0.01 + 0.04 * (1 + sign * math.sqrt(0.5)) / 2 for sign in (1, -1))
     assert rates == pytest.approx([0.05, upper, 0.03, lower, 0.01])
 
@@ -96,7 +100,16 @@ class _Stopped(BaseException):
     """As if the process had been killed: nothing is caught or cleaned up."""
 
 
-def test_a_search_stopped_in_the_middle_of_an_epoch_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
+# What a search may be resumed with: all of its settings that change nothing but time and memory.
+RESUMED_WITH = {"traced_architectures": 1, "checkpoint_every": 3, "max_invalid": 7}
+
+
+def test_all_settings_without_effect_are_tried():
+    assert set(RESUMED_WITH) == {name for name, _, known in leaves(Search()) if known.changes == (NOTHING,)}
+
+
+@pytest.mark.parametrize("changed", [{}, RESUMED_WITH], ids=["same settings", "other settings without effect"])
+def test_a_search_stopped_in_the_middle_of_an_epoch_ends_bit_for_bit_as_if_it_had_not_been(tmp_path, changed):
     calm = _tuner(tmp_path / "calm")
     calm.search(verbose=0)
 
@@ -113,7 +126,7 @@ def test_a_search_stopped_in_the_middle_of_an_epoch_ends_bit_for_bit_as_if_it_ha
     stopped.trainer.train_epoch = stop_in_the_third
     with pytest.raises(_Stopped):
         stopped.search(verbose=0)
-    again = _tuner(tmp_path / "stormy", "second")
+    again = _tuner(tmp_path / "stormy", "second", **changed)
     trained = []
     train_epoch = again.trainer.train_epoch
     again.trainer.train_epoch = lambda *args, **kwargs: trained.append(1) or train_epoch(*args, **kwargs)
@@ -163,7 +176,7 @@ def test_a_mistake_in_the_program_is_seen_and_not_counted_as_a_failed_trial(tmp_
 
 
 def test_the_hyperparameters_are_the_choices_of_the_space():
-    space = create_space({"name": "cell"})
+    space = make_space({"name": "cell"})
     values = tuner.hyperparameters(space)
     assert isinstance(values, keras_tuner.HyperParameters)
     assert [value.name for value in values.space] == [choice.name for choice in space.choices]

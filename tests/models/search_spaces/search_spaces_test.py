@@ -10,17 +10,19 @@ from models.architectures.cell import CELL_OPERATIONS, CellGenotype
 from models.architectures.checks import GenotypeError
 from models.architectures.mobile import MobileGenotype
 from models.architectures.presets import PRESETS
-from models.search_spaces.registry import create_space, wanted
+from models.search_spaces.registry import network_options, supernet_options, unused
+from models.settings import Search, Settings, Train
+from tests.support.spaces import make_space
 
 BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [16, 2], [16, 1]], "head": 32}
 
 
 def cell_space(**options):
-    return create_space({"name": "cell", **options})
+    return make_space({"name": "cell", **options})
 
 
 def mobile_space(**options):
-    return create_space({"name": "mobile", "backbone": BACKBONE, **options})
+    return make_space({"name": "mobile", "backbone": BACKBONE, **options})
 
 
 def uniform(space):
@@ -124,10 +126,10 @@ def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, messag
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, r"space\.name: found None"),
-        ({"name": "nasbench"}, r"there is no search space 'nasbench'; expected 'cell', 'mobile' or"),
-        ({"name": "no.such.module"}, r"there is no search space 'no\.such\.module'"),
-        ({"name": "cell", "nodes": 5}, r"space: 'cell' has no option 'nodes'; expected operations"),
+        ({"name": None}, r"config\.space\.name: found None; expected a text"),
+        ({"name": "nasbench"}, r"config\.space\.name: found 'nasbench'; expected 'cell', 'mobile' or"),
+        ({"name": "no.such.module"}, r"config\.space\.name: found 'no\.such\.module'"),
+        ({"name": "cell", "nodes": 5}, r"config\.space\.nodes: there is no such setting; expected name, operations"),
         ({"name": "cell", "operations": ["conv_9x9"]}, r"unknown operation 'conv_9x9'"),
         ({"name": "cell", "operations": ["no.such.thing"]}, r"unknown operation 'no\.such\.thing' \(No module"),
         ({"name": "cell", "operations": ["none"]}, r"at least one operation besides none"),
@@ -142,7 +144,7 @@ def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, messag
 )
 def test_a_config_that_cannot_be_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        create_space(config)
+        make_space(config)
 
 
 @pytest.mark.parametrize("space", [cell_space(), mobile_space()], ids=["cell", "mobile"])
@@ -167,10 +169,65 @@ def test_a_path_must_name_every_choice_and_no_other(space):
         space.genotype(path)
 
 
-def test_wanted_takes_the_settings_that_a_function_knows():
-    settings = {"cells": 3, "channels": 4, "epochs": 100, "network": "cifar", "auxiliary": True, "dropout": 0.1}
-    assert wanted(cell_space().supernet, settings) == {"cells": 3, "channels": 4}
-    assert wanted(mobile_space().network, settings) == {"network": "cifar", "dropout": 0.1}
+def test_a_space_takes_the_settings_that_its_networks_have_parameters_for():
+    assert supernet_options(cell_space(), Search(cells=3, channels=4)) == {"cells": 3, "channels": 4}
+    assert network_options(mobile_space(), Train(dropout=0.1)) == {"network": "cifar", "dropout": 0.1}
+    cell = network_options(cell_space(), Train(dropout=0.1, auxiliary_weight=0.0))
+    assert cell == {
+        **{"network": "cifar", "channels": 36, "cells": 20},
+        **{"auxiliary": False, "drop_path": 0.3, "dropout": 0.1},
+    }
+
+
+def test_a_parameter_that_is_no_setting_is_named():
+    class Mistyped:
+        name = "mistyped"
+
+        def supernet(self, input_shape, classes, *, chanels=4):
+            raise AssertionError
+
+    message = r"The supernet of the mistyped space takes 'chanels'; expected settings of config\.search\."
+    with pytest.raises(ValueError, match=message):
+        supernet_options(Mistyped(), Search())
+
+
+def test_settings_without_use_in_the_space_or_the_rule_are_found():
+    found = unused(Settings.parse({"space": {"name": "mobile"}, "oracle": {"rule": "elite"}}))
+    assert {"search.cells", "search.channels", "train.cells", "train.channels", "train.drop_path"} < set(found)
+    assert "train.auxiliary_weight" in found and "train.dropout" not in found
+    assert "oracle.paper.alpha" in found and "oracle.elite.eta" not in found and "oracle.custom" in found
+    assert not [key for key in unused(Settings()) if not key.startswith("oracle.")]
+
+
+def test_a_custom_space_brings_a_model_of_its_own_options(tmp_path, monkeypatch):
+    (tmp_path / "own_typed.py").write_text(
+        textwrap.dedent(
+            """
+            import pydantic
+
+            class Options(pydantic.BaseModel, extra="forbid"):
+                level: int = pydantic.Field(1, ge=1)
+
+            class Space:
+                name = "own"
+                choices = ()
+
+            def create(level):
+                space = Space()
+                space.level = level
+                return space
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    # A dotted path, as that of a module at the top has no dot.
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_typed.py").rename(tmp_path / "own_package" / "typed.py")
+    assert make_space({"name": "own_package.typed"}).level == 1
+    assert make_space({"name": "own_package.typed", "level": 2}).level == 2
+    for options, named in (({"level": 0}, "greater than or equal to 1"), ({"levle": 2}, "levle")):
+        with pytest.raises(ValueError, match=rf"(?s)config\.space: .*{named}"):
+            make_space({"name": "own_package.typed", **options})
 
 
 def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
@@ -179,7 +236,7 @@ def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
     (package / "switch.py").write_text(
         textwrap.dedent(
             """
-            from models.search_spaces import Choice
+            from models.architectures.choices import Choice
 
             class SwitchSpace:
                 name = "switch"
@@ -196,11 +253,11 @@ def test_adding_a_space_is_adding_one_file(tmp_path, monkeypatch):
         )
     )
     monkeypatch.syspath_prepend(tmp_path)
-    space = create_space({"name": "own_spaces.switch", "level": 3})
+    space = make_space({"name": "own_spaces.switch", "level": 3})
     assert space.level == 3
     assert space.derive({"switch": [0.4, 0.6]}) == "off"
     with pytest.raises(ValueError, match=r"'own_spaces\.switch' has no option 'operations'; expected level"):
-        create_space({"name": "own_spaces.switch", "operations": ["on"]})
+        make_space({"name": "own_spaces.switch", "operations": ["on"]})
     del sys.modules["own_spaces.switch"], sys.modules["own_spaces"]
 
 
@@ -209,4 +266,4 @@ def test_a_space_that_fails_to_import_says_what_it_misses(tmp_path, monkeypatch)
     (tmp_path / "own_broken" / "space.py").write_text("import a_package_that_is_not_there")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-        create_space({"name": "own_broken.space"})
+        make_space({"name": "own_broken.space"})

@@ -8,18 +8,17 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
-from models import trainer
 from models.data import dataset
 from models.runtime import checkpoint, setup
+from models.settings import ConfigError, Train
 from models.training import loop, schedules
 from models.training.classifier import Classifier, compile_classifier
-from pipeline.configs import base
 
 RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
 
 
 def test_the_cosine_starts_at_the_learning_rate_and_ends_near_zero():
-    rate = schedules.learning_rate(RECIPE)
+    rate = schedules.learning_rate(Train.parse(RECIPE))
     assert rate(0) == 0.1
     assert rate(5) == pytest.approx(0.05)
     assert rate(10) == pytest.approx(0.0)
@@ -27,18 +26,22 @@ def test_the_cosine_starts_at_the_learning_rate_and_ends_near_zero():
 
 
 def test_the_exponential_schedule_multiplies_by_the_decay_rate_each_epoch():
-    rate = schedules.learning_rate({**RECIPE, "schedule": "exponential"})
+    rate = schedules.learning_rate(Train.parse({**RECIPE, "schedule": "exponential"}))
     assert [rate(0), rate(1), rate(2)] == pytest.approx([0.1, 0.097, 0.09409])
 
 
 def test_warm_up_rises_linearly_to_the_schedule():
-    rate = schedules.learning_rate({**RECIPE, "schedule": "exponential", "decay_rate": 1.0, "warmup_epochs": 3})
+    rate = schedules.learning_rate(
+        Train.parse({**RECIPE, "schedule": "exponential", "decay_rate": 1.0, "warmup_epochs": 3})
+    )
     assert [rate(epoch) for epoch in range(5)] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match=r"config\.train\.schedule is 'step'; allowed are \['cosine', 'exponential'\]"):
-        schedules.learning_rate({**RECIPE, "schedule": "step"})
+    with pytest.raises(
+        ConfigError, match=r"config\.train\.schedule: found 'step'; expected one of 'cosine', 'exponential'\."
+    ):
+        Train.parse({**RECIPE, "schedule": "step"}, "train")
 
 
 EPOCHS, STEPS = 3, 4
@@ -61,9 +64,7 @@ def _data():
 
 
 def _recipe(**changes):
-    recipe = base.get_config().train
-    recipe.update({"epochs": EPOCHS, "batch_size": 8, "pad": 1, "cutout": 2, "checkpoint_seconds": 0.0, **changes})
-    return recipe
+    return Train.parse({"epochs": EPOCHS, "batch_size": 8, "pad": 1, "cutout": 2, "checkpoint_seconds": 0.0, **changes})
 
 
 def _classifier(recipe):
@@ -98,10 +99,17 @@ class _Stopped(BaseException):
 
 
 @pytest.mark.parametrize(
-    "stop_after,ema", [(2, 0.0), (STEPS, 0.0), (STEPS + 1, 0.9)], ids=["mid-epoch", "end of epoch", "moving average"]
+    "stop_after,ema,resumed_with",
+    [
+        (2, 0.0, {}),
+        (STEPS, 0.0, {}),
+        (STEPS + 1, 0.9, {}),
+        (2, 0.0, {"checkpoint_seconds": 60.0}),  # the one setting without effect
+    ],
+    ids=["mid-epoch", "end of epoch", "moving average", "another setting without effect"],
 )
 def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
-    tmp_path, stop_after, ema, _deterministic
+    tmp_path, stop_after, ema, resumed_with, _deterministic
 ):
     recipe = _recipe(ema=ema)
     expected, history = _train(tmp_path / "calm", recipe)
@@ -119,7 +127,7 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
     stopped.train_function = stop
     with pytest.raises(_Stopped):
         _train(tmp_path / "stormy", recipe, stopped)
-    found, told = _train(tmp_path / "stormy", recipe)
+    found, told = _train(tmp_path / "stormy", _recipe(ema=ema, **resumed_with))
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
     # What is told of the epochs before the stop is not lost.
     assert told == history
@@ -128,7 +136,7 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
 
 def test_little_is_lost_where_saving_is_quick(tmp_path, monkeypatch, _deterministic):
     clock, saves = [0.0], []
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
     recipe = _recipe(checkpoint_seconds=60.0)
     classifier = _classifier(recipe)
     classifier.make_train_function()
@@ -143,7 +151,7 @@ def test_little_is_lost_where_saving_is_quick(tmp_path, monkeypatch, _determinis
         clock[0] += 0.16
 
     classifier.train_function = timed_step
-    monkeypatch.setattr(trainer, "_save", timed_save)
+    monkeypatch.setattr(loop, "_save", timed_save)
     _train(tmp_path, recipe, classifier)
     # At once, then when 20 times the 0.16 s are over: every fourth step.
     done = [epoch * STEPS + step for epoch, step in saves]

@@ -1,0 +1,234 @@
+"""How settings are declared: sections of typed fields with bounds, a meaning, and what a setting changes.
+
+models/settings.py declares them. Imports neither TensorFlow nor Keras.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+# What a setting can change: the examples that are written; the result of the search, or of the training, so that
+# another value starts from the beginning; what follows from these; or nothing but time and memory.
+EXAMPLES, SEARCH, TRAINING, AFTERWARDS, NOTHING = "examples", "search", "training", "afterwards", "nothing"
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be; the message has a line for each, with its key, its value and the expected one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What is known of a setting besides its type, default and bounds.
+
+    Attributes:
+        changes: What another value changes: some of the constants above.
+        source: Where the default comes from.
+        expected: The allowed values in words; "" derives them from type and bounds.
+        runtime: The name under which a compiled pipeline can be started with another value; "" if it cannot.
+        network: Whether it describes a network, so that a search space may have no use for it.
+        variants: Of a field that can be one of several sections: these, by pydantic's tag.
+    """
+
+    changes: tuple[str, ...]
+    source: str = ""
+    expected: str = ""
+    runtime: str = ""
+    network: bool = False
+    variants: Mapping[str, type["Section"]] = dataclasses.field(default_factory=dict)
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *changes: str,
+    source: str = "",
+    expected: str = "",
+    runtime: str = "",
+    network: bool = False,
+    variants: Mapping[str, type["Section"]] | None = None,
+    **bounds: Any,
+) -> Any:
+    """Declares a setting.
+
+    Args:
+        default: Its value where a config says nothing.
+        meaning: One line of explanation.
+        changes: As for `Note`, like all others but the last.
+        bounds: pydantic's: ge, gt, le, lt.
+    """
+    note = Note(changes, source, expected, runtime, network, variants or {})
+    return Field(default, description=meaning, json_schema_extra={"note": note}, **bounds)
+
+
+def note(field: FieldInfo) -> Note:
+    """Returns the note of a declared setting."""
+    return field.json_schema_extra["note"]
+
+
+class Section(pydantic.BaseModel):
+    """A group of settings. Immutable; unknown names and values out of bounds are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def to_json(self, with_effect: bool = False) -> str:
+        """Returns the section as JSON text, equal for equal settings.
+
+        Args:
+            with_effect: Whether to leave out the settings that change nothing but time and memory.
+        """
+        left_out = {name for name, _, known in leaves(self) if with_effect and known.changes == (NOTHING,)}
+        return json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, **changed: Any) -> "Section":
+        """Reads what `to_json` wrote.
+
+        Args:
+            text: The JSON.
+            changed: Settings with other values than in the text.
+
+        Raises:
+            ConfigError: A setting is unknown or out of bounds.
+        """
+        return cls.parse({**json.loads(text), **changed}, cls.__name__.lower())
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], section: str = "") -> "Section":
+        """Checks values and makes a section of them; what is not given has its default.
+
+        Args:
+            values: Names and values, nested for sections of sections.
+            section: The section's name, for messages; "" for all settings.
+
+        Raises:
+            ConfigError: A setting is unknown or out of bounds; every problem is named, not the first alone.
+        """
+        try:
+            return cls.model_validate(_plain(values))
+        except pydantic.ValidationError as error:
+            prefix = f"config.{section}." if section else "config."
+            told = dict.fromkeys(_told(cls, problem, prefix) for problem in error.errors())
+            raise ConfigError("\n".join(told)) from None
+
+
+def _plain(values: Any) -> Any:
+    """Returns mappings of any kind as dicts."""
+    if isinstance(values, Mapping) or hasattr(values, "items"):
+        return {name: _plain(value) for name, value in values.items()}
+    return values
+
+
+def value(section: Section, key: str) -> Any:
+    """Returns the value of a dotted name."""
+    for part in key.split("."):
+        section = getattr(section, part)
+    return section
+
+
+def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Note]]:
+    """Yields dotted name, value and note of every setting."""
+    for name, value in section:
+        field = type(section).model_fields.get(name)
+        if isinstance(value, Section):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, note(field) if field else Note((SEARCH,))
+
+
+def _told(model: type[Section], problem: Mapping[str, Any], prefix: str) -> str:
+    """Returns a problem that pydantic found, in the words of all messages: key, found, expected."""
+    path, field, section = [], None, model
+    for part in problem["loc"]:
+        if section is not None and part in section.model_fields:
+            field = section.model_fields[part]
+            path.append(part)
+            section = _section(field)
+        elif field is not None and part in note(field).variants:
+            section = note(field).variants[part]
+        else:
+            if problem["type"] == "extra_forbidden":
+                path.append(part)
+            break
+    key = prefix + ".".join(map(str, path))
+    if problem["type"] == "extra_forbidden":
+        names = list(section.model_fields)
+        close = difflib.get_close_matches(str(path[-1]), names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{key}: there is no such setting; expected {', '.join(names)}.{hint}"
+    if section is not None:  # a check of the whole section, such as a rule's own
+        return f"{key}: {problem.get('ctx', {}).get('error', problem['msg'])}."
+    return f"{key}: found {problem['input']!r}; expected {expected(field)}."
+
+
+def _section(field: FieldInfo) -> type[Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def expected(field: FieldInfo) -> str:
+    """Returns the allowed values of a setting in words."""
+    if note(field).expected:
+        return note(field).expected
+    kind = field.annotation
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(kind)))
+    bounds: dict[str, float] = {}
+    for constraint in field.metadata:
+        bounds.update(
+            {name: getattr(constraint, name) for name in ("ge", "gt", "le", "lt") if hasattr(constraint, name)}
+        )
+    low, high = bounds.get("ge", bounds.get("gt", -math.inf)), bounds.get("le", bounds.get("lt", math.inf))
+    if high < math.inf:
+        ends = (" (excluded)" if "gt" in bounds else "", " (excluded)" if "lt" in bounds else "")
+        return f"a number from {low:g}{ends[0]} to {high:g}{ends[1]}"
+    if low > -math.inf:
+        whole = "a whole number, " if kind is int else ""
+        return whole + (f"more than {low:g}" if "gt" in bounds else f"{low:g} or more")
+    return _kind(kind)
+
+
+def _kind(kind: Any) -> str:
+    names = {str: "a text", bool: "True or False", int: "a whole number", float: "a number", dict: "a mapping"}
+    if kind in names:
+        return names[kind]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(_kind(part) for part in typing.get_args(kind))
+    return names.get(typing.get_origin(kind), "texts" if typing.get_origin(kind) is tuple else "None")
+
+
+def markdown(section: Section, prefix: str = "") -> Iterator[str]:
+    """Yields the lines of a table of each section's settings."""
+    yield from ("", f"## config.{prefix}".rstrip("."), "", (section.__doc__ or "").strip().splitlines()[0], "")
+    yield "| setting | default | allowed | meaning | source | changes | parameter |"
+    yield "|---|---|---|---|---|---|---|"
+    fields = type(section).model_fields
+    for name, value in section:
+        if isinstance(value, Section):
+            continue
+        known = note(fields[name])
+        cells = (
+            f"`{prefix}{name}`",
+            f"`{value!r}`",
+            expected(fields[name]),
+            fields[name].description or "",
+            known.source,
+            ", ".join(known.changes),
+            known.runtime and f"`{known.runtime}`",
+        )
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from markdown(value, f"{prefix}{name}.")
+            for variant in note(fields[name]).variants.values():
+                more = set(variant.model_fields) - set(type(value).model_fields)
+                if more:
+                    yield from markdown(variant(), f"{prefix}{name}.")

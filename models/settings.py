@@ -1,0 +1,440 @@
+"""Every setting of the pipeline, declared once: type, default, bounds, meaning, source, and what the setting changes.
+
+From here come the configs' defaults (pipeline/configs/base.py), the checks, the components' parameters, the keys of
+checkpoints, the report's table and docs/settings.md (`make settings`). "paper" is arXiv 1905.07529, "later
+code" is what its authors published afterwards, "released script" is the run script of the published network. Imports
+neither TensorFlow nor Keras.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pydantic
+from PIL import ImageColor
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from models.oracle.rules.base import Rule
+from models.oracle.rules.registry import RULES
+from models.runtime.section import (
+    AFTERWARDS,
+    EXAMPLES,
+    NOTHING,
+    SEARCH,
+    TRAINING,
+    ConfigError,
+    Section,
+    leaves,
+    markdown,
+    setting,
+)
+
+__all__ = ["ConfigError"]
+
+
+def _require(holds: Any) -> AfterValidator:
+    def check(value):
+        if not holds(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(check)
+
+
+def _is_colour(name: str) -> bool:
+    try:
+        return bool(ImageColor.getrgb(name))
+    except ValueError:
+        return False
+
+
+_Precision = Literal["", "bfloat16", "float16"]
+_PRECISION = "numbers of the network; half precision is of use on a GPU"
+_Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Data(Section):
+    """The images, and the form in which networks get them (docs/data.md)."""
+
+    name: str = setting("digits", 'a TFDS data set; "digits" comes with this project', EXAMPLES)
+    version: str = setting("", '"" takes the newest', EXAMPLES, runtime="data_version")
+    data_dir: str = setting("", "TFDS's directory; \"\" is TFDS's default", EXAMPLES, runtime="data_dir")
+    download: bool = setting(False, "whether TFDS may download the data set", EXAMPLES)
+    image_folder: str = setting(
+        "", "DIR/<class>/* or DIR/train/<class>/* and so on; replaces data.name", EXAMPLES, runtime="image_folder"
+    )
+    test_split: str = setting(
+        "", 'TFDS split to test on; "": test, or validation if test has no labels or does not exist', EXAMPLES
+    )
+    image_feature: str = setting(
+        "", 'TFDS feature that holds the image; "": the one called image, or the only one', EXAMPLES
+    )
+    label_feature: str = setting(
+        "", 'TFDS feature that holds the class; "": the one called label, or the only one', EXAMPLES
+    )
+    test_fraction: float = setting(
+        0.2, "of each class of a data set without test images of its own, cut off for the test", EXAMPLES, gt=0, lt=1
+    )
+    val_fraction: float = setting(
+        0.5,
+        "of each class's training images, cut off to validate sampled networks",
+        EXAMPLES,
+        source="later code",
+        gt=0,
+        lt=1,
+    )
+    image_size: Annotated[int, _require(lambda size: size == 0 or size >= 4)] = setting(
+        0,
+        "images are resized to this many pixels square; 0: all have one size already",
+        EXAMPLES,
+        expected="0 (as the images are) or 4 or more pixels",
+    )
+    resize: Literal["crop", "pad", "squash"] = setting("crop", "how images that are not square are resized", EXAMPLES)
+    background: Annotated[str, _require(_is_colour)] = setting(
+        "white",
+        "colour behind transparent pixels and in padding; a name or #rrggbb",
+        EXAMPLES,
+        expected="a colour's name or #rrggbb",
+    )
+    channels: Literal[0, 1, 3] = setting(
+        0,
+        "1 or 3 converts all images to grey or colours; 0: as they are",
+        EXAMPLES,
+        expected="0 (as the images are), 1 or 3",
+    )
+    store: Literal["resized", "original"] = setting(
+        "resized", "what the examples hold of an image that is resized", EXAMPLES
+    )
+    cache_mb: int = setting(
+        2048, "decoded images are kept in memory up to this size, else decoded every epoch", NOTHING, ge=0
+    )
+    max_corrupt_share: float = setting(
+        0.0, "share of undecodable images that is skipped instead of refused", EXAMPLES, ge=0, lt=1
+    )
+
+
+class Space(Section):
+    """The search space (docs/search_spaces.md)."""
+
+    name: str = setting("cell", "cell, mobile, or the dotted path of a custom space's module", SEARCH)
+    operations: _Names = setting((), "operations that a choice offers; () takes the space's own", SEARCH)
+
+
+class MobileSpace(Space):
+    """The mobile space also has a backbone."""
+
+    backbone: str | dict[str, Any] = setting(
+        "mdenas_gpu", "widths, strides and depth: mdenas_gpu, mdenas_cpu, or the fields of a backbone", SEARCH
+    )
+
+
+class CustomSpace(Space):
+    """A custom space checks its own options: `create`'s parameters, or its pydantic model `Options`."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+
+class Search(Section):
+    """The search: one sampled architecture is trained and validated per epoch."""
+
+    epochs: int = setting(100, "search epochs", SEARCH, source="paper", runtime="search_epochs", ge=1)
+    # Batch norm needs a batch.
+    batch_size: int = setting(512, "images a step", SEARCH, source="paper", ge=2)
+    cells: int = setting(6, "cells of the supernet", SEARCH, source="paper (later code: 8)", network=True, ge=1)
+    channels: int = setting(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
+    learning_rate: float = setting(0.025, "annealed by a cosine", SEARCH, source="paper", gt=0)
+    min_learning_rate: float = setting(
+        0.0, "learning rate at the end", SEARCH, source="paper (later code: 0.001)", ge=0
+    )
+    momentum: float = setting(0.9, "of SGD", SEARCH, source="paper", ge=0, lt=1)
+    weight_decay: float = setting(3e-4, "part of the gradient, as in PyTorch", SEARCH, source="paper", ge=0)
+    gradient_clip: float = setting(5.0, "global norm; 0: none", SEARCH, source="later code", ge=0)
+    pad: int = setting(4, "random crop after padding by so many pixels", SEARCH, ge=0)
+    flip: bool = setting(True, "random horizontal flip", SEARCH)
+    cutout: int = setting(0, "side of the square erased at random; 0: none", SEARCH, ge=0)
+    norm_images: int = setting(
+        2048, "training images that give a path its batch norm statistics before it is validated", SEARCH, ge=2
+    )
+    mixed_precision: _Precision = setting("", _PRECISION, SEARCH)
+    xla: bool = setting(False, "compiles the steps; on a GPU only", SEARCH)
+    traced_architectures: int = setting(8, "compiled steps kept for architectures seen before", NOTHING, ge=1)
+    checkpoint_every: int = setting(1, "epochs between checkpoints", NOTHING, ge=1)
+    max_invalid: int = setting(
+        5, "trials in a row with a loss that is not finite before the search stops", NOTHING, ge=1
+    )
+
+
+def _options(rule: type[Rule]) -> type[Section]:
+    """Returns the section of an update rule's options: the rule's own fields, checked by the rule itself."""
+    hints = typing.get_type_hints(rule)
+    fields = {
+        field.name: (hints[field.name], setting(field.default, field.metadata.get("meaning", ""), SEARCH))
+        for field in dataclasses.fields(rule)
+        if field.init
+    }
+
+    def check(options: Section) -> Section:
+        rule(**options.model_dump())
+        return options
+
+    validators = {"check": pydantic.model_validator(mode="after")(check)}
+    return pydantic.create_model(
+        f"{rule.__name__}Options",
+        __base__=Section,
+        __doc__=f"Options of the rule `{rule.name}`.",
+        __validators__=validators,
+        **fields,
+    )
+
+
+_OPTIONS = {name: _options(rule) for name, rule in RULES.items()}
+# Accuracies on shared weights move with the training.
+_PIPELINE_OPTIONS = {"interactions": {"trend": True}}
+
+
+class _Oracle(Section):
+    """The oracle, which learns the distribution (docs/oracle.md)."""
+
+    rule: str = setting(
+        "paper", f"update rule: {', '.join(RULES)}, or the dotted path of a custom one", SEARCH, source="paper"
+    )
+    warmup_rounds: int | None = setting(
+        None,
+        "rounds that sample every operation equally often, first; None: as many as the rule asks for (paper: 0)",
+        SEARCH,
+        expected="None or 0 or more",
+        ge=0,
+    )
+    custom: dict[str, Any] = setting({}, "options of a custom rule", SEARCH)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the rule that is used."""
+        return getattr(self, self.rule).model_dump() if self.rule in RULES else dict(self.custom)
+
+
+Oracle = pydantic.create_model(
+    "Oracle",
+    __base__=_Oracle,
+    __doc__=_Oracle.__doc__,
+    **{
+        name: (options, setting(options(**_PIPELINE_OPTIONS.get(name, {})), f"options of the rule {name}", SEARCH))
+        for name, options in _OPTIONS.items()
+    },
+)
+
+
+class Derive(Section):
+    """The derivation of an architecture from what the search learned."""
+
+    source: Literal["argmax", "best", "verify"] = setting(
+        "argmax",
+        "the most probable operations; the best evaluated architecture; or both and some samples, evaluated again",
+        AFTERWARDS,
+        source="paper",
+    )
+    samples: int = setting(4, "verify: so many samples of the final distribution are evaluated too", AFTERWARDS, ge=0)
+
+
+class Train(Section):
+    """The final training, from fresh weights."""
+
+    network: Literal["cifar", "imagenet", "mobile"] = setting(
+        "cifar", "stem, auxiliary head and batch norm's epsilon", TRAINING
+    )
+    epochs: int = setting(600, "epochs", TRAINING, source="released script", ge=1)
+    batch_size: int = setting(96, "images a step", TRAINING, source="released script", ge=2)
+    cells: int = setting(20, "cells of the network", TRAINING, source="released script", network=True, ge=1)
+    channels: int = setting(
+        36, "channels of a node of the first cell", TRAINING, source="released script", network=True, ge=1
+    )
+    momentum: float = setting(0.9, "of SGD", TRAINING, source="released script", ge=0, lt=1)
+    learning_rate: float = setting(0.025, "at the start", TRAINING, source="released script", gt=0)
+    schedule: Literal["cosine", "exponential"] = setting(
+        "cosine", "cosine to 0 (CIFAR-10) or exponential (ImageNet)", TRAINING, source="paper"
+    )
+    decay_rate: float = setting(0.97, "exponential: learning rate's factor per epoch", TRAINING, gt=0, le=1)
+    warmup_epochs: int = setting(0, "linear warm-up of the learning rate", TRAINING, ge=0)
+    weight_decay: float = setting(3e-4, "part of the gradient", TRAINING, source="released script", ge=0)
+    decay_batch_norm: bool = setting(False, "True decays batch norm's scale and offset too, as DARTS does", TRAINING)
+    gradient_clip: float = setting(5.0, "global norm; 0: none", TRAINING, source="released script", ge=0)
+    label_smoothing: float = setting(0.0, "ImageNet: 0.1", TRAINING, ge=0, lt=1)
+    pad: int = setting(4, "random crop after padding by so many pixels", TRAINING, ge=0)
+    flip: bool = setting(True, "random horizontal flip", TRAINING)
+    cutout: int = setting(16, "side of the square erased at random; 0: none", TRAINING, source="released script", ge=0)
+    drop_path: float = setting(
+        0.3,
+        "probability at the last epoch, raised linearly from 0",
+        TRAINING,
+        source="released script",
+        network=True,
+        ge=0,
+        lt=1,
+    )
+    auxiliary_weight: float = setting(
+        0.4,
+        "weight of the auxiliary head's loss; 0: no head",
+        TRAINING,
+        source="released script",
+        network=True,
+        ge=0,
+    )
+    dropout: float = setting(0.2, "before the classifier", TRAINING, source="released script", network=True, ge=0, lt=1)
+    ema: float = setting(0.0, "momentum of the weights' moving average; 0: off", TRAINING, ge=0, lt=1)
+    mixed_precision: _Precision = setting("", _PRECISION, TRAINING)
+    xla: bool = setting(False, "compiles the steps; on a GPU only", TRAINING)
+    checkpoint_seconds: float = setting(
+        60.0, "of work that a kill costs at most; less where saving is quick", NOTHING, ge=0
+    )
+
+
+class Evaluate(Section):
+    """What a model must reach to be blessed."""
+
+    accuracy_threshold: float | None = setting(
+        None,
+        "least test accuracy; None: clearly more than always guessing the largest class",
+        AFTERWARDS,
+        expected="None (clearly more than the largest class's share) or from 0 to 1",
+        ge=0,
+        le=1,
+    )
+    max_accuracy_drop: float = setting(0.0, "how far below the latest blessed model it may be", AFTERWARDS, ge=0, le=1)
+
+
+class Serving(Section):
+    """The exported model."""
+
+    top_k: int = setting(5, "classes in a served answer", AFTERWARDS, ge=1)
+
+
+class Deploy(Section):
+    """Steps around the push. Off by default: without Docker or Kubernetes no model would ever be pushed."""
+
+    infra_validation: Literal["", "docker", "kubernetes"] = setting(
+        "", "where a real TF Serving loads the model before it is pushed", AFTERWARDS
+    )
+    tensorflow_serving_tag: str = setting("2.16.1", "of the image tensorflow/serving", AFTERWARDS)
+    bulk_inference: Literal["", "train", "val", "test"] = setting(
+        "", 'a split whose images the blessed model classifies; "": none', AFTERWARDS
+    )
+
+
+class Pod(Section):
+    """What a pod asks of Kubernetes."""
+
+    cpu: float = setting(2.0, "cores", NOTHING, gt=0)
+    memory_gb: float = setting(8.0, "memory", NOTHING, gt=0)
+    gpus: int = setting(0, "GPUs", NOTHING, ge=0)
+
+
+class Kubeflow(Section):
+    """What the pods ask of Kubernetes (pipeline/kubeflow_runner.py)."""
+
+    gpu_resource: str = setting(
+        "nvidia.com/gpu", "the name that the cluster's device plugin gives to its GPUs", NOTHING
+    )
+    gpu_node_label: Annotated[str, _require(lambda label: not label or label.count("=") == 1)] = setting(
+        "",
+        '"KEY=VALUE" of the nodes with the kind of GPU that is wanted; "": any',
+        NOTHING,
+        expected="'' or 'KEY=VALUE'",
+    )
+    retries: int = setting(3, "of the search and the training, which resume from their checkpoints", NOTHING, ge=0)
+    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "of the search and the derivation", NOTHING)
+    train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "of the final training", NOTHING)
+    other: Pod = setting(Pod(), "of all other components", NOTHING)
+
+
+class Settings(Section):
+    """All settings of a pipeline."""
+
+    name: Annotated[
+        str, _require(lambda name: bool(name) and name == os.path.basename(name) and name not in (".", ".."))
+    ] = setting(
+        "mdenas",
+        "pipeline name; part of the lineage in ML Metadata",
+        AFTERWARDS,
+        expected="a name without slashes: it becomes part of paths",
+    )
+    seed: int = setting(
+        0,
+        "of everything random: split, weights, data order, augmentation, sampling",
+        EXAMPLES,
+        SEARCH,
+        TRAINING,
+        runtime="seed",
+        ge=0,
+        le=2**31 - 1,
+    )
+    deterministic: bool = setting(True, "TensorFlow's op determinism: same settings, same bits", SEARCH, TRAINING)
+    architecture: str = setting(
+        "",
+        "\"\" searches; a preset's name (models/architectures/presets.py) or a genotype's JSON file skips the search",
+        AFTERWARDS,
+    )
+    tuned_kernels: bool = setting(
+        True, "False: plain Keras operations everywhere (models/networks/kernels.py)", SEARCH, TRAINING
+    )
+    data: Data = setting(Data(), "the images", EXAMPLES)
+    space: Annotated[
+        Annotated[Space, Tag("cell")] | Annotated[MobileSpace, Tag("mobile")] | Annotated[CustomSpace, Tag("custom")],
+        Discriminator(lambda value: _space_tag(value)),
+    ] = setting(
+        Space(),
+        "the search space",
+        SEARCH,
+        variants={"cell": Space, "mobile": MobileSpace, "custom": CustomSpace},
+    )
+    search: Search = setting(Search(), "the search", SEARCH)
+    oracle: Oracle = setting(Oracle(), "the oracle", SEARCH)
+    derive: Derive = setting(Derive(), "the derivation", AFTERWARDS)
+    train: Train = setting(Train(), "the final training", TRAINING)
+    evaluate: Evaluate = setting(Evaluate(), "the evaluation", AFTERWARDS)
+    serving: Serving = setting(Serving(), "the exported model", AFTERWARDS)
+    deploy: Deploy = setting(Deploy(), "steps around the push", AFTERWARDS)
+    kubeflow: Kubeflow = setting(Kubeflow(), "pods", NOTHING)
+
+    def key(self, of: str) -> dict[str, Any]:
+        """Returns the settings that a search or a training depends on, by dotted name; no others are in its key.
+
+        Args:
+            of: SEARCH or TRAINING.
+        """
+        return {key: value for key, value, note in leaves(self) if of in note.changes and self._chosen(key)}
+
+    def _chosen(self, key: str) -> bool:
+        """Whether a setting is not an option of an update rule that is not chosen."""
+        section, *parts = key.split(".")
+        if section != "oracle" or parts[0] not in (*RULES, "custom"):
+            return True
+        return parts[0] == self.oracle.rule or (parts[0] == "custom" and self.oracle.rule not in RULES)
+
+
+def runtime_parameters() -> dict[str, str]:
+    """Returns what a compiled pipeline can be started with: name of the parameter -> dotted name of the setting."""
+    return {note.runtime: key for key, _, note in leaves(Settings()) if note.runtime}
+
+
+def _space_tag(value: Any) -> str:
+    name = value.get("name", "cell") if isinstance(value, Mapping) else value.name
+    return name if name in ("cell", "mobile") else "custom"
+
+
+def document() -> str:
+    """Returns docs/settings.md."""
+    intro = """# Settings
+
+Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
+file. *Changes* says what another value changes: the examples; the search or the training, which then start from the
+beginning instead of resuming; what comes afterwards; or nothing but time and memory. A setting with a *parameter* can
+be given to a compiled Kubeflow pipeline when it is started. `config.space.backbone` belongs to the mobile space alone;
+a config file sets it.
+"""
+    return intro + "\n".join(markdown(Settings())) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")
