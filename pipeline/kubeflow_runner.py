@@ -42,9 +42,9 @@ flags.adopt_module_key_flags(command_line)
 
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
-# Runtime parameters besides the settings that models/settings.py declares as such: the Trainer takes its settings as
-# one JSON text, and a text says which data these are. Kubeflow takes cached results as long as it stays the same.
-_OTHER_PARAMETERS = ("training", "data_fingerprint")
+# What a run can set when it is started, without a new compilation: the settings that models/settings.py declares as
+# such, the Trainer's settings as one JSON text, and a text that says which data these are. Kubeflow takes cached results as long as it stays the same.
+RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
 # Which of the config's requests a component makes; all others make `kubeflow.other`.
@@ -159,7 +159,7 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
     """Turns constants of tasks into parameters of the pipeline, with the constants as their defaults."""
     tasks = spec["root"]["dag"]["tasks"]
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
-    for name in (*runtime_parameters(), *_OTHER_PARAMETERS):
+    for name in RUNTIME_PARAMETERS:
         for task, content in tasks.items():
             key = _TRAINER_PARAMETER if (name, task) == ("training", "Trainer") else name
             inputs = content.get("inputs", {}).get("parameters", {})

@@ -181,13 +181,14 @@ def measure():
     """The seconds of each part, per epoch."""
     config = base.get_config()
     config.search.update(cells=_CELLS.value, channels=_CHANNELS.value, batch_size=_BATCH.value, traced_architectures=2)
+    config.search.update(epochs=_EPOCHS.value + 2, max_invalid=1)
     config.oracle.warmup_rounds = 0
-    search = json.loads(config.search.to_json_best_effort())
-    oracle_settings = json.loads(config.oracle.to_json_best_effort())
+    settings = Settings.parse(config)
+    search = settings.search
     train, val = datasets(_STEPS.value * _BATCH.value, _CACHED.value)
-    space = create_space(Settings().space)
+    space = create_space(settings.space)
     trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
-    oracle = tuner.search_oracle(space, oracle_settings, epochs=_EPOCHS.value + 2, seed=0, max_invalid=1)
+    oracle = tuner.search_oracle(space, settings.oracle, search, seed=0)
     clock = Clock()
     with tempfile.TemporaryDirectory() as directory, watched(clock, oracle):
         folders = {name: os.path.join(directory, name) for name in ("checkpoint_dir", "results_dir", "log_dir")}

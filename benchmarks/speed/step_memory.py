@@ -13,7 +13,7 @@ import sys
 from absl import app, flags
 
 from models.memory import Need
-from pipeline.configs import digits_mobile, image_folder
+from pipeline.configs import base, digits_mobile, image_folder
 
 _STAGE = flags.DEFINE_enum("stage", "search", ["search", "train"], "Whose step.")
 _SPACES = flags.DEFINE_list("spaces", ["cell", "mobile"], "Search spaces.")
@@ -29,7 +29,8 @@ def request(stage: str, space: str, size: int) -> dict:
     """Returns what `models.memory_probe` takes: the settings of image_folder.py, in one of the spaces."""
     config = image_folder.get_config()
     if space == "mobile":
-        config.space.name, config.train.network, config.train.auxiliary_weight = "mobile", "mobile", 0.0
+        config.space.name, config.train.network = "mobile", "mobile"
+        base.drop_unused(config)
         if size < 32:  # the released backbone halves the sides five times
             config.space.backbone = digits_mobile.get_config().space.backbone
     return {"stage": stage, "config": config.to_dict(), "image_shape": [size, size, 3], "classes": CLASSES}

@@ -184,7 +184,7 @@ def test_a_runtime_parameter_is_declared_once():
         "data_version": "data.version",
         "image_folder": "data.image_folder",
     }
-    assert not set(names) & set(kubeflow_runner._OTHER_PARAMETERS)
+    assert set(kubeflow_runner.RUNTIME_PARAMETERS) == {*names, "training", "data_fingerprint"}
 
 
 def test_sections_are_immutable_and_have_the_declared_types():

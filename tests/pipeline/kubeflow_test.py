@@ -140,9 +140,25 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
     assert parameters["seed"]["defaultValue"] == 0
     assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
     tasks = spec["root"]["dag"]["tasks"]
-    for name, targets in kubeflow_runner.RUNTIME_PARAMETERS.items():
-        for task, key in targets:
-            assert tasks[task]["inputs"]["parameters"][key] == {"componentInputParameter": name}
+    everywhere = ("TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "ReportGen")
+    targets = {
+        "seed": [(task, "seed") for task in everywhere],
+        "search_epochs": [("SupernetSearch", "search_epochs"), ("ReportGen", "search_epochs")],
+        "training": [("Trainer", "custom_config"), ("ReportGen", "training")],
+        "data_fingerprint": [("TfdsExampleGen", "data_fingerprint")],
+        **{
+            name: [("TfdsExampleGen", name), ("ReportGen", name)]
+            for name in ("data_dir", "data_version", "image_folder")
+        },
+    }
+    found = {name: [] for name in kubeflow_runner.RUNTIME_PARAMETERS}
+    for task, content in tasks.items():
+        for key, given in content.get("inputs", {}).get("parameters", {}).items():
+            if "componentInputParameter" in given:
+                found[given["componentInputParameter"]].append((task, key))
+    assert {name: sorted(places) for name, places in found.items()} == {
+        name: sorted(places) for name, places in targets.items()
+    }
 
 
 def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report():
