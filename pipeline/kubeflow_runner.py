@@ -43,7 +43,8 @@ flags.adopt_module_key_flags(command_line)
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
 # What a run can set when it is started, without a new compilation: the settings that models/settings.py declares as
-# such, the Trainer's settings as one JSON text, and a text that says which data these are. Kubeflow takes cached results as long as it stays the same.
+# such, the Trainer's settings as one JSON text, and a text that says which data these are. Kubeflow takes cached
+# results as long as it stays the same.
 RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
@@ -160,14 +161,16 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
     for name in RUNTIME_PARAMETERS:
-        for task, content in tasks.items():
-            key = _TRAINER_PARAMETER if (name, task) == ("training", "Trainer") else name
-            inputs = content.get("inputs", {}).get("parameters", {})
-            if key not in inputs:
-                continue
+        keys = {task: _TRAINER_PARAMETER if (name, task) == ("training", "Trainer") else name for task in tasks}
+        inputs = {task: content.get("inputs", {}).get("parameters", {}) for task, content in tasks.items()}
+        using = [task for task in tasks if keys[task] in inputs[task]]
+        if using == ["ReportGen"]:
+            continue  # with a known architecture there is no search to set
+        for task in using:
+            key = keys[task]
             kind = spec["components"][task]["inputDefinitions"]["parameters"][key]["parameterType"]
-            parameters[name] = {"parameterType": kind, "defaultValue": inputs[key]["runtimeValue"]["constant"]}
-            inputs[key] = {"componentInputParameter": name}
+            parameters[name] = {"parameterType": kind, "defaultValue": inputs[task][key]["runtimeValue"]["constant"]}
+            inputs[task][key] = {"componentInputParameter": name}
 
 
 def _platform_spec(
