@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
-from unittest import mock
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -104,8 +103,7 @@ class Source:
             arguments["version"] = self._data.version
         if self._data.name in _EMBEDDED and not self._data.data_dir:
             arguments["data_dir"] = scratch_dir or None
-        # TFDS would look into its bucket for facts about what is not prepared, for 10 s where there is no network.
-        with mock.patch.object(gcs_utils, "_is_gcs_disabled", True):
+        with _without_cloud_storage():
             try:
                 return tfds.builder(self._data.name, **arguments)
             except tfds.core.registered.DatasetNotFoundError:
@@ -161,3 +159,13 @@ def _quiet():
             yield
     finally:
         tfds.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _without_cloud_storage() -> Iterator[None]:
+    """Keeps TFDS from asking Google's storage for prepared data sets, for 10 s where there is no network."""
+    before, gcs_utils._is_gcs_disabled = gcs_utils._is_gcs_disabled, True
+    try:
+        yield
+    finally:
+        gcs_utils._is_gcs_disabled = before
