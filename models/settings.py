@@ -9,8 +9,8 @@ neither TensorFlow nor Keras.
 import dataclasses
 import os
 import typing
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 from PIL import ImageColor
@@ -34,8 +34,8 @@ from models.runtime.section import (
 __all__ = ["ConfigError"]
 
 
-def _require(holds: Any) -> AfterValidator:
-    def check(value):
+def _require(holds: Callable[[Any], bool]) -> AfterValidator:
+    def check(value: Any) -> Any:
         if not holds(value):
             raise ValueError
         return value
@@ -171,7 +171,7 @@ def _options(rule: type[Rule]) -> type[Section]:
     hints = typing.get_type_hints(rule)
     fields = {
         field.name: (hints[field.name], setting(field.default, field.metadata.get("meaning", ""), SEARCH))
-        for field in dataclasses.fields(rule)
+        for field in dataclasses.fields(cast(Any, rule))
         if field.init
     }
 
@@ -179,8 +179,8 @@ def _options(rule: type[Rule]) -> type[Section]:
         rule(**options.model_dump())
         return options
 
-    validators = {"check": pydantic.model_validator(mode="after")(check)}
-    return pydantic.create_model(
+    validators: dict[str, Any] = {"check": pydantic.model_validator(mode="after")(check)}
+    return cast(Any, pydantic.create_model)(
         f"{rule.__name__}Options",
         __base__=Section,
         __doc__=f"Options of the rule `{rule.name}`.",
@@ -215,15 +215,18 @@ class _Oracle(Section):
         return getattr(self, self.rule).model_dump() if self.rule in RULES else dict(self.custom)
 
 
-Oracle = pydantic.create_model(
-    "Oracle",
-    __base__=_Oracle,
-    __doc__=_Oracle.__doc__,
-    **{
-        name: (options, setting(options(**_PIPELINE_OPTIONS.get(name, {})), f"options of the rule {name}", SEARCH))
-        for name, options in _OPTIONS.items()
-    },
-)
+if typing.TYPE_CHECKING:
+    Oracle = _Oracle
+else:
+    Oracle = pydantic.create_model(
+        "Oracle",
+        __base__=_Oracle,
+        __doc__=_Oracle.__doc__,
+        **{
+            name: (options, setting(options(**_PIPELINE_OPTIONS.get(name, {})), f"options of the rule {name}", SEARCH))
+            for name, options in _OPTIONS.items()
+        },
+    )
 
 
 class Derive(Section):
@@ -419,7 +422,7 @@ def runtime_parameters() -> dict[str, str]:
 
 
 def _space_tag(value: Any) -> str:
-    name = value.get("name", "cell") if isinstance(value, Mapping) else value.name
+    name = cast(Mapping[str, Any], value).get("name", "cell") if isinstance(value, Mapping) else value.name
     return name if name in ("cell", "mobile") else "custom"
 
 

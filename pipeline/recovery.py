@@ -145,7 +145,7 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
         )
 
 
-def _live(store: MetadataStore, root: str) -> Iterator[_Artifact]:
+def _live(store: MetadataStore, root: str) -> Iterator[metadata_store_pb2.Artifact]:
     """Yields the artifacts below a root that TFX would use."""
     for artifact in store.get_artifacts():
         if artifact.state == _Artifact.LIVE and artifact.uri.startswith(os.path.join(root, "artifacts") + "/"):

@@ -53,6 +53,7 @@ class Client(Protocol):
         Raises:
             ServingError: There is no answer; the message names the server and the reason.
         """
+        ...
 
 
 class GrpcClient:

@@ -36,9 +36,11 @@ class Images(Protocol):
 
     def items(self, split: str) -> tuple[list[str], list[int]]:
         """Returns the ids and the labels of the images of train, val or test, without reading an image."""
+        ...
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
         """Yields a function that returns the file for each of the ids, those of `items(split)` from `start` on."""
+        ...
 
 
 class Source:

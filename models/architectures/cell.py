@@ -1,6 +1,7 @@
 """The cell genotype: a normal and a reduction cell (section 3.1 of the paper)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from models.architectures.checks import GenotypeError, is_int, is_list
 from models.architectures.choices import Path
@@ -57,10 +58,10 @@ class CellGenotype:
             concat = f"{cell}_concat"
             object.__setattr__(self, concat, _concat(concat, getattr(self, concat)))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
 
-        def nodes(cell):
+        def nodes(cell: tuple[Node, ...]) -> list[Any]:
             return [[[operation, source] for operation, source in node] for node in cell]
 
         return {
@@ -74,7 +75,7 @@ class CellGenotype:
     def text(self) -> str:
         """The genotype in one line: edges as `operation(source)`, nodes divided by `|`."""
 
-        def cell(nodes, concat):
+        def cell(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> str:
             edges = " | ".join(" ".join(f"{name}({source})" for name, source in n) for n in nodes)
             return f"{edges} -> {','.join(map(str, concat))}"
 
@@ -95,14 +96,14 @@ def reached(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> frozenset[int]:
     return frozenset(live)
 
 
-def _cell(field: str, nodes) -> tuple[Node, ...]:
+def _cell(field: str, nodes: Any) -> tuple[Node, ...]:
     if not is_list(nodes) or len(nodes) != NODES:
         found = f"{len(nodes)} nodes" if is_list(nodes) else repr(nodes)
         raise GenotypeError(f"{field}: found {found}; expected {NODES}, one list of edges each")
     return tuple(_node(field, INPUTS + i, node) for i, node in enumerate(nodes))
 
 
-def _node(cell: str, number: int, edges) -> Node:
+def _node(cell: str, number: int, edges: Any) -> Node:
     field = f"{cell}, node {number}"
     if not is_list(edges) or not edges:
         raise GenotypeError(f"{field}: found {edges!r}; expected at least one edge [operation, source]")
@@ -125,7 +126,7 @@ def _node(cell: str, number: int, edges) -> Node:
     return tuple((operation, source) for operation, source in edges)
 
 
-def _concat(field: str, nodes) -> tuple[int, ...]:
+def _concat(field: str, nodes: Any) -> tuple[int, ...]:
     allowed = range(INPUTS, INPUTS + NODES)
     if (
         not is_list(nodes)
@@ -139,7 +140,7 @@ def _concat(field: str, nodes) -> tuple[int, ...]:
     return tuple(nodes)
 
 
-def is_operation(name) -> bool:
+def is_operation(name: Any) -> bool:
     """Whether a name can be a cell operation's: one of `CELL_OPERATIONS`, or a dotted path."""
     if not isinstance(name, str):
         return False

@@ -16,6 +16,7 @@ where `null` is a block left out. A backbone that is not one of `BACKBONES` is w
 import json
 import os
 from collections.abc import Mapping
+from typing import Any, cast
 
 from models.architectures.cell import CellGenotype
 from models.architectures.checks import GenotypeError, require_fields
@@ -24,16 +25,16 @@ from models.architectures.mobile import MobileGenotype
 Genotype = CellGenotype | MobileGenotype
 
 
-def genotype_from_dict(data: Mapping) -> Genotype:
+def genotype_from_dict(data: Any) -> Genotype:
     """The genotype that JSON data (see the module's docstring) describes.
 
     Raises:
         GenotypeError: if the data describe no valid genotype.
     """
-    if not isinstance(data, Mapping) or data.get("space") not in ("cell", "mobile"):
-        found = data.get("space") if isinstance(data, Mapping) else data
+    found = cast(Mapping[Any, Any], data).get("space") if isinstance(data, Mapping) else data
+    if found not in ("cell", "mobile"):
         raise GenotypeError(f"space: found {found!r}; expected 'cell' or 'mobile'")
-    fields = {key: value for key, value in data.items() if key != "space"}
+    fields = {str(key): value for key, value in cast(Mapping[Any, Any], data).items() if key != "space"}
     if data["space"] == "cell":
         require_fields("genotype", fields, {"normal", "normal_concat", "reduce", "reduce_concat"}, set())
         return CellGenotype(**fields)
@@ -41,7 +42,7 @@ def genotype_from_dict(data: Mapping) -> Genotype:
     return MobileGenotype(**fields)
 
 
-def load_genotype(path: str | os.PathLike) -> Genotype:
+def load_genotype(path: str | os.PathLike[str]) -> Genotype:
     """Reads a genotype from a JSON file.
 
     Raises:

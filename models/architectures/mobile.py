@@ -1,9 +1,8 @@
 """The mobile genotype: a chain of inverted-residual blocks on a fixed backbone (section 4.3 of the paper)."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import Any
 
 from models.architectures.checks import (
     GenotypeError,
@@ -58,7 +57,7 @@ class Backbone:
         """How many times the sides of an image are halved."""
         return [self.stem_stride, *(stride for _, stride in self.blocks)].count(2)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The backbone as JSON-compatible data."""
         return {
             "stem": self.stem,
@@ -68,7 +67,7 @@ class Backbone:
         }
 
     @classmethod
-    def create(cls, value: Union[str, Mapping, "Backbone"]) -> "Backbone":
+    def create(cls, value: Any) -> "Backbone":
         """The backbone that a name of `BACKBONES` or its written-out form stands for."""
         if isinstance(value, Backbone):
             return value
@@ -123,7 +122,7 @@ class MobileGenotype:
         blocks = tuple(block and tuple(block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
         return {
             "space": "mobile",

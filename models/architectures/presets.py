@@ -11,7 +11,7 @@ from types import MappingProxyType
 from models.architectures import checks
 from models.architectures.cell import CellGenotype
 from models.architectures.genotype import Genotype, load_genotype
-from models.architectures.mobile import MobileGenotype
+from models.architectures.mobile import Backbone, MobileGenotype
 
 NETWORK_DEFAULTS = MappingProxyType(
     {
@@ -102,7 +102,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="mdenas_gpu",
             genotype=MobileGenotype(
-                backbone="mdenas_gpu",
+                backbone=Backbone.create("mdenas_gpu"),
                 blocks=(
                     *((7, 6), (5, 6), (7, 3), (3, 6), (5, 6), (3, 1), (7, 3)),
                     *((7, 6), (3, 3), (3, 6), (7, 3), (3, 3), (3, 3), (5, 6)),
@@ -116,7 +116,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="mdenas_cpu",
             genotype=MobileGenotype(
-                backbone="mdenas_cpu",
+                backbone=Backbone.create("mdenas_cpu"),
                 blocks=(
                     *((5, 3), (7, 1), (3, 6), (5, 3), (5, 3), (5, 3), (5, 1)),
                     *((5, 6), (5, 1), (5, 6), (7, 3), (5, 3), (7, 3), (7, 6)),

@@ -127,7 +127,7 @@ def normalise(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) ->
     Returns:
         float32 (..., channels).
     """
-    mean, std = (tf.constant(values, tf.float32) for values in (mean, std))
+    means, deviations = (tf.constant(values, tf.float32) for values in (mean, std))
     return (tf.cast(images, tf.float32) / 255.0 - mean) / std
 
 

@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 
-def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file in place of an earlier one; a reader sees the whole of one or the other, after a crash too.
 
     Args:

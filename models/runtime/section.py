@@ -10,7 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pydantic
 from pydantic import Field
@@ -66,12 +66,15 @@ def setting(
         bounds: pydantic's: ge, gt, le, lt.
     """
     note = Note(changes, source, expected, runtime, network, variants or {})
-    return Field(default, description=meaning, json_schema_extra={"note": note}, **bounds)
+    return Field(default, description=meaning, json_schema_extra=cast(Any, {"note": note}), **bounds)
 
 
 def note(field: FieldInfo) -> Note:
     """Returns the note of a declared setting."""
-    return field.json_schema_extra["note"]
+    return cast(dict[str, Any], field.json_schema_extra)["note"]
+
+
+_Section = typing.TypeVar("_Section", bound="Section")
 
 
 class Section(pydantic.BaseModel):
@@ -89,7 +92,7 @@ class Section(pydantic.BaseModel):
         return json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, **changed: Any) -> "Section":
+    def from_json(cls: type[_Section], text: str, **changed: Any) -> _Section:
         """Reads what `to_json` wrote.
 
         Args:
@@ -102,7 +105,7 @@ class Section(pydantic.BaseModel):
         return cls.parse({**json.loads(text), **changed}, cls.__name__.lower())
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], section: str = "") -> "Section":
+    def parse(cls: type[_Section], values: Mapping[str, Any], section: str = "") -> _Section:
         """Checks values and makes a section of them; what is not given has its default.
 
         Args:
@@ -123,7 +126,7 @@ class Section(pydantic.BaseModel):
 def _plain(values: Any) -> Any:
     """Returns mappings of any kind as dicts."""
     if isinstance(values, Mapping) or hasattr(values, "items"):
-        return {name: _plain(value) for name, value in values.items()}
+        return {str(name): _plain(value) for name, value in cast(Mapping[Any, Any], values).items()}
     return values
 
 
@@ -146,26 +149,29 @@ def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Note]
 
 def _told(model: type[Section], problem: Mapping[str, Any], prefix: str) -> str:
     """Returns a problem that pydantic found, in the words of all messages: key, found, expected."""
-    path, field, section = [], None, model
+    path: list[str] = []
+    field: FieldInfo | None = None
+    section: type[Section] | None = model
     for part in problem["loc"]:
         if section is not None and part in section.model_fields:
             field = section.model_fields[part]
-            path.append(part)
+            path.append(str(part))
             section = _section(field)
         elif field is not None and part in note(field).variants:
             section = note(field).variants[part]
         else:
             if problem["type"] == "extra_forbidden":
-                path.append(part)
+                path.append(str(part))
             break
     key = prefix + ".".join(map(str, path))
     if problem["type"] == "extra_forbidden":
-        names = list(section.model_fields)
-        close = difflib.get_close_matches(str(path[-1]), names, n=1)
+        names = list(section.model_fields) if section else []
+        close = difflib.get_close_matches(path[-1], names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"{key}: there is no such setting; expected {', '.join(names)}.{hint}"
     if section is not None:  # a check of the whole section, such as a rule's own
         return f"{key}: {problem.get('ctx', {}).get('error', problem['msg'])}."
+    assert field is not None, problem
     return f"{key}: found {problem['input']!r}; expected {expected(field)}."
 
 

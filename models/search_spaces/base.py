@@ -28,15 +28,18 @@ class SearchSpace(Protocol):
 
         Its keyword parameters are settings of `config.search`.
         """
+        ...
 
     def network(self, genotype: Genotype, input_shape: tuple[int, int, int], classes: int, **options) -> "keras.Model":
         """The network of a genotype, to be trained from scratch.
 
         Its keyword parameters are settings of `config.train`, `auxiliary` (whether it gets an auxiliary head) aside.
         """
+        ...
 
     def genotype(self, path: "Path") -> Genotype:
         """The genotype that a sampled path is, all of it."""
+        ...
 
     def derive(self, probabilities: Mapping[str, Sequence[float]]) -> Genotype:
         """The genotype that a distribution favours.
@@ -45,6 +48,8 @@ class SearchSpace(Protocol):
             probabilities: for each choice the probability of each of its operations, in their
                 order in `choices`.
         """
+        ...
 
     def path(self, genotype: Genotype) -> dict[str, str]:
         """The path whose sub-network a genotype is: `genotype`'s inverse."""
+        ...
