@@ -1,6 +1,7 @@
 # make demo     searches, trains, evaluates and pushes a model on the embedded digits (first run: sets everything up)
 # make test     the tests
 # make check    ruff, the rules on imports (import-linter) and types (pyright)
+# make wheel    dist/multinomial_oracle-*.whl: the oracle by itself, for KerasTuner without this pipeline
 # make settings docs/settings.md, from models/settings.py
 # make venv     only the environment, .venv
 # make image    the container image IMAGE (docs/deploy.md); BASE_IMAGE=... for GPUs or a pinned base
@@ -15,13 +16,16 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # uv finds Python 3.10 or fetches it, but it does not look behind the shims of a pyenv that has 3.10 not activated.
 PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)),3.10)
 
-.PHONY: demo test check settings venv image requirements clean
+.PHONY: demo test check settings wheel venv image requirements clean
 
 demo: .venv/installed
 	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) $(ARGS)
 
 test: .venv/installed
 	$(PYTHON) -m pytest $(ARGS)
+
+wheel: $(UV)
+	$(UV) build --quiet --wheel --out-dir dist
 
 settings: .venv/installed
 	$(PYTHON) -m models.settings > docs/settings.md

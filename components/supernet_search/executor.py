@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
+from models.oracle.oracle import TooManyFailures
 from models.runtime import artifact_files, checkpoint, setup
 from models.runtime.section import SEARCH
 from models.search import tuner
@@ -62,9 +63,7 @@ class Executor(base_executor.BaseExecutor):
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
             supernet_tuner.search(verbose=0)
-        except RuntimeError as error:
-            if "consecutive failures" not in str(error):
-                raise
+        except TooManyFailures as error:
             raise RuntimeError(
                 f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with a "
                 "lower config.search.learning_rate, with config.search.gradient_clip or with "

@@ -4,7 +4,10 @@ The folder needs NumPy, and KerasTuner in oracle.py alone. It is also the wheel 
 all of its imports are relative.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .oracle import MultinomialOracle
 
 __all__ = ["MultinomialOracle"]
 

@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import math
+import operator
 import os
 import random
 import threading
@@ -33,6 +34,10 @@ from .record import Architecture
 MAX_OPERATIONS = 1024
 
 _LOST = "No result came in time: the trial counts as lost with its worker."
+
+
+class TooManyFailures(RuntimeError):
+    """So many trials failed one after the other that the search ends."""
 
 
 class MultinomialOracle(keras_tuner.Oracle):
@@ -62,7 +67,9 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     Raises:
         ValueError: a hyperparameter that is not discrete (Float without a step) or has more than 1,024 values, an
-            unknown rule or option, an option's value that is not allowed.
+            unknown rule or option, an option's value that is not allowed; on resuming, another objective than the
+            saved search has, or a hyperparameter with other values.
+        TooManyFailures: `max_consecutive_failed_trials` failed in a row.
     """
 
     def __init__(
@@ -90,7 +97,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
         # Not the base class's way: it takes 0 for "no seed".
-        self.seed = random.randint(1, 10000) if seed is None else seed
+        self.seed = random.randint(1, 10000) if seed is None else operator.index(seed)
         self.lost_after = lost_after
         self._settings = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Wrong settings are found now, although the space may only be known later.
@@ -143,6 +150,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return {"status": "RUNNING", "values": self._values(sample)}
 
     def update_space(self, hyperparameters: keras_tuner.HyperParameters) -> None:
+        _require_same_values(self.hyperparameters, hyperparameters)
         super().update_space(hyperparameters)
         self._follow_space()
 
@@ -202,6 +210,12 @@ class MultinomialOracle(keras_tuner.Oracle):
         if self._multinomial is not None:
             self._observe(trial.trial_id)
 
+    def _check_consecutive_failures(self) -> None:
+        try:
+            super()._check_consecutive_failures()
+        except RuntimeError as error:
+            raise TooManyFailures(str(error)) from error
+
     @keras_tuner.synchronized
     def _give_up_lost(self) -> None:
         """Fails the trials that have run for longer than `lost_after`, and forgets their workers."""
@@ -230,6 +244,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         state = {
             "hyperparameters": self.hyperparameters.get_config(),
             "seed": self.seed,
+            "objective": _objective(self.objective),
             "end_order": self.end_order,
             # A save happens before the base class takes a trial that has ended out of the running ones.
             "ongoing_trials": {
@@ -245,8 +260,21 @@ class MultinomialOracle(keras_tuner.Oracle):
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over a state of `get_state`; trials that are not in it are forgotten."""
-        self.hyperparameters = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
+        """Takes over a state of `get_state`; trials that are not in it are forgotten.
+
+        Raises:
+            ValueError: The state has another objective, or other values of a hyperparameter that is declared already.
+        """
+        saved = state.get("objective", _objective(self.objective))
+        if saved != _objective(self.objective):
+            raise ValueError(
+                f"MultinomialOracle: the saved search has the objective {_named(saved)}, this one "
+                f"{_named(_objective(self.objective))}: scores of one say nothing of the other. Give the saved "
+                "objective, or start anew in another directory."
+            )
+        found = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
+        _require_same_values(found, self.hyperparameters)
+        self.hyperparameters = found
         self.seed = state["seed"]
         self.trials = {record["trial_id"]: self._trial(record) for record in state["trials"]}
         self.start_order = list(self.trials)
@@ -378,12 +406,63 @@ def _operations(hyperparameter) -> tuple:
     else:
         values = iter(hyperparameter.values)
     operations = tuple(dict.fromkeys(itertools.islice(values, MAX_OPERATIONS + 1)))
+    if _lacks_its_top(hyperparameter, operations):
+        operations += (float(hyperparameter.max_value),)
     if len(operations) > MAX_OPERATIONS:
         raise ValueError(
             f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has more than {MAX_OPERATIONS:,} values, "
             "which is the most allowed: give it a larger `step`"
         )
     return operations
+
+
+def _lacks_its_top(hyperparameter, operations: tuple) -> bool:
+    """Whether rounding keeps KerasTuner from a Float's greatest value, a whole number of steps above the least one."""
+    if type(hyperparameter).__name__ != "Float" or getattr(hyperparameter, "sampling", None) != "linear":
+        return False
+    low, high, step = hyperparameter.min_value, hyperparameter.max_value, hyperparameter.step
+    steps = (high - low) / step
+    return len(operations) == round(steps) and abs(steps - round(steps)) < 1e-9 * max(1.0, steps)
+
+
+def _require_same_values(saved: keras_tuner.HyperParameters, declared: keras_tuner.HyperParameters) -> None:
+    """Raises a ValueError for a hyperparameter that has other values than in the saved search.
+
+    The distribution has a probability for each value, so that values cannot come or go. New hyperparameters may.
+    """
+    known = {_place(hyperparameter): hyperparameter for hyperparameter in saved.space}
+    for hyperparameter in declared.space:
+        before = known.get(_place(hyperparameter))
+        if before is None or before is hyperparameter or before.get_config() == hyperparameter.get_config():
+            continue
+        if "Fixed" in (type(before).__name__, type(hyperparameter).__name__):
+            continue
+        earlier, now = _operations(before), _operations(hyperparameter)
+        if set(earlier) != set(now):
+            raise ValueError(
+                f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has the values {_listed(now)}, in the "
+                f"saved search {_listed(earlier)}. Declare it as it was, give it another name, or start anew in "
+                "another directory."
+            )
+
+
+def _place(hyperparameter) -> tuple[str, str]:
+    conditions = [(condition.name, tuple(condition.values)) for condition in hyperparameter.conditions]
+    return hyperparameter.name, repr(conditions)
+
+
+def _listed(values: tuple) -> str:
+    shown = ", ".join(map(repr, values[:10]))
+    return shown + (f" and {len(values) - 10} more" if len(values) > 10 else "")
+
+
+def _objective(objective) -> list[list[str]]:
+    """The objective, or each of several, as name and direction."""
+    return [[one.name, one.direction] for one in getattr(objective, "objectives", [objective])]
+
+
+def _named(objective: list[list[str]]) -> str:
+    return " + ".join(f"{name} ({direction})" for name, direction in objective)
 
 
 def _active(hyperparameter, values: Mapping[str, Any]) -> bool:
@@ -408,7 +487,20 @@ def _lock_given_back(oracle: keras_tuner.Oracle) -> Iterator[None]:
 
 
 def _write_atomically(path: str, text: str) -> None:
+    """Writes a file of this machine in place of an earlier one; one of both is whole whatever happens."""
     temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

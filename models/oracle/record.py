@@ -39,7 +39,7 @@ class Record:
         self.names = tuple(name for name, _ in choices)
         self.operations = tuple(operations for _, operations in choices)
         _check_choices(self.names, self.operations)
-        if seed != int(seed) or seed < 0:
+        if isinstance(seed, bool) or seed != int(seed) or seed < 0:
             raise ValueError(f"seed: found {seed!r}, must be an integer of at least 0")
         self.seed = int(seed)
         self._index = [{op: i for i, op in enumerate(ops)} for ops in self.operations]

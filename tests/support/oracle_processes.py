@@ -18,7 +18,7 @@ import types
 
 import keras_tuner
 
-import models.oracle
+import models.oracle.oracle
 from models.oracle.oracle import MultinomialOracle
 from models.oracle.rules.registry import RULES
 
@@ -107,9 +107,9 @@ def _victim(directory, rule, moment, writer):
         oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
         trial.status = "COMPLETED"
     if moment.startswith("written"):
-        models.oracle.os = types.SimpleNamespace(path=os.path, replace=lambda *_: wait_for_death())
+        models.oracle.oracle.os = types.SimpleNamespace(**{**vars(os), "replace": lambda *_: wait_for_death()})
     else:
-        models.oracle.open = half_file
+        models.oracle.oracle.open = half_file
     oracle.end_trial(trial) if trial else oracle.create_trial("worker")
 
 

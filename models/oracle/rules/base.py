@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,28 +43,37 @@ class Rule:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
 
-def check_one_of(rule: Rule, option: str, allowed: tuple[str | bool, ...]) -> None:
-    value = getattr(rule, option)
+def option(default: Any, meaning: str) -> Any:
+    """Declares an option of a rule: a dataclass field with a default and a line of explanation."""
+    return dataclasses.field(default=default, metadata={"meaning": meaning})
+
+
+def check_one_of(rule: Rule, name: str, allowed: tuple[str | bool, ...]) -> None:
+    """Raises a ValueError unless the option of a name has one of the allowed values."""
+    value = getattr(rule, name)
     if value not in allowed:
         raise ValueError(
-            f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"
+            f"{name} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"
         )
 
 
 def check_positive(rule: Rule, *options: str) -> None:
-    for option in options:
-        value = getattr(rule, option)
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
+    """Raises a ValueError unless the options are finite numbers above 0."""
+    for name in options:
+        value = getattr(rule, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+            raise ValueError(f"{name} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 
 def check_whole(rule: Rule, *options: str) -> None:
-    for option in options:
-        value = getattr(rule, option)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a whole number above 0")
+    """Raises a ValueError unless the options are whole numbers above 0."""
+    for name in options:
+        value = getattr(rule, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"{name} of the rule {rule.name!r}: found {value!r}, must be a whole number above 0")
 
 
-def check_floor(rule: Rule) -> None:
+def check_floor(rule: Any) -> None:
+    """Raises a ValueError unless the rule's option `floor` is from 0 to below 1."""
     if not 0 <= rule.floor < 1:
         raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}, must be from 0 to below 1")

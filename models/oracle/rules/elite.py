@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_floor, check_positive, check_whole
+from .base import Rule, check_floor, check_positive, check_whole, option
 from .simplex import normalize
 
 
@@ -18,16 +18,11 @@ class Elite(Rule):
 
     On every choice where the two differ, `eta / m` of probability goes from the loser's operation to the winner's,
     m being how many of the best are different architectures.
-
-    Attributes:
-        eta: probability moved per choice at most, above 0.
-        elites: how many of the best architectures are compared with.
-        floor: no probability falls below `floor` / operations, from 0 to below 1.
     """
 
-    eta: float = 0.05
-    elites: int = 10
-    floor: float = 0.1
+    eta: float = option(0.05, "probability moved per choice at most, above 0")
+    elites: int = option(10, "how many of the best architectures are compared with")
+    floor: float = option(0.1, "no probability falls below this / operations; from 0 to below 1")
 
     name: ClassVar[str] = "elite"
 

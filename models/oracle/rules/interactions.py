@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_floor, check_one_of, check_positive, check_whole
+from .base import Rule, check_floor, check_one_of, check_positive, check_whole, option
 from .gaussian_process import Evaluations, Parameters, standardised
 
 _BUMPS = 8
@@ -33,7 +33,7 @@ class Interactions(Rule):
     its best mean (augmented expected improvement, Huang et al. 2006, which repeats an evaluation when noise makes that
     worth more than a new one). The probabilities are the proposals' shares, operation by operation, so that samples
     keep together what is good only together. The architecture recommended is the one evaluated with the best mean,
-    also where evaluations are exact: the best one evaluated owes something to the chance of its one training.
+    also where evaluations are exact: a single best score is biased upward by training noise.
 
     Accuracies on the shared weights of a supernet rise and fall with its training, whatever the architecture. With
     `trend`, a smooth trend over the evaluations is part of the process.
@@ -43,14 +43,17 @@ class Interactions(Rule):
         floor: share of the uniform distribution in the probabilities; as often, a sample changes one choice at random.
         architectures: an update looks at this many architectures at most: half are the best, half the latest others.
         candidates: architectures among which the first proposals are looked for.
-        trend: whether accuracies may move with time. Where they do not, it takes some of what the search gains for one.
+        trend: whether accuracies may move with time. If accuracies are stationary, enabling this costs accuracy: real
+            progress is mistaken for a trend.
     """
 
-    sharpness: float = 8.0
-    floor: float = 0.05
-    architectures: int = 128
-    candidates: int = 280
-    trend: bool = False
+    sharpness: float = option(8.0, "a proposal's share is its expected improvement to this power")
+    floor: float = option(0.05, "share of the uniform distribution; as often, a sample changes one choice")
+    architectures: int = option(
+        128, "most architectures that an update looks at: half the best, half the latest others"
+    )
+    candidates: int = option(280, "architectures among which the first proposals are looked for")
+    trend: bool = option(False, "whether accuracies may move with time; if they do not, this costs accuracy")
 
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2

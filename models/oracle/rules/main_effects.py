@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_floor, check_positive, check_whole
+from .base import Rule, check_floor, check_positive, check_whole, option
 
 
 @dataclasses.dataclass
@@ -16,18 +16,12 @@ class MainEffects(Rule):
     """Bayesian main effects: ridge regression of rank utilities on the operations.
 
     The probability of an operation is the posterior probability that it is the best of its choice.
-
-    Attributes:
-        ridge: precision of the prior of an operation's effect, in units of the noise's.
-        ridge_epochs: the same for the two columns that say how trained the operations were.
-        draws: posterior draws behind the probabilities.
-        floor: share of the uniform distribution that is mixed in.
     """
 
-    ridge: float = 3.0
-    ridge_epochs: float = 0.1
-    draws: int = 32
-    floor: float = 0.05
+    ridge: float = option(3.0, "precision of the prior of an operation's effect, in units of the noise's")
+    ridge_epochs: float = option(0.1, "the same for the two columns that say how trained the operations were")
+    draws: int = option(32, "posterior draws behind the probabilities")
+    floor: float = option(0.05, "share of the uniform distribution in the probabilities; from 0 to below 1")
 
     name: ClassVar[str] = "main_effects"
     warmup_rounds: ClassVar[int] = 4

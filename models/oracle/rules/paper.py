@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_one_of, check_positive
+from .base import Rule, check_one_of, check_positive, option
 from .simplex import normalize, simplex, softmax
 
 
@@ -33,9 +33,9 @@ class Paper(Rule):
         accuracy: "latest" (the paper's H_a) or "mean" of all accuracies of an operation.
     """
 
-    alpha: float = 0.01
-    projection: str = "clip"
-    accuracy: str = "latest"
+    alpha: float = option(0.01, "step, above 0")
+    projection: str = option("clip", "how probabilities below 0 are brought back: clip, euclidean or softmax")
+    accuracy: str = option("latest", "an operation's accuracy: latest (the paper's H_a) or mean")
 
     name: ClassVar[str] = "paper"
 
@@ -75,8 +75,8 @@ class Pairwise(Rule):
         accuracy: "latest" or "mean" of all accuracies of an operation.
     """
 
-    alpha: float = 0.01
-    accuracy: str = "latest"
+    alpha: float = option(0.01, "probability moved per pair, above 0")
+    accuracy: str = option("latest", "an operation's accuracy: latest (the paper's H_a) or mean")
 
     name: ClassVar[str] = "pairwise"
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_positive
+from .base import Rule, check_positive, option
 from .simplex import softmax
 
 
@@ -16,11 +16,10 @@ from .simplex import softmax
 class Reinforce(Rule):
     """REINFORCE on a softmax per choice (Williams 1992): the classic baseline.
 
-    Attributes:
-        learning_rate: step on the logits, above 0. The advantage is the accuracy, standardised over all evaluations.
+    The advantage is the accuracy, standardised over all evaluations.
     """
 
-    learning_rate: float = 0.2
+    learning_rate: float = option(0.2, "step on the logits, above 0")
 
     name: ClassVar[str] = "reinforce"
 

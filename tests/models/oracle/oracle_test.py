@@ -1,14 +1,17 @@
+import dataclasses
 import json
 import math
 import os
+import pathlib
 
 import keras_tuner
 import numpy as np
 import pytest
 
 from models.oracle.distribution import Distribution
-from models.oracle.oracle import MultinomialOracle
+from models.oracle.oracle import MultinomialOracle, TooManyFailures
 from models.oracle.rules import registry
+from models.oracle.rules.base import Rule, option
 from tests.support import paths
 from tests.support.oracle_processes import cell, make_oracle, run
 
@@ -356,6 +359,156 @@ def test_documentation_describes_every_rule_with_its_defaults():
     for name, rule in registry.RULES.items():
         described = text.split(f"**`{name}`** ")[1].split("\n\n")[0]
         assert described.startswith(f"[{rule.warmup_rounds}]")
-        for option, value in rule().options().items():
+        for key, value in rule().options().items():
             shown = str(value) if isinstance(value, str | bool) else f"{value:g}"
-            assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)
+            assert f"`{key}` {shown}" in described or (name == "pairwise" and f"`{key}`" in described)
+
+
+# Manners: what a KerasTuner user may do. #
+
+
+@pytest.mark.parametrize(
+    "objective", ["val_loss", keras_tuner.Objective("val_accuracy", "min"), ["val_accuracy", "val_loss"]]
+)
+def test_a_search_is_not_resumed_with_another_objective(objective, tmp_path):
+    run(make_oracle(tmp_path), 3)
+    other = make_oracle(tmp_path)
+    other.objective = MultinomialOracle(objective, seed=0).objective
+    before = other.get_state()
+    message = r"the saved search has the objective val_accuracy \(max\), this one .*another directory"
+    with pytest.raises(ValueError, match=message):
+        other.reload()
+    assert other.get_state() == before
+    make_oracle(tmp_path).reload()
+
+
+@pytest.mark.parametrize("values", [["a", "b", "c"], ["a"], ["a", "c"]], ids=["grew", "shrank", "changed"])
+def test_a_choice_with_other_values_is_named_when_a_search_is_resumed(values, tmp_path):
+    def make(operations):
+        space = keras_tuner.HyperParameters()
+        space.Choice("block", operations)
+        oracle = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space)
+        oracle._set_project_dir(tmp_path, "search")
+        oracle.verbose = 0
+        return oracle
+
+    make(["a", "b"]).save()
+    with pytest.raises(
+        ValueError, match=r"'block' has the values .*, in the saved search 'a', 'b'\. Declare it as it was"
+    ):
+        make(values).reload()
+    make(["b", "a"]).reload()  # the order does not matter
+
+
+def test_a_choice_that_changes_during_a_search_is_named_and_a_new_one_is_welcome():
+    space = keras_tuner.HyperParameters()
+    space.Choice("block", ["a", "b"])
+    oracle = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space)
+    changed = keras_tuner.HyperParameters()
+    changed.Choice("block", ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"'block' has the values 'a', 'b', 'c', in the saved search 'a', 'b'"):
+        oracle.update_space(changed)
+    grown = keras_tuner.HyperParameters()
+    grown.Choice("block", ["a", "b"])
+    grown.Choice("width", [1, 2])
+    oracle.update_space(grown)
+    assert oracle.multinomial.names == ("block", "width")
+
+
+@pytest.mark.parametrize(
+    "low, high, step, count",
+    [(0, 1, 0.1, 11), (0.0, 0.5, 0.25, 3), (0, 0.35, 0.1, 4), (0.1, 0.7, 0.2, 4), (-1, 1, 0.2, 11)],
+)
+def test_the_greatest_value_of_a_float_can_be_proposed_when_it_is_whole_steps_away(low, high, step, count):
+    space = keras_tuner.HyperParameters()
+    space.Float("rate", low, high, step=step)
+    (operations,) = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space).multinomial.operations
+    assert len(operations) == count == len(set(operations))
+    assert operations[0] == low and all(isinstance(value, float) for value in operations)
+    assert all(low <= value <= high for value in operations)
+    assert (operations[-1] == pytest.approx(high)) == (count != 4 or high != 0.35)
+
+
+def test_numbers_may_be_numpys(tmp_path):
+    oracle = MultinomialOracle(
+        "val_accuracy",
+        max_trials=np.int64(5),
+        rule="elite",
+        rule_options={"elites": np.int32(3), "eta": np.float32(0.25)},
+        warmup_rounds=np.int64(1),
+        seed=np.int64(7),
+        hyperparameters=cell(),
+    )
+    plain = MultinomialOracle(
+        "val_accuracy",
+        rule="elite",
+        rule_options={"elites": 3, "eta": 0.25},
+        warmup_rounds=1,
+        seed=7,
+        hyperparameters=cell(),
+    )
+    assert json.dumps(oracle.get_state()) == json.dumps(plain.get_state())
+    assert json.dumps(oracle.distribution_document()) == json.dumps(plain.distribution_document())
+    assert oracle.multinomial.sample(3) == plain.multinomial.sample(3)
+    for options in ({"elites": True}, {"elites": 2.5}, {"eta": True}):
+        with pytest.raises(ValueError, match="of the rule 'elite': found"):
+            MultinomialOracle("val_accuracy", rule="elite", rule_options=options)
+    with pytest.raises(TypeError):
+        MultinomialOracle("val_accuracy", seed=1.5)
+
+
+def test_a_failed_save_leaves_the_earlier_one_and_nothing_else(tmp_path, monkeypatch):
+    oracle = make_oracle(tmp_path)
+    run(oracle, 2)
+    files = {name: (pathlib.Path(root) / name).read_bytes() for root, _, names in os.walk(tmp_path) for name in names}
+
+    def full(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("models.oracle.oracle.os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        oracle.save()
+    assert files == {
+        name: (pathlib.Path(root) / name).read_bytes() for root, _, names in os.walk(tmp_path) for name in names
+    }
+
+
+def test_too_many_failures_have_a_class_of_their_own(tmp_path):
+    oracle = make_oracle(tmp_path, max_consecutive_failed_trials=2)
+    with pytest.raises(TooManyFailures, match="exceeded the limit of 2"):
+        for number in range(3):
+            trial = oracle.create_trial("worker")
+            trial.status, trial.message = "FAILED", f"number {number}"
+            oracle.end_trial(trial)
+
+
+@dataclasses.dataclass
+class Greedy(Rule):
+    """A custom rule: all probability to the newest architecture."""
+
+    share: float = option(0.5, "of the newest")
+
+    name = "greedy"
+
+    def update(self, record):
+        newest = record.one_hot(record.architectures[-1:])[0]
+        return (1 - self.share) * record.uniform() + self.share * newest
+
+
+def test_a_custom_rule_is_named_by_its_dotted_path():
+    oracle = MultinomialOracle(
+        "val_accuracy", rule=f"{__name__}.Greedy", rule_options={"share": 0.9}, seed=0, hyperparameters=cell()
+    )
+    architecture = oracle.multinomial.sample(0)
+    oracle.multinomial.observe(architecture, 0.5)
+    assert oracle.multinomial.argmax() == architecture
+    for rule, message in (
+        (f"{__name__}.Greed", "cannot be imported"),
+        ("no.such.Rule", "cannot be imported"),
+        (f"{__name__}.Space", "is not a dataclass that extends"),
+        ("gready", "or the dotted path of a custom rule"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MultinomialOracle("val_accuracy", rule=rule)
+    with pytest.raises(ValueError, match=r"found 'shar', allowed are share \(did you mean 'share'\?\)"):
+        MultinomialOracle("val_accuracy", rule=f"{__name__}.Greedy", rule_options={"shar": 1})
