@@ -17,7 +17,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -28,7 +28,7 @@ from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
 from .multinomial import Multinomial
-from .record import Architecture
+from .record import Architecture, Operation
 
 # A hyperparameter with more values than this is no choice between operations.
 MAX_OPERATIONS = 1024
@@ -74,7 +74,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def __init__(
         self,
-        objective=None,
+        objective: Any = None,
         max_trials: int | None = None,
         rule: str = "paper",
         rule_options: Mapping[str, Any] | None = None,
@@ -99,7 +99,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # Not the base class's way: it takes 0 for "no seed".
         self.seed = random.randint(1, 10000) if seed is None else operator.index(seed)
         self.lost_after = lost_after
-        self._settings = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
+        self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Wrong settings are found now, although the space may only be known later.
         self._new_multinomial([("any", (0,))])
         self._choices: list[_Choice] = []
@@ -170,7 +170,8 @@ class MultinomialOracle(keras_tuner.Oracle):
     def score_trial(self, trial: Trial) -> None:
         super().score_trial(trial)
         # The base class makes a trial whose score is NaN invalid, but not an infinite one.
-        trial.score = float(trial.score) if math.isfinite(trial.score) else math.nan
+        score = float(trial.score or 0.0)
+        trial.score = score if math.isfinite(score) else math.nan
 
     @keras_tuner.synchronized
     def _create_trial(self, tuner_id: str) -> Trial:
@@ -337,12 +338,13 @@ class MultinomialOracle(keras_tuner.Oracle):
         for trial_id in self.end_order:
             self._observe(trial_id)
 
-    def _new_multinomial(self, choices) -> Multinomial:
+    def _new_multinomial(self, choices: Iterable[tuple[str, Sequence[Operation]]]) -> Multinomial:
         return Multinomial(choices, **self._settings, seed=self.seed, direction=self.objective.direction)
 
     def _observe(self, trial_id: str) -> None:
         trial = self.trials[trial_id]
         if trial.status == "COMPLETED":
+            assert self._multinomial is not None and trial.score is not None  # a trial has an architecture and a score
             self._multinomial.observe(self._architecture(trial.hyperparameters.values), trial.score, trial_id)
 
     def _architecture(self, values: Mapping[str, Any]) -> Architecture:
@@ -358,7 +360,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         values: dict[str, Any] = {}
         for hyperparameter in self.hyperparameters.space:
             if _active(hyperparameter, values):
-                name = names.get(id(hyperparameter))
+                name = names.get(id(hyperparameter), "")
                 values[hyperparameter.name] = architecture.get(name, hyperparameter.default)
         return values
 
@@ -374,7 +376,7 @@ class _Choice:
 
     name: str
     hyperparameter: Any
-    operations: tuple
+    operations: tuple[Any, ...]
 
 
 def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
@@ -391,7 +393,7 @@ def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
     return choices
 
 
-def _operations(hyperparameter) -> tuple:
+def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     step = getattr(hyperparameter, "step", 1)
     if type(hyperparameter).__name__ == "Float" and step is None:
         raise ValueError(
@@ -416,7 +418,7 @@ def _operations(hyperparameter) -> tuple:
     return operations
 
 
-def _lacks_its_top(hyperparameter, operations: tuple) -> bool:
+def _lacks_its_top(hyperparameter: Any, operations: tuple[Any, ...]) -> bool:
     """Whether rounding keeps KerasTuner from a Float's greatest value, a whole number of steps above the least one."""
     if type(hyperparameter).__name__ != "Float" or getattr(hyperparameter, "sampling", None) != "linear":
         return False
@@ -446,17 +448,17 @@ def _require_same_values(saved: keras_tuner.HyperParameters, declared: keras_tun
             )
 
 
-def _place(hyperparameter) -> tuple[str, str]:
+def _place(hyperparameter: Any) -> tuple[str, str]:
     conditions = [(condition.name, tuple(condition.values)) for condition in hyperparameter.conditions]
     return hyperparameter.name, repr(conditions)
 
 
-def _listed(values: tuple) -> str:
+def _listed(values: tuple[Any, ...]) -> str:
     shown = ", ".join(map(repr, values[:10]))
     return shown + (f" and {len(values) - 10} more" if len(values) > 10 else "")
 
 
-def _objective(objective) -> list[list[str]]:
+def _objective(objective: Any) -> list[list[str]]:
     """The objective, or each of several, as name and direction."""
     return [[one.name, one.direction] for one in getattr(objective, "objectives", [objective])]
 
@@ -465,7 +467,7 @@ def _named(objective: list[list[str]]) -> str:
     return " + ".join(f"{name} ({direction})" for name, direction in objective)
 
 
-def _active(hyperparameter, values: Mapping[str, Any]) -> bool:
+def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
     return all(condition.is_active(values) for condition in hyperparameter.conditions)
 
 
@@ -480,8 +482,9 @@ def _lock_given_back(oracle: keras_tuner.Oracle) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if base.THREADS[oracle] == threading.current_thread().name:
-            base.THREADS[oracle] = None
+        threads: dict[Any, Any] = base.THREADS
+        if threads[oracle] == threading.current_thread().name:
+            threads[oracle] = None
             base.LOCKS[oracle].release()
         raise
 

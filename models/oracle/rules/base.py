@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Rule:
 
     def options(self) -> dict[str, Any]:
         """The rule's options, as `create` takes them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self)) if f.init}
 
 
 def option(default: Any, meaning: str) -> Any:
@@ -61,7 +61,7 @@ def check_positive(rule: Rule, *options: str) -> None:
     """Raises a ValueError unless the options are finite numbers above 0."""
     for name in options:
         value = getattr(rule, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
             raise ValueError(f"{name} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 

@@ -91,9 +91,11 @@ class Parameters:
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
         """Moves the parameters so many steps; the process before the last of them, whose inverse is there."""
+        posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
             self.step(posterior.gradient())
+        assert posterior is not None  # there is a step
         return posterior
 
     def step(self, gradient: np.ndarray) -> None:
@@ -214,4 +216,4 @@ def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
     with np.errstate(over="ignore"):
         utility = np.clip(distance / deviation, _WORST, _BEST)
     scale = utility.std() or 1.0
-    return (utility - utility.mean()) / scale, deviation * scale
+    return (utility - utility.mean()) / scale, float(deviation * scale)

@@ -104,14 +104,14 @@ class Interactions(Rule):
             found, recorded = self._worth_it(np.concatenate([found[best], near]), evaluations)
             gains = posterior.improvement(recorded, reluctance)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
-        self._proposals = found[best]
-        shares = (gains[best] / max(gains[best[0]], np.finfo(float).tiny)) ** self.sharpness
-        self._shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(best), 1 / len(best))
-        marginal = np.tensordot(self._shares, record.one_hot(self._proposals), axes=1)
+        self._proposals = proposals = found[best]
+        shares = (gains[best] / max(float(gains[best[0]]), float(np.finfo(float).tiny))) ** self.sharpness
+        self._shares = shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(best), 1 / len(best))
+        marginal = np.tensordot(shares, record.one_hot(proposals), axes=1)
         return (1 - self.floor) * marginal + self.floor * record.uniform()
 
     def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
-        if self._proposals is None:
+        if self._proposals is None or self._shares is None:
             return super().sample(record, generator)
         sample = self._proposals[generator.choice(len(self._shares), p=self._shares)].copy()
         if generator.random() < self.floor:
@@ -121,7 +121,7 @@ class Interactions(Rule):
 
     def recommend(self, record: Record) -> np.ndarray:
         probable = super().recommend(record)
-        if self._proposals is None:
+        if self._proposals is None or self._shares is None:
             return probable
         evaluations = self._evaluations(record, _RECOMMENDED)
         posterior = Parameters(len(probable)).fit(evaluations, _RECOMMENDED_STEPS)
@@ -189,7 +189,7 @@ class Interactions(Rule):
         kept = list(once.values())
         return architectures[kept], recorded[kept]
 
-    def _candidates(self, record, elites, generator) -> np.ndarray:
+    def _candidates(self, record: Record, elites: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Half of them the elites' neighbours, a quarter their children, a quarter random; the very best besides."""
         quarter = max(self.candidates // 4, 1)
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
@@ -204,7 +204,7 @@ def _random(record: Record, count: int, generator: np.random.Generator) -> np.nd
     return generator.integers(record.mask.sum(axis=1), size=(count, len(record.mask)))
 
 
-def _neighbours(record, architectures, most, generator) -> np.ndarray:
+def _neighbours(record: Record, architectures: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
     """What differs from the architectures in one choice, at most so many, drawn at random."""
     sizes = record.mask.sum(axis=1)
     choice = np.repeat(np.arange(len(sizes)), sizes - 1)

@@ -36,7 +36,7 @@ class MainEffects(Rule):
 
     def update(self, record: Record) -> np.ndarray:
         choices, width = record.mask.shape
-        self._remember(record)
+        inverse = self._remember(record)
         architectures = record.architectures
         trained = np.asarray(self._columns)
         trained = trained - trained.mean(axis=0)
@@ -47,14 +47,14 @@ class MainEffects(Rule):
         operations = operations.reshape(choices * width, 3)
         target, mixed = operations[:, 0], operations[:, 1:]
         # The precision has two more rows, those of the two columns, and they change with every evaluation: by blocks.
-        projected = self._inverse @ mixed
+        projected = inverse @ mixed
         block = np.linalg.inv(trained.T @ trained + self.ridge_epochs * np.eye(2) - mixed.T @ projected)
         by_columns = utility @ trained
         slopes = block @ (by_columns - projected.T @ target)
-        effects = self._inverse @ target - projected @ slopes
+        effects = inverse @ target - projected @ slopes
         residual = utility @ utility - effects @ target - slopes @ by_columns
         noise = max(residual / len(utility), 0.0)
-        variance = self._inverse.diagonal() + ((projected @ block) * projected).sum(axis=1)
+        variance = inverse.diagonal() + ((projected @ block) * projected).sum(axis=1)
         deviation = np.sqrt(noise * variance).reshape(choices, width)
         self._mean = np.where(record.mask, effects.reshape(choices, width), -np.inf)
 
@@ -69,7 +69,7 @@ class MainEffects(Rule):
         # Of an operation that was never evaluated (all its trials failed, say) the mean is only the prior's.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
-    def _remember(self, record: Record) -> None:
+    def _remember(self, record: Record) -> np.ndarray:
         """Adds the newest architecture to what is not computed anew.
 
         That is how trained its operations were, and the inverse of the precision of the operations' effects, which an
@@ -86,6 +86,7 @@ class MainEffects(Rule):
         before = record.epochs[active, new[active]] - 1.0
         count = max(len(active), 1)
         self._columns.append(np.array([np.log1p(before).sum(), (1 / (1 + before)).sum()]) / count)
+        return self._inverse
 
 
 def _rank_utility(accuracies: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
     """
     rule = RULES[name] if name in RULES else _custom(name)
     values = {key: value.item() if isinstance(value, np.generic) else value for key, value in (options or {}).items()}
-    allowed = [field.name for field in dataclasses.fields(rule) if field.init]
+    allowed = [field.name for field in dataclasses.fields(cast(Any, rule)) if field.init]
     for option in values:
         if option not in allowed:
             raise ValueError(
@@ -64,7 +64,7 @@ def _custom(name: str) -> type[Rule]:
     return rule
 
 
-def _hint(found: str, allowed) -> str:
+def _hint(found: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(found), list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
