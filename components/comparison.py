@@ -15,7 +15,7 @@ class Comparison:
     """Accuracies on `test`, 0 to 1.
 
     Attributes:
-        threshold: What is asked for.
+        threshold: The least accuracy of a blessed model.
         chance: What guessing among the classes reaches.
         majority_class: The name of the class with the most images.
         majority_share: What always guessing that class reaches.
@@ -34,7 +34,7 @@ class Comparison:
     baseline_not_compared: str | None = None
 
     def failure(self, accuracy: float) -> str | None:
-        """Returns what is to be said of a model that may have learned nothing; None of any other."""
+        """Returns a warning for a model that may have learned nothing; None for any other."""
         if accuracy >= least_passing(self.clearly_more):
             return None
         return (

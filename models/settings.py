@@ -409,7 +409,7 @@ class Settings(Section):
         return {key: value for key, value, note in leaves(self) if of in note.changes and self._chosen(key)}
 
     def _chosen(self, key: str) -> bool:
-        """Whether a setting is not an option of an update rule that is not chosen."""
+        """Returns whether a setting is not an option of an update rule that is not chosen."""
         section, *parts = key.split(".")
         if section != "oracle" or parts[0] not in (*RULES, "custom"):
             return True
@@ -417,7 +417,7 @@ class Settings(Section):
 
 
 def runtime_parameters() -> dict[str, str]:
-    """Returns what a compiled pipeline can be started with: name of the parameter -> dotted name of the setting."""
+    """Returns the runtime parameters of a compiled pipeline: name -> dotted name of the setting."""
     return {note.runtime: key for key, _, note in leaves(Settings()) if note.runtime}
 
 

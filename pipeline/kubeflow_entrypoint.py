@@ -23,7 +23,7 @@ def to_local(uri: str) -> str:
 
 
 def to_uri(path: str) -> str:
-    """The inverse of `to_local`."""
+    """Returns the inverse of `to_local`."""
     for scheme, directory in _LOCAL.items():
         if path.startswith(directory):
             return scheme + path[len(directory) :]

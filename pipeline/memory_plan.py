@@ -237,7 +237,7 @@ def _images(data) -> dict[str, Any] | None:
 
 
 def _folder(data):
-    """Shape of one image (0 where none tells), classes, images to train and validate with, and bytes of their files."""
+    """Returns an image's shape (0: unknown), the classes, the images to train and validate with, and their bytes."""
     import tensorflow as tf
 
     from components.tfds_example_gen import folder
@@ -267,7 +267,7 @@ def _shapes(paths) -> Iterator[tuple[int, int, int]]:
 
 
 def _data_set(source):
-    """The same of a TFDS data set, as far as TFDS knows it without its files."""
+    """Returns the same of a TFDS data set, as far as TFDS knows it without its files."""
     import tensorflow_datasets as tfds
 
     info = source.builder().info

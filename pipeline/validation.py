@@ -72,7 +72,7 @@ def _rule(settings: Settings) -> Iterator[str]:
 
 
 def _warmup(settings: Settings) -> Iterator[str]:
-    """A search that ends within the warm-up samples all operations alike, and has a uniform distribution to show."""
+    """Refuses a search that ends within the warm-up: it samples all operations alike and learns nothing."""
     try:
         rule = create_rule(settings.oracle.rule, settings.oracle.options)
         choices = create_space(settings.space).choices
@@ -105,7 +105,7 @@ def _space(settings: Settings) -> Iterator[str]:
 
 
 def _unused(settings: Settings) -> Iterator[str]:
-    """A setting that the run has no use for is a mistake of whoever set it, not to be dropped silently."""
+    """Refuses settings without use in this run: dropping them silently would hide a mistake."""
     try:
         reasons = unused(settings)
     except (ValueError, ImportError):

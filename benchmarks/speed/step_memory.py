@@ -1,4 +1,4 @@
-"""How well the memory of a step is foretold: the estimate of a run's start beside the peak of a process that takes it.
+"""Compares the memory estimate of a run's start with the measured peak of a process that takes the same steps.
 
     python -m benchmarks.speed.step_memory --sizes=16,32,64 --batches=64,128,256,512 --out=memory.json
 

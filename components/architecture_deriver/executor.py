@@ -1,4 +1,4 @@
-"""The ArchitectureDeriver component: what it does."""
+"""The ArchitectureDeriver component: its executor."""
 
 import json
 from collections.abc import Callable, Mapping

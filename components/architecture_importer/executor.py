@@ -1,4 +1,4 @@
-"""The ArchitectureImporter component: what it does."""
+"""The ArchitectureImporter component: its executor."""
 
 import json
 from typing import Any

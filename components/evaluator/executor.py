@@ -1,4 +1,4 @@
-"""The Evaluator component: what it does besides TFX's."""
+"""The Evaluator component: its executor, which extends TFX's."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""What can be wrong with labelled images, and what is to be warned of; each check tells every problem that it finds."""
+"""Checks of labelled images: problems that end the run, and warnings. A check reports all of its findings."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ _DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """What is looked at of an image."""
+    """The facts of an image that the checks use."""
 
     id: str
     label: int

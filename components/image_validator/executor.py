@@ -79,7 +79,7 @@ def _format(info, settings):
 
 
 def _look(split_uri, image_format):
-    """Yields what is seen of the images of a split, a few of which are decoded at a time."""
+    """Yields the facts of each image of a split; decodes a few images at a time."""
     size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
     for examples in read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
         for start in range(0, len(examples["id"]), size):

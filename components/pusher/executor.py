@@ -1,4 +1,4 @@
-"""The Pusher component: what it does in place of TFX's."""
+"""The Pusher component: its executor, which replaces TFX's."""
 
 import os
 import re
@@ -52,7 +52,7 @@ class Executor(executor.Executor):
 
 
 def push(model: str, serving_dir: str) -> str:
-    """Copies a model to where TF Serving looks for versions; it is there whole or not at all.
+    """Copies a model to the folder of TF Serving's versions; a version is complete or absent.
 
     Args:
         model: The folder of a SavedModel.
@@ -97,7 +97,7 @@ def last_pushed(serving_dir: str) -> str | None:
 
 
 def remove_unfinished(serving_dir: str) -> None:
-    """Removes what a push that was killed left in a folder of this machine; nobody may be pushing there now."""
+    """Removes the remains of killed pushes from a local folder; no push may be running."""
     for name in os.listdir(serving_dir) if os.path.isdir(serving_dir) else ():
         if name.startswith(_UNFINISHED):
             shutil.rmtree(os.path.join(serving_dir, name), ignore_errors=True)

@@ -34,7 +34,7 @@ _KERNELS = {3: style.GREEN, 5: style.BLUE, 7: style.ORANGE}
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A picture of (a part of) an architecture: its title, what is to be known to read it, and the SVG file."""
+    """A picture of (a part of) an architecture: its title, its caption, and the SVG file."""
 
     title: str
     caption: str

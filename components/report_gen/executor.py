@@ -1,4 +1,4 @@
-"""The ReportGen component: what it does."""
+"""The ReportGen component: its executor."""
 
 from typing import Any
 

@@ -377,7 +377,7 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
 
 
 def _figure(height: float, *, width: float = _WIDTH, rows: int = 1, columns: int = 1, **options: Any) -> tuple:
-    """Returns a figure of so many inches and its axes, an array where there are several."""
+    """Returns a figure of a size in inches and its axes; several axes come as an array."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure, figure.subplots(rows, columns, **options)
@@ -405,5 +405,5 @@ def _operations(choices: Sequence[Choice]) -> list[str]:
 
 
 def _last_part(operation: str) -> str:
-    """Returns the name of an operation, without the module of one's own."""
+    """Returns the name of an operation; a custom one loses its module."""
     return operation.rpartition(".")[2]

@@ -43,7 +43,7 @@ class Search:
         movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
         best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
         best_accuracy: Its validation accuracy then, 0 to 1.
-        warnings: Why what it learned may be chance (models/search/search_signal.py).
+        warnings: Reasons why its result may be chance (models/search/search_signal.py).
     """
 
     rule: str
@@ -248,7 +248,7 @@ def _label(of_slice) -> int | None:
 
 
 def _is_candidate(key) -> bool:
-    """Whether a metric is of the new model; with a latest blessed one there are that one's too."""
+    """Returns whether a metric is of the new model; with a latest blessed one there are that one's too."""
     return key.model_name in ("", tfma.CANDIDATE_KEY)
 
 

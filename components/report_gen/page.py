@@ -1,4 +1,4 @@
-"""The report's page: what is on it, as data for the template page.html."""
+"""The report's page: the data for the template page.html."""
 
 import base64
 import dataclasses

@@ -44,7 +44,7 @@ class Mistake:
 
 
 def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
-    """Returns what a network gets of an image file, as a PNG that fits TILE x TILE pixels.
+    """Returns the network's view of an image file, as a PNG that fits TILE x TILE pixels.
 
     Small ones are enlarged by a whole factor.
 
@@ -71,7 +71,7 @@ def _decoder(form: ImageFormat) -> Callable[[bytes], tf.Tensor]:
 
 
 def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> dict[str, list[bytes]]:
-    """Returns pictures of the first images of each class, as many as there is room for.
+    """Returns pictures of the first images of each class, up to the number that fits the page.
 
     Args:
         split_uri: Folder of a split's examples.

@@ -10,7 +10,7 @@ from models.settings import Settings, runtime_parameters
 
 
 def used(exec_properties: Mapping[str, Any]) -> Settings:
-    """Returns the settings a run had: its config, but for what it was started with in place of that.
+    """Returns the settings of a run: its config, with the values that the run was started with.
 
     On Kubeflow a compiled pipeline can be started with other values of some settings (`runtime_parameters`), and with
     other settings of the training. Elsewhere these parameters are as in the config.

@@ -1,4 +1,4 @@
-"""The SupernetSearch component: what it does."""
+"""The SupernetSearch component: its executor."""
 
 import json
 import os
@@ -67,7 +67,7 @@ class Executor(base_executor.BaseExecutor):
             raise RuntimeError(
                 f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with a "
                 "lower config.search.learning_rate, with config.search.gradient_clip or with "
-                "config.search.mixed_precision='', or go on with this one with a higher config.search.max_invalid. "
+                "config.search.mixed_precision='', or resume this one with a higher config.search.max_invalid. "
                 f"{error}"
             ) from error
 

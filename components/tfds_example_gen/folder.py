@@ -36,7 +36,7 @@ class ImageFolder:
 
     Attributes:
         path: The folder.
-        splits: train, val and test, as far as they are there -> the split's folder below `path`; "" is all of it. A
+        splits: train, val and test, if they exist -> the split's folder below `path`; "" is all of it. A
             folder held out for validation is test where there is none.
         images: The same keys -> class -> paths of its images relative to `path`, both in sorted order.
         passed_over: Names of other files and folders in `path`.
@@ -58,7 +58,7 @@ class ImageFolder:
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """train, val and test, as far as they are there -> what a person calls the place of their images."""
+        """train, val and test, if they exist -> the place of their images, in words."""
         named = {split: f"{name}/" if name else "all folders" for split, name in self.splits.items()}
         if self.splits.get("test", "test").lower() not in _NAMES["test"]:
             named["test"] += " as there is no test/"
@@ -101,7 +101,7 @@ class ImageFolder:
             )
 
     def warn_of_others(self) -> None:
-        """Warns of what is passed over, since nobody else will miss it."""
+        """Warns about non-image files, which are otherwise skipped silently (hidden files excluded)."""
         if self.passed_over:
             beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
             logging.warning("%s: passed over beside %s: %s.", self.path, beside, _some(self.passed_over))
@@ -122,7 +122,7 @@ def scan(path: str) -> ImageFolder:
         path: The folder; of this machine or of an object store that TensorFlow knows.
 
     Raises:
-        DataError: It does not hold labelled images; the message says what was found and what is needed.
+        DataError: The folder holds no labelled images; the message says what was found and what is expected.
     """
     _refuse_other_bytes(path)
     if not tf.io.gfile.isdir(path):
@@ -211,7 +211,7 @@ def _images(path, folder):
 
 
 def _list(directory):
-    """Returns the sorted (name, whether it is a folder) of what is in a directory, without what is hidden."""
+    """Returns the sorted (name, whether it is a folder) of a directory's entries, without hidden ones."""
     try:
         found = _list_store(directory) if "://" in directory else _list_local(directory)
     except OSError as error:

@@ -66,7 +66,7 @@ def decode(data: Data, encoded: bytes) -> image_file.Picture:
 
 @dataclasses.dataclass
 class Totals:
-    """What is known of images together; sums of integers, so that the order of adding up does not show.
+    """Totals over images; they are sums of integers, so the order of addition does not matter.
 
     Attributes:
         counts: (part, label) -> images.
@@ -89,7 +89,7 @@ class Totals:
 
     @classmethod
     def sum(cls, parts: "Iterable[Totals]") -> "Totals":
-        """Returns what is known of all images of the parts."""
+        """Returns the totals of all parts."""
         total = cls()
         for part in parts:
             total.counts.update(part.counts)
@@ -150,7 +150,7 @@ def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
     """Returns how many images the files hold that are finished, those left out included.
 
     Args:
-        shards: What is to be written.
+        shards: The shards to write.
         directories: train, val and test -> the folder of its examples.
     """
     finished = {part: set(tf.io.gfile.listdir(directory)) for part, directory in directories.items()}
@@ -202,7 +202,7 @@ class WriteShard(beam.DoFn):
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """What was seen of an image, and what an example is to hold of it."""
+    """The facts of an image, and the bytes that its example holds."""
 
     reason: str = ""  # why it cannot be decoded; then the rest is empty
     stored: bytes = b""

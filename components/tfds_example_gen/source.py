@@ -1,4 +1,4 @@
-"""Where images come from, as the settings name it: a folder or a TFDS data set. Finds what is wrong with it."""
+"""The source of the images: a folder or a TFDS data set. Checks that it can be used."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ class Images(Protocol):
     Attributes:
         version: The TFDS version; empty for a folder.
         class_names: Names of the classes, in the order of their labels.
-        splits: train, val and test, as far as the source has them -> what it calls them.
+        splits: train, val and test, if the source has them -> the source's own names.
         origins: The same keys -> where the images come from, for a person to read.
     """
 

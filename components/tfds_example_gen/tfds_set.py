@@ -21,7 +21,7 @@ class TfdsSet:
         builder: TFDS's builder of it.
         image: Name of the feature with the image.
         label: Name of the feature with the class.
-        splits: train, val and test, as far as they are there -> the data set's split.
+        splits: train, val and test, if they exist -> the data set's split.
         unlabelled: Splits that would be used, if their images had labels.
     """
 
@@ -43,7 +43,7 @@ class TfdsSet:
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """train, val and test, as far as they are there -> what a person calls the place of their images."""
+        """train, val and test, if they exist -> the place of their images, in words."""
         without = f" as {' and '.join(self.unlabelled)} has no labels" if self.unlabelled else ""
         return {split: name + (without if split == "test" else "") for split, name in self.splits.items()}
 

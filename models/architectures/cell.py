@@ -59,7 +59,7 @@ class CellGenotype:
             object.__setattr__(self, concat, _concat(concat, getattr(self, concat)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
+        """Returns the genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
 
         def nodes(cell: tuple[Node, ...]) -> list[Any]:
             return [[[operation, source] for operation, source in node] for node in cell]
@@ -73,7 +73,7 @@ class CellGenotype:
         }
 
     def text(self) -> str:
-        """The genotype in one line: edges as `operation(source)`, nodes divided by `|`."""
+        """Returns the genotype in one line: edges as `operation(source)`, nodes divided by `|`."""
 
         def cell(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> str:
             edges = " | ".join(" ".join(f"{name}({source})" for name, source in n) for n in nodes)
@@ -83,7 +83,7 @@ class CellGenotype:
 
 
 def reached(nodes: tuple[Node, ...], concat: tuple[int, ...]) -> frozenset[int]:
-    """The nodes, inputs included, that a cell's output depends on; edges that are `none` do not count.
+    """Returns the nodes, inputs included, that a cell's output depends on; edges that are `none` do not count.
 
     Args:
         nodes: a cell's intermediate nodes.
@@ -141,7 +141,7 @@ def _concat(field: str, nodes: Any) -> tuple[int, ...]:
 
 
 def is_operation(name: Any) -> bool:
-    """Whether a name can be a cell operation's: one of `CELL_OPERATIONS`, or a dotted path."""
+    """Returns whether a name can be a cell operation's: one of `CELL_OPERATIONS`, or a dotted path."""
     if not isinstance(name, str):
         return False
     parts = name.split(".")
@@ -149,7 +149,7 @@ def is_operation(name: Any) -> bool:
 
 
 def path_genotype(path: Path) -> CellGenotype:
-    """The genotype with all edges that a path names.
+    """Returns the genotype with all edges that a path names.
 
     Raises:
         ValueError: if the path lacks an edge or has one that is none.
@@ -165,5 +165,5 @@ def path_genotype(path: Path) -> CellGenotype:
 
 
 def choice_name(kind: str, node: int, source: int) -> str:
-    """The name of an edge's choice, such as normal_2_0."""
+    """Returns the name of an edge's choice, such as normal_2_0."""
     return f"{kind}_{node}_{source}"

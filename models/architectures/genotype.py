@@ -26,7 +26,7 @@ Genotype = CellGenotype | MobileGenotype
 
 
 def genotype_from_dict(data: Any) -> Genotype:
-    """The genotype that JSON data (see the module's docstring) describes.
+    """Returns the genotype that JSON data (see the module's docstring) describes.
 
     Raises:
         GenotypeError: if the data describe no valid genotype.

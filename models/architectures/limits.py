@@ -8,7 +8,7 @@ SMALLEST_WITH_AUXILIARY = {"cifar": 29, "imagenet": 193}
 
 
 def smallest(network: str, auxiliary: bool) -> int:
-    """The smallest side, in pixels, of the images of a network of a cell space.
+    """Returns the smallest side, in pixels, of the images of a network of a cell space.
 
     Args:
         network: "cifar" or "imagenet".

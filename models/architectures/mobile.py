@@ -48,7 +48,7 @@ class Backbone:
         object.__setattr__(self, "blocks", tuple(tuple(block) for block in self.blocks))
 
     def shortcut(self, block: int) -> bool:
-        """Whether a block has an identity shortcut: stride 1, as many channels out as in."""
+        """Returns whether a block has an identity shortcut: stride 1, as many channels out as in."""
         channels_in = self.blocks[block - 1][0] if block else self.stem
         return self.blocks[block] == (channels_in, 1)
 
@@ -58,7 +58,7 @@ class Backbone:
         return [self.stem_stride, *(stride for _, stride in self.blocks)].count(2)
 
     def to_dict(self) -> dict[str, Any]:
-        """The backbone as JSON-compatible data."""
+        """Returns the backbone as JSON-compatible data."""
         return {
             "stem": self.stem,
             "stem_stride": self.stem_stride,
@@ -68,7 +68,7 @@ class Backbone:
 
     @classmethod
     def create(cls, value: Any) -> "Backbone":
-        """The backbone that a name of `BACKBONES` or its written-out form stands for."""
+        """Returns the backbone that a name of `BACKBONES` or its written-out form stands for."""
         if isinstance(value, Backbone):
             return value
         if isinstance(value, str):
@@ -123,7 +123,7 @@ class MobileGenotype:
         object.__setattr__(self, "blocks", blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
+        """Returns the genotype as JSON-compatible data; `models.architectures.genotype.genotype_from_dict` reads it."""
         return {
             "space": "mobile",
             "backbone": self._backbone_name() or self.backbone.to_dict(),
@@ -131,7 +131,7 @@ class MobileGenotype:
         }
 
     def text(self) -> str:
-        """The genotype in one line: the backbone, then `k7_e6` or the like or `skip` a block."""
+        """Returns the genotype in one line: the backbone, then `k7_e6` or the like or `skip` a block."""
         names = [f"k{block[0]}_e{block[1]}" if block else "skip" for block in self.blocks]
         return f"{self._backbone_name() or 'custom'}: {' '.join(names)}"
 
@@ -166,7 +166,7 @@ OPERATIONS = (*(f"k{kernel}_e{expansion}" for kernel in (3, 5, 7) for expansion 
 
 
 def parse(name: str) -> tuple[int, int] | None:
-    """The (kernel, expansion) of an operation's name, None for `skip`.
+    """Returns the (kernel, expansion) of an operation's name, None for `skip`.
 
     Raises:
         ValueError: if the name is no operation's.
@@ -183,7 +183,7 @@ def parse(name: str) -> tuple[int, int] | None:
 
 
 def path_genotype(path: Path, backbone: Backbone) -> MobileGenotype:
-    """The genotype of a path.
+    """Returns the genotype of a path.
 
     Raises:
         ValueError: if the path lacks a block or has one that is none; GenotypeError if a block cannot be left out.

@@ -141,7 +141,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def resolve_architecture(name_or_path: str) -> tuple[Genotype, str]:
-    """The genotype that a preset's name or a genotype file stands for.
+    """Returns the genotype that a preset's name or a genotype file stands for.
 
     Args:
         name_or_path: a name of `PRESETS`, or the path of a genotype's JSON file.

@@ -70,7 +70,7 @@ class DatasetInfo:
     brightest: int = 0
 
     def image_shape(self, image_size: int = 0, channels: int = 0) -> tuple[int, int, int]:
-        """The shape (height, width, channels) to train on.
+        """Returns the shape (height, width, channels) to train on.
 
         Args:
             image_size: Height and width to resize to, in pixels; 0 keeps the images' own size.

@@ -66,11 +66,11 @@ class Cell(keras.layers.Layer):
         return 2 if self.reduction and source < INPUTS else 1
 
     def edge(self, node: int, source: int, name: str) -> keras.layers.Layer:
-        """The layer of a candidate operation."""
+        """Returns the layer of a candidate operation."""
         return self.edges[self._key(node, source, name)]
 
     def has(self, node: int, source: int, name: str) -> bool:
-        """Whether a candidate operation exists."""
+        """Returns whether a candidate operation exists."""
         return self._key(node, source, name) in self.edges
 
     def build(self, shape0, shape1):
@@ -132,13 +132,13 @@ class Cell(keras.layers.Layer):
         return ops.concatenate([states[number] for number in self.concat], axis=-1)
 
     def path_layers(self, nodes: Sequence[Node]) -> list[keras.layers.Layer]:
-        """The layers that a call with `nodes` uses, in a fixed order."""
+        """Returns the layers that a call with `nodes` uses, in a fixed order."""
         live = reached(nodes, self.concat)
         prepare = [self.preprocess[str(source)] for source in range(INPUTS) if source in live]
         return prepare + self._edge_layers(nodes)
 
     def droppable(self, nodes: Sequence[Node]) -> int:
-        """How many edges drop path can drop: all but identities (as DARTS does)."""
+        """Returns how many edges drop path can drop: all but identities (as DARTS does)."""
         return sum(not isinstance(layer, operations.Identity) for layer in self._edge_layers(nodes))
 
     def _live_edges(self, nodes):
@@ -158,7 +158,7 @@ class Cell(keras.layers.Layer):
 
 
 def reductions(cells: int) -> tuple[int, int]:
-    """The indices of the two reduction cells in a stack: a third and two thirds down."""
+    """Returns the indices of the two reduction cells in a stack: a third and two thirds down."""
     return cells // 3, 2 * cells // 3
 
 
@@ -172,7 +172,7 @@ def stack(
     after_reduction: bool,
     norm: operations.Norm,
 ) -> list[Cell]:
-    """A built stack of cells, channels doubling at each reduction.
+    """Returns a built stack of cells, channels doubling at each reduction.
 
     Args:
         candidates: for "normal" and "reduce" the operations to create.
@@ -205,5 +205,5 @@ def stack(
 
 
 def all_edges() -> list[tuple[int, int]]:
-    """All (node, source) pairs of a cell, 14 of them."""
+    """Returns all (node, source) pairs of a cell, 14 of them."""
     return [(node, source) for node in range(INPUTS, INPUTS + NODES) for source in range(node)]

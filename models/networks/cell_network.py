@@ -141,7 +141,7 @@ def cell_network(
     drop_path: float = 0.0,
     dropout: float = 0.0,
 ) -> CellNetwork:
-    """The network of a cell genotype; `cifar_network` and `imagenet_network` are this function for their kind.
+    """Returns the network of a cell genotype; `cifar_network` and `imagenet_network` are this function for their kind.
 
     Args:
         kind: `CIFAR` or `IMAGENET`.

@@ -12,7 +12,7 @@ IMAGENET_EPSILON = 1e-3  # of the ImageNet and the mobile networks
 
 
 def linear(units: int, **kwargs) -> keras.layers.Dense:
-    """A linear layer in float32 that starts as PyTorch's: uniform within 1 / sqrt(inputs)."""
+    """Returns a linear layer in float32 that starts as PyTorch's: uniform within 1 / sqrt(inputs)."""
     initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", **kwargs)
 

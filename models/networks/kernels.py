@@ -24,7 +24,7 @@ FAST_WIDTH = 3  # of a depthwise filter gradient
 
 
 def conv(images, kernel, strides, padding):
-    """A convolution with `padding` pixels of zeros on every side."""
+    """Returns a convolution with `padding` pixels of zeros on every side."""
     same = _is_same(kernel.shape[0], strides, padding)
     geometry = {
         "strides": [1, strides, strides, 1],
@@ -56,7 +56,7 @@ def _conv_gradients(images, kernel, outputs, **geometry):
 
 
 def depthwise(images, kernel, strides, dilation, training):
-    """A depthwise convolution padded by `dilation * (kernel size // 2)`."""
+    """Returns a depthwise convolution padded by `dilation * (kernel size // 2)`."""
     kernel = traced.read(kernel)
     size = kernel.shape[0]
     even = not any(side % 2 for side in images.shape[1:3])
@@ -75,7 +75,7 @@ def depthwise(images, kernel, strides, dilation, training):
 
 
 def _undilated(images, kernel):
-    """A convolution of stride 1, and its gradient."""
+    """Returns a convolution of stride 1, and its gradient."""
 
     def gradient(outputs):
         return _images_gradient(images, kernel, outputs), _kernel_gradient(images, kernel.shape, outputs)
@@ -84,7 +84,7 @@ def _undilated(images, kernel):
 
 
 def _padded(images, kernel):
-    """A convolution of stride 2, and its gradient."""
+    """Returns a convolution of stride 2, and its gradient."""
     before = kernel.shape[0] // 2
     _, height, width, channels = images.shape
     padded = traced.pad(images, (before, before), (before, before))
@@ -98,7 +98,7 @@ def _padded(images, kernel):
 
 
 def _dilated(images, kernel):
-    """A convolution of dilation 2 on images of even sides, and its gradient."""
+    """Returns a convolution of dilation 2 on images of even sides, and its gradient."""
     size, _, channels, _ = kernel.shape
     folded = _fold(images)
     twice = traced.concat([kernel, kernel], 2)
@@ -127,7 +127,7 @@ def _unfold(images, shape):
 
 
 def _by_phases(images, kernel):
-    """A convolution of stride 2 on images of even sides, and its gradient.
+    """Returns a convolution of stride 2 on images of even sides, and its gradient.
 
     One of stride 1 on the phases of the image, whose results are summed. The points of the kernel, -p to p in pixels,
     are -q to q in phases, each of two parities.
@@ -259,7 +259,7 @@ def _scale_and_offset(images, gamma, beta):
 
 
 def max_pool(images, size, strides, padding):
-    """The largest value of each window; `padding` pixels on every side are left out."""
+    """Returns the largest value of each window; `padding` pixels on every side are left out."""
     if _is_same(size, strides, padding):
         return tf.nn.max_pool2d(images, size, strides, "SAME")
     rows, columns = _window_paddings(images, size, strides, padding)
@@ -267,7 +267,7 @@ def max_pool(images, size, strides, padding):
 
 
 def avg_pool(images, size, strides, padding):
-    """The mean of each window; `padding` pixels on every side are left out."""
+    """Returns the mean of each window; `padding` pixels on every side are left out."""
     if _is_same(size, strides, padding):
         return tf.nn.avg_pool2d(images, size, strides, "SAME")
     rows, columns = _window_paddings(images, size, strides, padding)
@@ -284,7 +284,7 @@ def avg_pool(images, size, strides, padding):
 
 
 def _is_same(size, strides, padding):
-    """Whether TensorFlow's own 'SAME' means the same."""
+    """Returns whether TensorFlow's own 'SAME' means the same."""
     return strides == 1 and 2 * padding == size - 1
 
 

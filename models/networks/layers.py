@@ -5,7 +5,7 @@ stride 2 too, where TensorFlow's 'same' would pad the right and the bottom only.
 stride 2 therefore maps a side of `n` pixels, even or odd, to `ceil(n / 2)`.
 
 Each layer has one definition in `keras.ops`; where `models/networks/kernels.py` knows a faster way to the
-same values and gradients, and `kernels.set_tuned(True)` holds, that one is taken instead.
+same values and gradients, and `tuning.set_tuned(True)` holds, that one is taken instead.
 
 Convolutions start as PyTorch's do (uniform within `1 / sqrt(fan_in)`), since the learning rates of
 the published recipes were found with that. Seeds come from Keras's global one
@@ -226,7 +226,7 @@ class BatchNorm(keras.layers.Layer):
         return self._normalize(images, mean, variance)
 
     def _known_statistics(self, training):
-        """The statistics to normalise by, or None for those of the batch."""
+        """Returns the statistics to normalise by, or None for those of the batch."""
         if not self.moving:
             return batch_statistics.next_fixed()
         return None if training else (self.moving_mean, self.moving_variance)

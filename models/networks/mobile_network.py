@@ -18,7 +18,7 @@ def mobile_stem(backbone, norm: operations.Norm) -> operations.Chain:
 
 
 def mobile_feature_mix(backbone, norm: operations.Norm) -> operations.Chain:
-    """The last 1x1 convolution, batch norm, ReLU6."""
+    """Returns the last 1x1 convolution, batch norm, ReLU6."""
     return operations.Chain([layers.Conv2D(backbone.head), norm(), ops.relu6], name="feature_mix")
 
 
@@ -59,7 +59,7 @@ class MobileNetwork(keras.Model):
 
 
 def mobile_network(genotype: MobileGenotype, input_shape, classes: int, *, dropout: float = 0.0) -> MobileNetwork:
-    """The network of the mobile setting (the released MdeNAS-GPU and MdeNAS-CPU networks).
+    """Returns the network of the mobile setting (the released MdeNAS-GPU and MdeNAS-CPU networks).
 
     Args:
         genotype: the backbone and its blocks.

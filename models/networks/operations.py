@@ -144,7 +144,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def resolve(name: str) -> Operation:
-    """The cell operation of a name.
+    """Returns the cell operation of a name.
 
     Args:
         name: one of `OPERATIONS`, or the dotted path of a function.

@@ -43,12 +43,12 @@ def profile(model: keras.Model, path: Mapping[str, str] | None = None) -> Profil
 
 
 def parameters(layer: keras.layers.Layer) -> int:
-    """The trainable parameters of a built layer."""
+    """Returns the trainable parameters of a built layer."""
     return sum(math.prod(variable.shape) for variable in layer.trainable_variables)
 
 
 def multiply_adds(layer: keras.layers.Layer) -> int:
-    """The multiply-adds of a built layer and of all inside it, for one image."""
+    """Returns the multiply-adds of a built layer and of all inside it, for one image."""
     return sum(
         math.prod(output_shape(leaf)[1:-1]) * sum(math.prod(w.shape) for w in leaf.weights if len(w.shape) > 1)
         for leaf in _leaves(layer)
@@ -57,7 +57,7 @@ def multiply_adds(layer: keras.layers.Layer) -> int:
 
 
 def output_shape(layer: keras.layers.Layer) -> tuple:
-    """The shape that a layer returns for what it was built for; the batch is None."""
+    """Returns the shape that a layer returns for what it was built for; the batch is None."""
     config = layer.get_build_config()
     shapes = config.get("shapes_dict") or config
     return layer.compute_output_shape(*shapes.values())

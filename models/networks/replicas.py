@@ -6,13 +6,13 @@ from models.networks import traced
 
 
 def replicas():
-    """How many replicas share the batch of the step that is being traced."""
+    """Returns how many replicas share the batch of the step that is being traced."""
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context else 1
 
 
 def share_of_replica(*tensors):
-    """The rows of each tensor (batch, ...) that this replica computes."""
+    """Returns the rows of each tensor (batch, ...) that this replica computes."""
     count = replicas()
     if count == 1:
         return tensors
@@ -22,7 +22,7 @@ def share_of_replica(*tensors):
 
 
 def sum_over_replicas(tensors):
-    """Each tensor summed over the replicas; without a gradient."""
+    """Returns each tensor summed over the replicas; without a gradient."""
     if replicas() == 1:
         return tensors
 

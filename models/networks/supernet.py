@@ -51,14 +51,14 @@ class Supernet(keras.Model):
         raise NotImplementedError
 
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
-        """The layers that the sub-network of a path uses, in a fixed order."""
+        """Returns the layers that the sub-network of a path uses, in a fixed order."""
         raise NotImplementedError
 
     def path_variables(self, path: Path) -> list[keras.Variable]:
-        """The trainable variables that the sub-network's logits depend on, in a fixed order."""
+        """Returns the trainable variables that the sub-network's logits depend on, in a fixed order."""
         return [v for layer in self.path_layers(path) for v in layer.trainable_variables]
 
 
 def search_norm(epsilon: float):
-    """A function that makes the batch norm layers of a supernet."""
+    """Returns a function that makes the batch norm layers of a supernet."""
     return functools.partial(layers.BatchNorm, affine=False, moving=False, epsilon=epsilon)

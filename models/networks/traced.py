@@ -39,7 +39,7 @@ def registered_gradients():
 
 
 def registered():
-    """The notes of the graphs that are traced under `registered_gradients`, or None."""
+    """Returns the notes of the graphs that are traced under `registered_gradients`, or None."""
     return getattr(_tracing, "notes", None)
 
 
@@ -61,7 +61,7 @@ def _noted_gradient(operation, *gradients):
 
 
 def compute(function, *inputs, training, operation=None):
-    """The output of a `function` that returns an output and its gradient, differentiable if `training`.
+    """Returns the output of a `function` that returns an output and its gradient, differentiable if `training`.
 
     If the function makes one operation alone, of the type `operation` and with these inputs, the gradient becomes that
     operation's own.
@@ -108,7 +108,7 @@ def shared(function):
 
 
 def constant(value, dtype="int32"):
-    """A constant, one per graph."""
+    """Returns a constant, one per graph."""
     if tf.executing_eagerly():
         return tf.constant(value, dtype)
     constants = _notes().constants
@@ -120,7 +120,7 @@ def constant(value, dtype="int32"):
 
 
 def read(variable):
-    """The value of a Keras variable, in the layer's own precision; read once where gradients are registered."""
+    """Returns the value of a Keras variable, in the layer's own precision; read once where gradients are registered."""
     value = variable.value
     if registered() is None or not isinstance(value, tf.Variable):
         return tf.convert_to_tensor(value)
@@ -152,7 +152,7 @@ def reduce_sum(tensor, axis):
 
 
 def slice_of(tensor, begin, size):
-    """The part of a `size` (-1: all there is) from `begin` on."""
+    """Returns the part of a `size` (-1: all there is) from `begin` on."""
     return tf.raw_ops.Slice(input=tensor, begin=constant(begin), size=constant(size))
 
 

@@ -97,10 +97,10 @@ class Multinomial(Record):
         self.probabilities = self.rule.update(self)
         self._history.append(self.probabilities)
 
-    # What to evaluate next, and what is best. #
+    # Sampling and recommendation. #
 
     def sample(self, number: int) -> Architecture:
-        """The architecture to evaluate as the given one.
+        """Returns the architecture to evaluate next.
 
         Args:
             number: how many were sampled before. The same number gives the same sample as long as nothing is observed.
@@ -111,18 +111,18 @@ class Multinomial(Record):
         return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
 
     def argmax(self) -> Architecture:
-        """The architecture that the rule thinks best: for most rules, the most probable operations."""
+        """Returns the architecture that the rule thinks best: for most rules, the most probable operations."""
         return self.architecture(self.rule.recommend(self))
 
     def best(self) -> Evaluation | None:
-        """The best evaluation, the first of equals; None before any."""
+        """Returns the best evaluation, the first of equals; None before any."""
         if not len(self):
             return None
         index = int(self.accuracies.argmax())
         return Evaluation(self.architecture(self.architectures[index]), self._score(index), self.trials[index])
 
     def entropy(self) -> float:
-        """Entropy of the distribution over architectures in nats: the sum over the choices."""
+        """Returns the entropy of the distribution over architectures in nats: the sum over the choices."""
         return _entropy(self.probabilities)
 
     def _warmup_sample(self, number: int) -> np.ndarray:
@@ -132,10 +132,10 @@ class Multinomial(Record):
             sample[row] = self.stream(WARMUP, row, turn).permutation(len(operations))[position]
         return sample
 
-    # What is left behind. #
+    # The document. #
 
     def document(self) -> dict[str, Any]:
-        """The distribution with its whole history as JSON values; `Distribution.from_document`
+        """Returns the distribution with its whole history as JSON values; `Distribution.from_document`
         (distribution.py) reads it.
 
         Keys: "rule" (name, options, warm-up rounds, seed, direction), "choices" (per choice name, operations,

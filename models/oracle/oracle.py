@@ -61,7 +61,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             used. None (default): the rule's own number, which is 0 for the paper's.
         seed: integer of at least 0; None (default) takes a random one.
         lost_after: seconds without a result after which a trial counts as lost with its worker (FAILED). None
-            (default): never, and then a chief whose worker died waits for it for ever.
+            (default): never; then a chief whose worker died waits forever.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
             as in `keras_tuner.Oracle`.
 
@@ -125,11 +125,11 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._multinomial
 
     def argmax_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """The architecture that the rule thinks best: for the paper's, the most probable operations."""
+        """Returns the architecture that the rule thinks best: for the paper's, the most probable operations."""
         return self._hyperparameters(self._values(self.multinomial.argmax()))
 
     def best_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """The best architecture evaluated, the first of equals.
+        """Returns the best architecture evaluated, the first of equals.
 
         Raises:
             RuntimeError: no trial was completed yet.
@@ -140,7 +140,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
     def distribution_document(self) -> dict[str, Any]:
-        """The distribution with its whole history as JSON values, see `Multinomial.document`."""
+        """Returns the distribution with its whole history as JSON values, see `Multinomial.document`."""
         return self.multinomial.document()
 
     # What KerasTuner calls. #
@@ -238,7 +238,7 @@ class MultinomialOracle(keras_tuner.Oracle):
     # State. #
 
     def get_state(self) -> dict[str, Any]:
-        """Everything as JSON values: the trials in the order of their start, and what they do not say."""
+        """Returns the whole state as JSON values: the trials in the order of their start, and the rest."""
         return json.loads(self._state_text())
 
     def _state_text(self) -> str:
@@ -419,7 +419,7 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
 
 
 def _lacks_its_top(hyperparameter: Any, operations: tuple[Any, ...]) -> bool:
-    """Whether rounding keeps KerasTuner from a Float's greatest value, a whole number of steps above the least one."""
+    """Returns whether rounding hides a Float's greatest value, a whole number of steps above the least one."""
     if type(hyperparameter).__name__ != "Float" or getattr(hyperparameter, "sampling", None) != "linear":
         return False
     low, high, step = hyperparameter.min_value, hyperparameter.max_value, hyperparameter.step
@@ -459,7 +459,7 @@ def _listed(values: tuple[Any, ...]) -> str:
 
 
 def _objective(objective: Any) -> list[list[str]]:
-    """The objective, or each of several, as name and direction."""
+    """Returns the objective, or each of several, as name and direction."""
     return [[one.name, one.direction] for one in getattr(objective, "objectives", [objective])]
 
 
@@ -472,7 +472,7 @@ def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    """A trial's state, with values in place of a copy of the whole space."""
+    """Returns a trial's state, with values in place of a copy of the whole space."""
     return {**trial.get_state(), "hyperparameters": dict(trial.hyperparameters.values)}
 
 

@@ -99,30 +99,30 @@ class Record:
     # Randomness, and arrays of a common shape. #
 
     def stream(self, *numbers: int) -> np.random.Generator:
-        """Random numbers that depend on the seed and the given numbers alone; the first says what they are for."""
+        """Returns random numbers that depend on the seed and the given numbers alone; the first names their use."""
         return np.random.default_rng([self.seed, *numbers])
 
     def generator(self) -> np.random.Generator:
-        """Random numbers for the rule's update after the newest evaluation."""
+        """Returns random numbers for the rule's update after the newest evaluation."""
         return self.stream(RULE, len(self))
 
     def uniform(self) -> np.ndarray:
-        """float64 (choices, operations): the uniform distribution."""
+        """Returns float64 (choices, operations): the uniform distribution."""
         return self.mask / self.mask.sum(axis=1, keepdims=True)
 
     def one_hot(self, architectures: np.ndarray) -> np.ndarray:
-        """float64 (..., choices, operations) of indices (..., choices); zeros where a choice is not active."""
+        """Returns float64 (..., choices, operations) of indices (..., choices); zeros where a choice is not active."""
         return (architectures[..., np.newaxis] == np.arange(self.mask.shape[1])).astype(float)
 
     def sum_by_operation(self, architectures: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """float64 (choices, operations, columns): sums of the rows of values over the architectures with an operation.
+        """Returns sums of rows of values over the architectures with an operation, float64 (choices, operations, columns).
 
         Args:
             architectures: int64 (evaluations, choices).
             values: float64 (evaluations, columns).
         """
         choices, width = self.mask.shape
-        # One more slot a choice takes what is not active (-1 is its last).
+        # Each choice has one more slot for inactive entries (-1 is its last).
         slots = np.where(architectures < 0, width, architectures) + np.arange(choices) * (width + 1)
         sums = [
             np.bincount(slots.ravel(), np.repeat(column, choices), minlength=choices * (width + 1))
@@ -133,7 +133,7 @@ class Record:
     # Between names and indices. #
 
     def indices(self, architecture: Mapping[str, Operation]) -> np.ndarray:
-        """int64 (choices,) of an architecture; -1 for the choices it leaves out.
+        """Returns int64 (choices,) of an architecture; -1 for the choices it leaves out.
 
         Raises:
             ValueError: an unknown choice or operation.
@@ -154,7 +154,7 @@ class Record:
         return result
 
     def architecture(self, indices: np.ndarray) -> Architecture:
-        """The inverse of `indices`."""
+        """Returns the inverse of `indices`."""
         return {
             name: operations[index]
             for name, operations, index in zip(self.names, self.operations, indices, strict=True)

@@ -1,7 +1,7 @@
 """Every file inside an artifact: its name, its writer and its reader, in one place.
 
-The files lie directly in the artifact's folder, but for those of a SavedModel. What the content of a document means is
-known where it is used; that it is there, whole and well-formed is checked here.
+The files lie directly in the artifact's folder, but for those of a SavedModel. The code that uses a
+document knows its meaning; this file checks that the document exists and is well-formed.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ _Parsed = TypeVar("_Parsed")
 
 
 class ArtifactError(ValueError):
-    """A file of an artifact is missing or is not what its component writes; the message names it."""
+    """A file of an artifact is missing or malformed; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ArtifactFile:
         return os.path.join(uri, self.name)
 
     def exists(self, uri: str) -> bool:
-        """Returns whether the file is there."""
+        """Returns whether the file exists."""
         return tf.io.gfile.exists(self.path(uri))
 
     def write(self, uri: str, content: str | bytes) -> None:

@@ -27,7 +27,7 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """What is known of a setting besides its type, default and bounds.
+    """Facts about a setting besides its type, default and bounds.
 
     Attributes:
         changes: What another value changes: some of the constants above.
@@ -106,7 +106,7 @@ class Section(pydantic.BaseModel):
 
     @classmethod
     def parse(cls: type[_Section], values: Mapping[str, Any], section: str = "") -> _Section:
-        """Checks values and makes a section of them; what is not given has its default.
+        """Checks values and makes a section of them; missing values take their defaults.
 
         Args:
             values: Names and values, nested for sections of sections.

@@ -8,7 +8,7 @@ _tuned = True
 
 
 def set_tuned(tuned):
-    """Whether the layers take the ways of this module (the default) or the plain ones.
+    """Sets whether the layers use the tuned kernels (the default) or plain Keras operations.
 
     A function traced before stays as it is.
     """
@@ -17,16 +17,16 @@ def set_tuned(tuned):
 
 
 def tuned():
-    """What `set_tuned` said last."""
+    """Returns the value of the last `set_tuned`."""
     return _tuned
 
 
 @functools.cache
 def on_cpu():
-    """Whether TensorFlow has no GPU here."""
+    """Returns whether TensorFlow has no GPU here."""
     return not tf.config.list_physical_devices("GPU")
 
 
 def tuned_for_cpu():
-    """Whether to take the ways that were found faster on a CPU."""
+    """Returns whether to take the ways that were found faster on a CPU."""
     return _tuned and on_cpu()

@@ -56,7 +56,7 @@ def derive(
     probabilities = _probabilities(space, distribution)
     paths: dict[str, Mapping[str, str] | None] = {}
     if source in ("argmax", "verify"):
-        # A rule may recommend another architecture than the most probable operations: docs/oracle.md.
+        # A rule may recommend another architecture than the most probable operations: docs/oracle_mathematics.md.
         recommended = distribution.argmax
         most_probable = all(
             probabilities[choice.name][choice.operations.index(recommended[choice.name])]

@@ -120,7 +120,7 @@ class PathTrainer:
         return self._run(lambda images, labels: program.evaluate(images, labels, statistics), batches, None)
 
     def snapshot(self, path):
-        """What training `path` can change, copied; for `rollback`."""
+        """Returns what training `path` can change, copied; for `rollback`."""
         return [
             (variable, tf.identity(variable))
             for weight in self.supernet.path_variables(path)
@@ -133,7 +133,7 @@ class PathTrainer:
             variable.assign(value)
 
     def state(self):
-        """All weights and momentum by name, as NumPy arrays; for `restore`, also elsewhere."""
+        """Returns all weights and momentum by name, as NumPy arrays; for `restore`, also elsewhere."""
         return {name: variable.numpy() for name, variable in self._named_variables()}
 
     def restore(self, state):
@@ -160,7 +160,7 @@ class PathTrainer:
             variable.assign(state[name])
 
     def velocity(self, weight):
-        """The momentum variable of a trainable weight."""
+        """Returns the momentum variable of a trainable weight."""
         return self._velocities[id(weight)]
 
     def _named_variables(self):

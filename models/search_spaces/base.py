@@ -24,25 +24,25 @@ class SearchSpace(Protocol):
     choices: tuple[Choice, ...]
 
     def supernet(self, input_shape: tuple[int, int, int], classes: int, **options) -> "Supernet":
-        """A supernet with all operations of all choices, for images (height, width, channels).
+        """Returns a supernet with all operations of all choices, for images (height, width, channels).
 
         Its keyword parameters are settings of `config.search`.
         """
         ...
 
     def network(self, genotype: Genotype, input_shape: tuple[int, int, int], classes: int, **options) -> "keras.Model":
-        """The network of a genotype, to be trained from scratch.
+        """Returns the network of a genotype, to be trained from scratch.
 
         Its keyword parameters are settings of `config.train`, `auxiliary` (whether it gets an auxiliary head) aside.
         """
         ...
 
     def genotype(self, path: "Path") -> Genotype:
-        """The genotype that a sampled path is, all of it."""
+        """Returns the genotype of a sampled path, with every choice."""
         ...
 
     def derive(self, probabilities: Mapping[str, Sequence[float]]) -> Genotype:
-        """The genotype that a distribution favours.
+        """Returns the genotype that a distribution favours.
 
         Args:
             probabilities: for each choice the probability of each of its operations, in their
@@ -51,5 +51,5 @@ class SearchSpace(Protocol):
         ...
 
     def path(self, genotype: Genotype) -> dict[str, str]:
-        """The path whose sub-network a genotype is: `genotype`'s inverse."""
+        """Returns the path whose sub-network a genotype is: `genotype`'s inverse."""
         ...

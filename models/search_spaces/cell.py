@@ -26,7 +26,7 @@ EDGES_PER_NODE = 2  # of a derived genotype
 
 
 def create(operations: Sequence[str] = CELL_OPERATIONS) -> "CellSpace":
-    """The cell search space.
+    """Returns the cell search space.
 
     Args:
         operations: the candidates of every edge, by name or by dotted path (`models.networks.operations`).
@@ -63,7 +63,7 @@ class CellSpace:
         )
 
     def supernet(self, input_shape, classes: int, *, channels: int = 16, cells: int = 6) -> "CellSupernet":
-        """The supernet of the search.
+        """Returns the supernet of the search.
 
         Args:
             input_shape: (height, width, channels) of an image; 4x4 pixels or more.
@@ -91,7 +91,7 @@ class CellSpace:
         drop_path: float = 0.0,
         dropout: float = 0.0,
     ) -> "keras.Model":
-        """The network of a genotype.
+        """Returns the network of a genotype.
 
         Args:
             genotype: what `derive`, `genotype` or a preset gives.
@@ -120,7 +120,7 @@ class CellSpace:
         )
 
     def genotype(self, path: Path) -> CellGenotype:
-        """The genotype with all 14 edges of each cell, `none` among them."""
+        """Returns the genotype with all 14 edges of each cell, `none` among them."""
         return path_genotype(path)
 
     def derive(self, probabilities: Mapping[str, Sequence[float]]) -> CellGenotype:
@@ -144,7 +144,7 @@ class CellSpace:
         return CellGenotype(normal, CONCAT, reduce, CONCAT)
 
     def path(self, genotype: CellGenotype) -> dict[str, str]:
-        """The operation of every edge, `none` where the genotype has no edge."""
+        """Returns the operation of every edge, `none` where the genotype has no edge."""
         require_genotype(genotype, CellGenotype)
         path = {choice.name: NONE for choice in self.choices}
         for kind in KINDS:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def create(operations: Sequence[str] = OPERATIONS, backbone: str | Mapping | Backbone = "mdenas_gpu") -> "MobileSpace":
-    """The mobile search space.
+    """Returns the mobile search space.
 
     Args:
         operations: the candidates of every block: `k<kernel>_e<expansion>`, an odd kernel and an expansion of 1 or
@@ -53,7 +53,7 @@ class MobileSpace:
         )
 
     def supernet(self, input_shape, classes: int) -> "MobileSupernet":
-        """The supernet of the search; the backbone says how wide and deep it is.
+        """Returns the supernet of the search; the backbone says how wide and deep it is.
 
         Args:
             input_shape: (height, width, channels) of an image, as large as the backbone's strides need.
@@ -75,7 +75,7 @@ class MobileSpace:
         network: str = "mobile",
         dropout: float = 0.0,
     ) -> "keras.Model":
-        """The network of a genotype.
+        """Returns the network of a genotype.
 
         Args:
             genotype: what `derive`, `genotype` or a preset gives, of any backbone.
@@ -94,7 +94,7 @@ class MobileSpace:
         return mobile_network(genotype, input_shape, classes, dropout=dropout)
 
     def genotype(self, path: Path) -> MobileGenotype:
-        """The genotype of a path: nothing is left away."""
+        """Returns the genotype of a path, complete."""
         return path_genotype(path, self.backbone)
 
     def derive(self, probabilities: Mapping[str, Sequence[float]]) -> MobileGenotype:
@@ -107,7 +107,7 @@ class MobileSpace:
         return self.genotype(path)
 
     def path(self, genotype: MobileGenotype) -> dict[str, str]:
-        """The operation of every block."""
+        """Returns the operation of every block."""
         require_genotype(genotype, MobileGenotype)
         if genotype.backbone != self.backbone:
             raise GenotypeError(

@@ -76,7 +76,7 @@ class SGD(keras.optimizers.SGD):
         """The base class's decoupled decay; ours is part of `update_step`."""
 
     def _clip_gradients(self, grads):
-        """The base class's clip of one replica's gradients; ours comes after their sum."""
+        """Does nothing: the base class would clip one replica's gradients; this optimizer clips their sum."""
         return grads
 
     def _all_reduce_sum_gradients(self, grads_and_vars):

@@ -2,7 +2,7 @@
 
     python -m pipeline.local_runner --config=pipeline/configs/digits_mobile.py --root=runs/digits_mobile
 
-An example of a backbone of one's own: `config.space.backbone` gives widths, strides and depth.
+An example of a custom backbone: `config.space.backbone` gives widths, strides and depth.
 """
 
 import ml_collections

@@ -20,26 +20,26 @@ class Rule:
     warmup_rounds: ClassVar[int] = 0
 
     def update(self, record: Record) -> np.ndarray:
-        """The probabilities after the newest evaluation, float64 of shape (choices, operations).
+        """Returns the probabilities after the newest evaluation, float64 of shape (choices, operations).
 
         Args:
-            record: what is known, the newest evaluation included; its `probabilities` are still those before.
+            record: all evaluations, the newest included; its `probabilities` are those before the newest.
         """
         raise NotImplementedError
 
     def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
-        """A next architecture: the index of an operation per choice, int64 of shape (choices,)."""
+        """Returns a next architecture: the index of an operation per choice, int64 of shape (choices,)."""
         cumulative = np.cumsum(record.probabilities, axis=1)
         # Divided by its own last value, so that rounding can never reach past the last operation.
         draws = generator.random(len(cumulative))[:, np.newaxis]
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 
     def recommend(self, record: Record) -> np.ndarray:
-        """The architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
+        """Returns the architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
         return record.probabilities.argmax(axis=1)
 
     def options(self) -> dict[str, Any]:
-        """The rule's options, as `create` takes them."""
+        """Returns the rule's options, as `create_rule` takes them."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self)) if f.init}
 
 

@@ -1,4 +1,4 @@
-"""The Gaussian process of the rule `interactions`: its evaluations, parameters and posterior (docs/oracle.md)."""
+"""The Gaussian process of the rule `interactions`: its evaluations, parameters and posterior (docs/oracle_mathematics.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-# Utilities are cut at so many deviations from the median: how bad the bad ones are does not matter.
+# Utilities are clipped at these numbers of deviations from the median: differences among bad ones do not matter.
 _WORST, _BEST = -2.5, 10.0
 
 
@@ -23,7 +23,7 @@ _TREND, _TREND_DEVIATION = 0.003, 2.0
 _SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
 
 
-# The kernel's variance is 1 as far as so many evaluations say: a few good guesses must not make the process too sure.
+# The prior of the kernel's variance, 1, weighs as much as this number of evaluations: a few lucky ones must not decide.
 _VARIANCE_EVALUATIONS = 40
 
 
@@ -90,7 +90,7 @@ class Parameters:
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
-        """Moves the parameters so many steps; the process before the last of them, whose inverse is there."""
+        """Moves the parameters by some steps; returns the process before the last step, whose inverse is known."""
         posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
@@ -162,10 +162,11 @@ class Posterior:
         self._trend_covariance = within - spread.T @ self._inverse @ spread
 
     def gradient(self) -> np.ndarray:
-        """Of the log marginal likelihood by the logarithms of weights, noise and trend, float64 (choices + 2,).
+        """Returns the gradient of the log marginal likelihood, float64 (choices + 2,).
 
-        The kernel's variance is integrated out. That of a variance is half of by how much the squares expected after
-        the evaluations exceed those expected before (Fisher's identity).
+        Its entries are the derivatives by the logarithms of weights, noise and trend. The kernel's variance is
+        integrated out. The gradient for a variance is half the difference between posterior and prior expected squares
+        (Fisher's identity).
         """
         counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
         # The derivative by a covariance's entry, twice: where a choice differs, its weight moves it by -kernel.
@@ -183,7 +184,7 @@ class Posterior:
         return 0.5 * np.append(self._weights * (same - moved.sum()), by_variances)
 
     def improvement(self, architectures: np.ndarray, reluctance: int) -> np.ndarray:
-        """Augmented expected improvement over the best mean; its factor for noise to the power of `reluctance`."""
+        """Returns the augmented expected improvement over the best mean; `reluctance` is its noise factor's power."""
         covariance = self._covariance(architectures)
         explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
         # 2 is the prior variance: of the kernel and of the unknown constant.
@@ -204,13 +205,13 @@ class Posterior:
         return covariance
 
     def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
-        # What is not active is an operation of its own.
+        # An inactive choice counts as an operation of its own.
         rows = np.eye(self._evaluations.width + 1, dtype=np.float32)
         return rows[architectures + 1].reshape(len(architectures), -1)
 
 
 def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
-    """Accuracies in units of their deviation from the median, cut, then standardised; and what a utility of 1 is."""
+    """Returns accuracies in units of their deviation from the median, clipped and standardised, and the unit's size."""
     distance = accuracies - np.median(accuracies)
     deviation = 1.4826 * np.median(np.abs(distance)) or distance.std() or 1.0
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""The update rule "interactions": a Gaussian process over whole architectures (docs/oracle.md).
+"""The update rule "interactions": a Gaussian process over whole architectures (docs/oracle_mathematics.md).
 
 A sum of effects per choice cannot say that two operations are good only together. A Gaussian process can, when the
 covariance of two architectures falls with the number of choices in which they differ: it holds interactions of all
@@ -19,7 +19,7 @@ from .gaussian_process import Evaluations, Parameters, standardised
 _BUMPS = 8
 # Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
 _STEPS, _STEPS_ARCHITECTURES = 8, 100
-# For a recommendation the parameters are found anew, from this many architectures at most and in so many steps.
+# A recommendation fits the parameters anew: the greatest number of architectures, and the number of steps.
 _RECOMMENDED, _RECOMMENDED_STEPS = 1000, 20
 # The architectures from which proposals are made, and the proposals.
 _ELITES, _PROPOSALS, _ROUNDS = 10, 8, 2
@@ -83,7 +83,7 @@ class Interactions(Rule):
         if len(record) < width:
             return record.uniform()
         generator = record.generator()
-        # As far as is known, it was the same for what is new.
+        # The trend of new evaluations is unknown yet: the latest known value stands in.
         known = self._trend[-1] if len(self._trend) else 0.0
         self._trend = np.append(self._trend, np.full(len(record) - len(self._trend), known))
         evaluations = self._evaluations(record, self.architectures)
@@ -129,9 +129,9 @@ class Interactions(Rule):
         return np.where(best < 0, probable, best)
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
-        """What the process looks at: at most so many architectures, so that its cost does not grow for ever."""
+        """Returns the evaluations that the process uses: a limited number, so that its cost is bounded."""
         numbers = np.array(self._evaluated)
-        # What is cut off are outliers beside the trend, which stays in.
+        # Outliers are clipped relative to the trend; the trend itself stays.
         utility, unit = standardised(record.accuracies - self._trend)
         observed = np.column_stack([self._bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
@@ -162,7 +162,7 @@ class Interactions(Rule):
         )
 
     def _bumps(self, evaluations: int) -> np.ndarray:
-        """The functions of time at each of the evaluations, float64 (evaluations, functions).
+        """Returns the functions of time at each of the evaluations, float64 (evaluations, functions).
 
         Evenly spread from the first to the latest, and of mean 0: the constant is the process's. None without a trend.
         """
@@ -172,10 +172,10 @@ class Interactions(Rule):
         return bumps - bumps.mean(axis=0)
 
     def _worth_it(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Those that another evaluation can teach about: each once, and only new ones where the objective is exact.
+        """Returns the architectures worth an evaluation: each once, and only new ones if the objective is exact.
 
         Returns:
-            The architectures, and what an evaluation of them would record as far as is known: not active choices as -1.
+            The architectures, and the form in which an evaluation would record them: inactive choices as -1.
         """
         recorded = architectures.copy()
         for inactive in self._inactive.values():
@@ -190,7 +190,7 @@ class Interactions(Rule):
         return architectures[kept], recorded[kept]
 
     def _candidates(self, record: Record, elites: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Half of them the elites' neighbours, a quarter their children, a quarter random; the very best besides."""
+        """Returns candidates: half neighbours of the elites, a quarter children, a quarter random; and the best."""
         quarter = max(self.candidates // 4, 1)
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)
@@ -205,7 +205,7 @@ def _random(record: Record, count: int, generator: np.random.Generator) -> np.nd
 
 
 def _neighbours(record: Record, architectures: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """What differs from the architectures in one choice, at most so many, drawn at random."""
+    """Returns architectures that differ from the given ones in one choice; `most` of them at most, drawn at random."""
     sizes = record.mask.sum(axis=1)
     choice = np.repeat(np.arange(len(sizes)), sizes - 1)
     # 1, 2, ... up to the other operations of every choice.

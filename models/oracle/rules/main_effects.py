@@ -70,7 +70,7 @@ class MainEffects(Rule):
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, record: Record) -> np.ndarray:
-        """Adds the newest architecture to what is not computed anew.
+        """Adds the newest architecture to the values that are updated instead of recomputed.
 
         That is how trained its operations were, and the inverse of the precision of the operations' effects, which an
         evaluation changes by a matrix of rank one (Sherman and Morrison 1950).

@@ -13,7 +13,7 @@ from .simplex import normalize, simplex, softmax
 
 
 def _recorded(record: Record, accuracy: str) -> np.ndarray:
-    """H_a, (choices, operations): -inf for what was never sampled, which wins nothing and is beaten by nobody."""
+    """H_a, (choices, operations): -inf for an operation that was never sampled; it neither wins nor loses."""
     recorded = record.latest if accuracy == "latest" else record.mean
     return np.where(record.epochs > 0, recorded, -np.inf)
 

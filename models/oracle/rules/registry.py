@@ -1,8 +1,8 @@
 """Update rules: how the distribution over architectures moves after an evaluation.
 
-A rule is told of every evaluation once, in the order of arrival, and answers with the new probabilities. It may
-keep whatever it derives from the evaluations: it is never saved, since `Multinomial` restores a rule by telling it
-everything again. Formulas: docs/oracle_mathematics.md;
+A rule receives every evaluation once, in the order of arrival, and returns the new probabilities. A rule may keep
+values that it derives from the evaluations. These values are never saved: `Multinomial` restores a rule by repeating
+all evaluations. Formulas: docs/oracle_mathematics.md;
 measurements: docs/oracle_measurements.md. NumPy only.
 
 `RULES` maps the names of the rules to their classes, `create_rule` makes one from a name and options.

@@ -11,7 +11,7 @@ def normalize(probabilities: np.ndarray) -> np.ndarray:
 
 
 def simplex(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The nearest point of the probability simplex, row by row (Euclidean distance; Held et al. 1974)."""
+    """Returns the nearest point of the probability simplex, row by row (Euclidean distance; Held et al. 1974)."""
     descending = -np.sort(-np.where(mask, values, -np.inf), axis=1)
     excess = np.cumsum(np.where(np.isfinite(descending), descending, 0.0), axis=1) - 1.0
     threshold = excess / np.arange(1, values.shape[1] + 1)
