@@ -10,7 +10,7 @@ The same randomly sampled architectures of the cell space in every row:
 - `static`       the same architecture alone: same layers, own tf.function
 - `keras_fit`    the same architecture of ordinary Keras layers in `fit`
 - `switch`       shared weights, tf.switch_case for every edge, one tf.function for all architectures, layers of
-                 plain Keras operations (kernels.set_tuned(False))
+                 plain Keras operations (tuning.set_tuned(False))
 - `mixed`        shared weights, all operations computed and weighted, the same layers
 - `torch`        the same architecture in PyTorch, channels last, where PyTorch is installed
 

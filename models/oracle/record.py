@@ -115,7 +115,7 @@ class Record:
         return (architectures[..., np.newaxis] == np.arange(self.mask.shape[1])).astype(float)
 
     def sum_by_operation(self, architectures: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Returns sums of rows of values over the architectures with an operation, float64 (choices, operations, columns).
+        """Returns sums of values over the architectures with an operation, float64 (choices, operations, columns).
 
         Args:
             architectures: int64 (evaluations, choices).

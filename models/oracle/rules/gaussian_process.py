@@ -1,4 +1,4 @@
-"""The Gaussian process of the rule `interactions`: its evaluations, parameters and posterior (docs/oracle_mathematics.md)."""
+"""The Gaussian process of `interactions`: its evaluations, parameters and posterior (docs/oracle_mathematics.md)."""
 
 from __future__ import annotations
 

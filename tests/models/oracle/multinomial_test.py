@@ -595,7 +595,7 @@ def test_fewer_epochs_and_more_accuracy_gains(rule, epochs, accuracies):
         assert multinomial.probabilities[0, evaluated[-1]] < before[evaluated[-1]]
 
 
-# Not the paper's rule and its later version, whose argmax is little better than chance here: docs/oracle_measurements.md.
+# Not the paper's rule and its later version: their argmax is little better than chance (docs/oracle_measurements.md).
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("paper", "pairwise")])
 def test_rule_finds_the_best_operations_of_a_clear_case(rule):
     multinomial = Multinomial(CELL, rule, seed=0)
