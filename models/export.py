@@ -13,7 +13,7 @@ All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) str
 `top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
 
 Files are brought to the network's form by the decoder of the training (models/data/preprocessing.py), as
-`assets.extra/preprocessing.json` says: shape, resize and background. An empty batch gets an empty answer.
+the file IMAGE_FORMAT (models/runtime/artifact_files.py) says: shape, resize, background. An empty batch gets an empty answer.
 
 A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
 output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are
@@ -51,9 +51,9 @@ def export_model(
 ) -> None:
     """Writes `model` to `export_dir` as a SavedModel with the signatures named above.
 
-    The class names are also written as `assets/class_names.txt`, one a line, and one request a
-    signature as `assets.extra/tf_serving_warmup_requests`, which TF Serving replays before it calls
-    the model ready; `assets.extra/preprocessing.json` says the form that images are brought to.
+    Three more files are written (models/runtime/artifact_files.py): CLASS_NAMES, one a line; WARMUP_REQUESTS,
+    one per signature, which TF Serving replays before it calls the model ready; and IMAGE_FORMAT, the form that images
+    are brought to.
 
     Args:
         model: A built classifier; takes normalised float32 images (batch, height, width, channels) and returns

@@ -37,7 +37,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
 
 
 class ReportGen(base_component.BaseComponent):
-    """Shows a run on one page, `report.html`: the verdict, the data, the search, the architecture, training and test.
+    """Shows a run on one page: the verdict, the data, the search, the architecture, training and test.
 
     The page needs neither a network nor JavaScript. The same artifacts and settings make the same page, byte by byte.
     """

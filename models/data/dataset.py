@@ -142,7 +142,7 @@ def load_examples(patterns: str | Sequence[str], data: Data) -> ImageDataset:
             are to be kept as they are.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    # .../Split-train/* lies beside .../dataset_info.json.
+    # .../Split-train/* lies beside the facts of the data set.
     info = dataset_info.load(os.path.dirname(os.path.dirname(patterns[0])))
     image_format = ImageFormat.from_settings(info.image_shape(data.image_size, data.channels), data)
     normalization = info.normalization[image_format.image_shape[2]]
