@@ -13,7 +13,7 @@ All of them answer `class_ids` (batch, k) int64 and `class_names` (batch, k) str
 `top_k_probabilities` (batch, k) float32, and `probabilities` (batch, classes) float32.
 
 Files are brought to the network's form by the decoder of the training (models/data/preprocessing.py), as
-the file IMAGE_FORMAT (models/runtime/artifact_files.py) says: shape, resize, background. An empty batch gets an empty answer.
+IMAGE_FORMAT (models/runtime/artifact_files.py) says: shape, resize, background. An empty batch gets an empty answer.
 
 A file that cannot be decoded does not disturb the others of its batch: `serve_bytes` has one more
 output, `errors` (batch,) string, empty where all is well. Where it is not, the row's class ids are
