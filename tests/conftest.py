@@ -9,6 +9,16 @@ import pytest
 from tests.support import pipeline_runs
 
 
+# Whole pipelines, the longest first: begun last, one of them would keep a single process busy while the other idles.
+_LONGEST = ("kubeflow_test.py", "reliability_test.py", "pipeline_test.py", "beam_runner_test.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; all else stays in its order."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Weights and draws of a test are the same in each run: what holds in float32 for most would fail now and then."""

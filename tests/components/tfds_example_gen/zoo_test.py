@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from models import export
 from models.data import dataset, dataset_info, image_file
 from models.data.image_format import ImageFormat, colour
+from models.settings import Data
 from tests.support import image_fixtures, tf_serving_double, zoo
 
 SIDE = 16
@@ -105,7 +106,7 @@ def test_ingest_training_and_serving_see_the_same_pixels(folder, tmp_path, chann
     patterns = [
         os.path.join(artifact_utils.get_split_uri([examples], split), "*") for split in ("train", "val", "test")
     ]
-    data = dataset.load_examples(patterns, {**form, "cache_mb": 100})
+    data = dataset.load_examples(patterns, Data(**form, cache_mb=100))
     trained = dict(zip(map(bytes.decode, data.ids), data.images, strict=True))
 
     expected = {}
