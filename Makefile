@@ -24,7 +24,9 @@ demo: .venv/installed
 test: .venv/installed
 	$(PYTHON) -m pytest $(ARGS)
 
+# setuptools would put files that were renamed or removed since into the wheel, if it found them in build/.
 wheel: $(UV)
+	rm -rf build
 	$(UV) build --quiet --wheel --out-dir dist
 
 settings: .venv/installed

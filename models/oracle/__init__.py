@@ -1,21 +1,21 @@
 """A KerasTuner oracle that learns a multinomial distribution over architectures (arXiv 1905.07529).
 
-The folder needs NumPy, and KerasTuner in oracle.py alone. It is also the wheel `multinomial-oracle` (pyproject.toml):
-all of its imports are relative.
+The folder needs NumPy, and only oracle.py needs KerasTuner. All imports within the folder are relative, because the
+folder is also the content of the wheel `multinomial-oracle` (pyproject.toml).
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .oracle import MultinomialOracle
+    from .oracle import MultinomialOracle, TooManyFailures
 
-__all__ = ["MultinomialOracle"]
+__all__ = ["MultinomialOracle", "TooManyFailures"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the oracle when it is asked for: KerasTuner brings Keras and its backend, which the rules do without."""
-    if name == "MultinomialOracle":
-        from .oracle import MultinomialOracle
+    """Imports the oracle on first use: KerasTuner imports Keras and its backend, which the rules do not need."""
+    if name in __all__:
+        from . import oracle
 
-        return MultinomialOracle
+        return getattr(oracle, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

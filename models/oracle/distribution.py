@@ -1,4 +1,4 @@
-"""What a search leaves behind: the final distribution, read back from its document."""
+"""The final distribution of a search, read from its document."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .record import FINAL, Architecture, Operation
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """The final distribution of a search, as its document says.
+    """The final distribution of a search.
 
     Attributes:
-        operations: choice name -> operations.
-        probabilities: choice name -> their probabilities, in the same order.
-        argmax: the architecture that the rule thinks best.
-        best: the best architecture evaluated, None if there was none.
-        best_score: its score, in the search's own direction.
-        best_trial: its trial.
+        operations: Choice name -> operations.
+        probabilities: Choice name -> probabilities of the operations, in the same order.
+        argmax: The architecture that the rule considers best.
+        best: The evaluated architecture with the best score; None without evaluations.
+        best_score: The score of `best`, in the direction of the search.
+        best_trial: The name of the trial that evaluated `best`.
         direction: "max" or "min".
-        rule: name of the update rule.
-        history: per evaluation its trial and the probabilities after it, a sequence a choice.
+        rule: Name of the update rule.
+        history: For each evaluation the name of the trial and the probabilities after it, one sequence per choice.
     """
 
     operations: Mapping[str, Sequence[Operation]]
@@ -41,10 +41,10 @@ class Distribution:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Distribution:
-        """Reads what `Multinomial.document` wrote.
+        """Returns the distribution of a document from `Multinomial.document`.
 
         Raises:
-            ValueError: a key is missing, or a choice's probabilities are no distribution over its operations.
+            ValueError: A key is missing, or the probabilities of a choice are no distribution over its operations.
         """
         try:
             choices = {choice["name"]: choice for choice in document["choices"]}
@@ -76,12 +76,16 @@ class Distribution:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Distribution:
-        """Reads the JSON file of a document."""
+        """Reads the JSON file of a document.
+
+        Raises:
+            ValueError: The file does not contain a valid document.
+        """
         with open(path, encoding="utf-8") as file:
             return cls.from_document(json.load(file))
 
     def sample(self, count: int, seed: int) -> list[Architecture]:
-        """Draws architectures, every choice by itself."""
+        """Returns `count` random architectures; the choices are independent."""
         generator = np.random.default_rng([seed, FINAL])
         result: list[Architecture] = []
         for _ in range(count):

@@ -1,7 +1,8 @@
 """The distribution over architectures: one categorical distribution per choice (arXiv 1905.07529, section 3).
 
-`Multinomial` is a record of evaluations (record.py: how often every operation was trained, H_e, and its accuracy, H_a)
-with an update rule (rules/) that derives probabilities from it, and the sampling. NumPy only.
+`Multinomial` is a record of evaluations (record.py) with an update rule (rules/) and the sampling. The record counts
+the evaluations of every operation, H_e, and keeps the accuracies, H_a; the rule derives probabilities from it. NumPy
+only.
 
     multinomial = Multinomial([("block_0", ["conv", "skip"]), ("block_1", ["conv", "skip"])])
     for number in range(100):
@@ -18,12 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .record import SAMPLES, WARMUP, Architecture, Operation, Record
+from .record import SAMPLES, WARMUP, Architecture, Operation, Record, integer
 from .rules import registry
 
 
 class Evaluation(NamedTuple):
-    """An architecture, its score in the distribution's direction, and the name of its trial."""
+    """An architecture, its score in the direction of the distribution, and the name of its trial."""
 
     architecture: Architecture
     score: float
@@ -31,30 +32,31 @@ class Evaluation(NamedTuple):
 
 
 class Multinomial(Record):
-    """A distribution over architectures that learns from their scores.
+    """A distribution over architectures that learns from scores.
 
-    All randomness comes from the seed. A sample is a function of the seed, its number and the probabilities at that
-    time, and the probabilities are a function of the evaluations in their order. So telling a
-    new `Multinomial` the same evaluations restores it exactly, and there is no generator to save.
+    All randomness comes from the seed. A sample is a function of the seed, the number of the sample and the
+    probabilities; the probabilities are a function of the evaluations in their order. So a new `Multinomial` with the
+    same evaluations is an exact copy, and no generator needs to be saved.
 
     Args:
-        choices: pairs of a unique name and its operations (any hashable values, at least one, all different).
-        rule: name of the update rule, see rules/registry.py: "paper" (default), "pairwise", "elite",
-            "main_effects", "interactions" or "reinforce".
-        rule_options: options of the rule in place of its defaults, for example {"alpha": 0.01}.
-        warmup_rounds: rounds in which every operation is sampled equally often before the distribution is used; a
-            round is as many samples as the largest choice has operations. None (default): as many as the rule
-            asks for, which is 0 for the paper's.
-        seed: integer of at least 0.
-        direction: "max" (default) where a larger score is better, as for accuracy; "min" as for a loss or an error.
+        choices: Pairs of a unique name and the operations (any hashable values, at least one, all different).
+        rule: Name of the update rule, see rules/registry.py: "paper" (default), "pairwise", "elite", "main_effects",
+            "interactions" or "reinforce"; or the dotted path of a custom rule.
+        rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
+        warmup_rounds: Rounds in which every operation is sampled equally often, before samples follow the distribution.
+            A round has as many samples as the largest choice has operations. None (default): the number of the rule,
+            which is 0 for the paper's.
+        seed: Integer of at least 0.
+        direction: "max" (default) if larger scores are better, as for accuracy; "min" as for a loss or an error.
 
     Attributes:
-        rule: the update rule.
+        rule: The update rule.
         warmup_rounds: int.
         direction: "max" or "min".
 
     Raises:
-        ValueError: no choices, a choice without operations, names or operations twice, an unknown rule or option.
+        ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, the rule or an
+            option is unknown, or a value is not allowed.
     """
 
     def __init__(
@@ -72,22 +74,20 @@ class Multinomial(Record):
         self.rule = registry.create_rule(rule, rule_options)
         if warmup_rounds is None:
             warmup_rounds = self.rule.warmup_rounds
-        if warmup_rounds != int(warmup_rounds) or warmup_rounds < 0:
-            raise ValueError(f"warmup_rounds: found {warmup_rounds!r}, must be an integer of at least 0")
-        self.warmup_rounds = int(warmup_rounds)
+        self.warmup_rounds = integer("warmup_rounds", warmup_rounds)
         self.direction = direction
         self._history: list[np.ndarray] = []
 
     def observe(self, architecture: Mapping[str, Operation], score: float, trial: str | None = None) -> None:
-        """Learns from an evaluation.
+        """Updates the distribution with an evaluation.
 
         Args:
-            architecture: choice name -> operation; choices that were not active are left out.
-            score: what was measured, a finite number in the direction of the distribution.
-            trial: what the history calls the evaluation; its number by default.
+            architecture: Choice name -> operation; inactive choices are left out.
+            score: A finite number in the direction of the distribution.
+            trial: Name of the evaluation in the history; the default is its number.
 
         Raises:
-            ValueError: an unknown choice or operation, or a score that is not finite.
+            ValueError: A choice or an operation is unknown, or the score is not finite.
         """
         indices = self.indices(architecture)
         if not math.isfinite(score):
@@ -97,13 +97,13 @@ class Multinomial(Record):
         self.probabilities = self.rule.update(self)
         self._history.append(self.probabilities)
 
-    # Sampling and recommendation. #
+    # Samples, and the best architectures. #
 
     def sample(self, number: int) -> Architecture:
-        """Returns the architecture to evaluate next.
+        """Returns the next architecture to evaluate.
 
         Args:
-            number: how many were sampled before. The same number gives the same sample as long as nothing is observed.
+            number: Number of earlier samples. The same number gives the same sample until the next `observe`.
         """
         largest = self.mask.shape[1]
         if number < self.warmup_rounds * largest:
@@ -111,11 +111,11 @@ class Multinomial(Record):
         return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
 
     def argmax(self) -> Architecture:
-        """Returns the architecture that the rule thinks best: for most rules, the most probable operations."""
+        """Returns the architecture that the rule considers best: for most rules, the most probable operations."""
         return self.architecture(self.rule.recommend(self))
 
     def best(self) -> Evaluation | None:
-        """Returns the best evaluation, the first of equals; None before any."""
+        """Returns the evaluation with the best score, the first of equals; None without evaluations."""
         if not len(self):
             return None
         index = int(self.accuracies.argmax())
@@ -135,13 +135,13 @@ class Multinomial(Record):
     # The document. #
 
     def document(self) -> dict[str, Any]:
-        """Returns the distribution with its whole history as JSON values; `Distribution.from_document`
-        (distribution.py) reads it.
+        """Returns the distribution and its history as JSON values, for `Distribution.from_document` (distribution.py).
 
-        Keys: "rule" (name, options, warm-up rounds, seed, direction), "choices" (per choice name, operations,
-        probabilities, epochs, accuracies: the latest score or null), "history" (per evaluation trial, architecture,
-        score, entropy in nats and probabilities after it), "best" (architecture, score, trial; null before any
-        evaluation), "argmax" (architecture).
+        Returns:
+            A dict with "rule" (name, options, warm-up rounds, seed, direction), "choices" (for each choice the name,
+            operations, probabilities, epochs and accuracies: the latest score or null), "history" (for each evaluation
+            the trial, architecture, score, and the entropy in nats and the probabilities after it), "best"
+            (architecture, score, trial; null without evaluations) and "argmax" (architecture).
         """
         sign = 1.0 if self.direction == "max" else -1.0
         best = self.best()

@@ -1,7 +1,8 @@
 """A KerasTuner oracle that learns a multinomial distribution over architectures (arXiv 1905.07529).
 
 oracle = MultinomialOracle(objective="val_accuracy", max_trials=100, seed=0)
-tuner = keras_tuner.RandomSearch... any keras_tuner.Tuner(oracle=oracle, ...)
+tuner = keras_tuner.Tuner(oracle, hypermodel, directory="runs", project_name="search")
+tuner.search(...)
 oracle.argmax_hyperparameters(), oracle.best_hyperparameters()
 """
 
@@ -12,64 +13,64 @@ import dataclasses
 import itertools
 import json
 import math
-import operator
 import os
 import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
-# The lock that `keras_tuner.synchronized` leaves held after an exception, and files on any file system, are not public.
+# Not public: the lock, which `keras_tuner.synchronized` keeps after an exception, and files on any file system.
 from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
 from .multinomial import Multinomial
-from .record import Architecture, Operation
+from .record import Architecture, Operation, integer, is_real, plain
 
-# A hyperparameter with more values than this is no choice between operations.
+# Largest number of values of a hyperparameter.
 MAX_OPERATIONS = 1024
 
+_START_ANEW = "start a new search: with another `project_name`, or with `overwrite=True`, which deletes the saved one"
 _LOST = "No result came in time: the trial counts as lost with its worker."
 
 
 class TooManyFailures(RuntimeError):
-    """So many trials failed one after the other that the search ends."""
+    """Reports that `max_consecutive_failed_trials` trials failed in a row and the search ends."""
 
 
 class MultinomialOracle(keras_tuner.Oracle):
-    """Samples every trial from a multinomial distribution that moves after every completed trial.
+    """Samples trials from a multinomial distribution and updates the distribution after every completed trial.
 
-    Works over any discrete space: Choice, Boolean, Int, Float with a step, in conditional scopes too. The same
-    architecture may be sampled again: that is a trial like any other. Trials that fail, or report NaN or infinity,
-    never touch the distribution. With several workers results count in the order of their arrival, and sampling
-    never waits.
+    The space may be any discrete one: Choice, Boolean, Int and Float with a step, also in conditional scopes. The same
+    architecture may be sampled again; the repetition is a trial like any other. Trials that fail or report NaN or
+    infinity do not change the distribution. With several workers, results count in the order of their arrival, and
+    sampling never waits.
 
-    A sample is a function of the seed, the trial's number and the probabilities, and the probabilities are a
-    function of the completed trials. So the trials are the whole state, there is no generator to save, and a search
-    that was stopped after any trial continues as if it never had been.
+    A sample is a function of the seed, the number of the trial and the probabilities; the probabilities are a function
+    of the completed trials. So the trials are the whole state, and an interrupted search resumes with the samples of an
+    uninterrupted one. A search cannot resume with another objective or with other values of a hyperparameter; new
+    hyperparameters may appear at any time. The hyperparameters of a hypermodel are compared when a trial in the process
+    of the oracle requests them.
 
     Args:
-        objective: a string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
-        max_trials: how many trials to run at most; None (default) for no limit.
-        rule: name of the update rule, "paper" by default; see docs/oracle.md.
-        rule_options: options of the rule in place of its defaults, for example {"alpha": 0.01}.
-        warmup_rounds: rounds of trials in which every operation is sampled equally often before the distribution is
-            used. None (default): the rule's own number, which is 0 for the paper's.
-        seed: integer of at least 0; None (default) takes a random one.
-        lost_after: seconds without a result after which a trial counts as lost with its worker (FAILED). None
-            (default): never; then a chief whose worker died waits forever.
+        objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
+        max_trials: Largest number of trials; None (default) for no limit.
+        rule: Name of the update rule, "paper" by default (docs/oracle.md), or the dotted path of a custom rule.
+        rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
+        warmup_rounds: Rounds of trials in which every operation is sampled equally often, before samples follow the
+            distribution. None (default): the number of the rule, which is 0 for the paper's.
+        seed: Integer of at least 0; None (default) for a random one.
+        lost_after: Seconds without a result after which a trial counts as lost with its worker (FAILED). None
+            (default): never; the chief then waits for ever for a worker that died.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
-            as in `keras_tuner.Oracle`.
+            As in `keras_tuner.Oracle`.
 
     Raises:
-        ValueError: a hyperparameter that is not discrete (Float without a step) or has more than 1,024 values, an
-            unknown rule or option, an option's value that is not allowed; on resuming, another objective than the
-            saved search has, or a hyperparameter with other values.
-        TooManyFailures: `max_consecutive_failed_trials` failed in a row.
+        ValueError: A hyperparameter is not discrete (Float without a step) or has more than 1,024 values, the rule or
+            an option is unknown, or a value is not allowed.
     """
 
     def __init__(
@@ -89,34 +90,42 @@ class MultinomialOracle(keras_tuner.Oracle):
     ):
         super().__init__(
             objective=objective,
-            max_trials=max_trials,
+            max_trials=None if max_trials is None else integer("max_trials", max_trials),
             hyperparameters=hyperparameters,
             allow_new_entries=allow_new_entries,
             tune_new_entries=tune_new_entries,
-            max_retries_per_trial=max_retries_per_trial,
-            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            max_retries_per_trial=integer("max_retries_per_trial", max_retries_per_trial),
+            max_consecutive_failed_trials=integer("max_consecutive_failed_trials", max_consecutive_failed_trials, 1),
         )
-        # Not the base class's way: it takes 0 for "no seed".
-        self.seed = random.randint(1, 10000) if seed is None else operator.index(seed)
-        self.lost_after = lost_after
+        if lost_after is not None and (not is_real(lost_after) or lost_after <= 0):
+            raise ValueError(f"lost_after: found {lost_after!r}, must be a finite number above 0")
+        # The base class would replace the seed 0 by a random one.
+        self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
+        self.lost_after = None if lost_after is None else float(lost_after)
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
-        # Wrong settings are found now, although the space may only be known later.
+        # Reports wrong settings now, although the space may become known only later.
         self._new_multinomial([("any", (0,))])
         self._choices: list[_Choice] = []
         self._multinomial: Multinomial | None = None
-        # The texts of trials that have ended: saving is then quick however many there are.
+        # The declared hyperparameters replace the definitions of the hypermodel.
+        self._declared = self.hyperparameters.copy()
+        # Hyperparameters that trials defined differently (KerasTuner keeps the first definition), and those whose
+        # definition must equal that of the saved search.
+        self._varied: set[str] = set()
+        self._saved: frozenset[str] = frozenset()
+        # The JSON texts of trials that have ended, so that a save takes the same time after many trials.
         self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._follow_space()
 
-    # The answers. #
+    # Results. #
 
     @property
     def multinomial(self) -> Multinomial:
-        """The distribution as it is now; its choices are named like the hyperparameters.
+        """The current distribution; its choices have the names of the hyperparameters.
 
         Raises:
-            RuntimeError: there is nothing to choose yet, since no hyperparameter was declared.
+            RuntimeError: No hyperparameter was declared yet.
         """
         if self._multinomial is None:
             raise RuntimeError(
@@ -125,14 +134,18 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._multinomial
 
     def argmax_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Returns the architecture that the rule thinks best: for the paper's, the most probable operations."""
+        """Returns the architecture that the rule considers best: for the paper's rule, the most probable operations.
+
+        Raises:
+            RuntimeError: No hyperparameter was declared yet.
+        """
         return self._hyperparameters(self._values(self.multinomial.argmax()))
 
     def best_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Returns the best architecture evaluated, the first of equals.
+        """Returns the evaluated architecture with the best score, the first of equals.
 
         Raises:
-            RuntimeError: no trial was completed yet.
+            RuntimeError: No trial was completed yet.
         """
         best = self.multinomial.best()
         if best is None:
@@ -140,36 +153,51 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
     def distribution_document(self) -> dict[str, Any]:
-        """Returns the distribution with its whole history as JSON values, see `Multinomial.document`."""
+        """Returns the distribution and its history as JSON values, see `Multinomial.document`."""
         return self.multinomial.document()
 
-    # What KerasTuner calls. #
+    # Methods that KerasTuner calls. #
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of the next trial."""
         sample = self._multinomial.sample(len(self.trials)) if self._multinomial is not None else {}
         return {"status": "RUNNING", "values": self._values(sample)}
 
     def update_space(self, hyperparameters: keras_tuner.HyperParameters) -> None:
-        _require_same_values(self.hyperparameters, hyperparameters)
+        """Adds new hyperparameters to the space and to the distribution."""
         super().update_space(hyperparameters)
         self._follow_space()
 
     def create_trial(self, tuner_id: str) -> Trial:
+        """Returns the next trial of a worker, as in `keras_tuner.Oracle`."""
         with _lock_given_back(self):
             return self._create_trial(tuner_id)
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
+        """Records metrics of a running trial, as in `keras_tuner.Oracle`."""
         with _lock_given_back(self):
-            return super().update_trial(trial_id, metrics, step=step)
+            # KerasTuner writes them as JSON.
+            metrics = {name: plain(value) for name, value in metrics.items()}
+            return super().update_trial(trial_id, metrics, step=plain(step))
 
     def end_trial(self, trial: Trial) -> None:
-        """Ends a trial; a COMPLETED one moves the distribution, once however often it is reported."""
+        """Ends a trial; a COMPLETED one updates the distribution, only once if it is reported repeatedly.
+
+        Raises:
+            TooManyFailures: `max_consecutive_failed_trials` trials failed in a row.
+        """
         with _lock_given_back(self):
             self._end_trial(trial)
 
+    def _check_consecutive_failures(self) -> None:
+        try:
+            super()._check_consecutive_failures()
+        except RuntimeError as error:  # the only thing that this method of KerasTuner raises
+            raise TooManyFailures(*error.args) from None
+
     def score_trial(self, trial: Trial) -> None:
+        """Sets the score of a trial; an infinite one becomes NaN, which makes the trial invalid."""
         super().score_trial(trial)
-        # The base class makes a trial whose score is NaN invalid, but not an infinite one.
         score = float(trial.score or 0.0)
         trial.score = score if math.isfinite(score) else math.nan
 
@@ -179,15 +207,16 @@ class MultinomialOracle(keras_tuner.Oracle):
         retries = set(self._retry_queue)
         trial = super().create_trial(tuner_id)
         if trial.trial_id in retries:
-            # Else what the attempt before had reported would be averaged into this one's score.
+            # KerasTuner would average the metrics of both attempts.
             trial.metrics = type(trial.metrics)()
             values = trial.hyperparameters.values
-            # Hyperparameters added since the trial was sampled.
+            # Adds the hyperparameters that are new since the trial was sampled.
             trial.hyperparameters = self._hyperparameters({**self._values(self._architecture(values)), **values})
         if trial.status == "RUNNING":
+            trial.hyperparameters = _TrialHyperParameters.of(trial.hyperparameters, self._saved)
             self._started.setdefault(trial.trial_id, time.monotonic())
         elif self.ongoing_trials and self.lost_after is not None:
-            # The last worker leaves. Nobody asks again, but the chief waits for the trials that still run.
+            # After the last worker has left, no call follows, but the chief waits for the running trials.
             timer = threading.Timer(self.lost_after, self._give_up_lost)
             timer.daemon = True
             timer.start()
@@ -197,7 +226,8 @@ class MultinomialOracle(keras_tuner.Oracle):
     def _end_trial(self, trial: Trial) -> None:
         if trial.trial_id in self.end_order:
             return
-        # A worker's copy went through 32-bit floats.
+        self._varied |= getattr(trial.hyperparameters, "varied", set())
+        # The values of a worker were converted to 32-bit floats.
         for name, value in self.trials[trial.trial_id].hyperparameters.values.items():
             if isinstance(value, float):
                 trial.hyperparameters.values[name] = value
@@ -205,27 +235,21 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._started.pop(trial.trial_id, None)
         if trial.trial_id not in self.end_order:
             return
-        # After the oracle was reloaded, the trial may wait for somebody else as well.
+        # After a reload, the trial may also wait in the queue for another worker.
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial.trial_id]
         self._ended[trial.trial_id] = json.dumps(_record(self.trials[trial.trial_id]))
         if self._multinomial is not None:
             self._observe(trial.trial_id)
 
-    def _check_consecutive_failures(self) -> None:
-        try:
-            super()._check_consecutive_failures()
-        except RuntimeError as error:
-            raise TooManyFailures(str(error)) from error
-
     @keras_tuner.synchronized
     def _give_up_lost(self) -> None:
-        """Fails the trials that have run for longer than `lost_after`, and forgets their workers."""
+        """Fails the trials that have run for longer than `lost_after`, and removes their workers."""
         if self.lost_after is None:
             return
         now = time.monotonic()
         for tuner_id, trial in list(self.ongoing_trials.items()):
             if now - self._started[trial.trial_id] >= self.lost_after:
-                # Not put into end_order: should the result come after all, it counts.
+                # The trial is not in end_order, so a late result still counts.
                 trial.status, trial.message = "FAILED", _LOST
                 del self.ongoing_trials[tuner_id], self._started[trial.trial_id]
                 self.tuner_ids.discard(tuner_id)
@@ -233,21 +257,22 @@ class MultinomialOracle(keras_tuner.Oracle):
                 self.save()
 
     def _record_values(self, trial: Trial) -> None:
-        """Does nothing: the base class remembers the values for its duplicate check, which is not for this oracle."""
+        """Does nothing: the base class keeps the values to avoid repeated trials, which this oracle allows."""
 
     # State. #
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the whole state as JSON values: the trials in the order of their start, and the rest."""
+        """Returns the whole state as JSON values: the trials in the order of their start, and the oracle's queues."""
         return json.loads(self._state_text())
 
     def _state_text(self) -> str:
         state = {
+            "objective": _objective_state(self.objective),
             "hyperparameters": self.hyperparameters.get_config(),
+            "varied": sorted(self._varied),
             "seed": self.seed,
-            "objective": _objective(self.objective),
             "end_order": self.end_order,
-            # A save happens before the base class takes a trial that has ended out of the running ones.
+            # The base class saves before it removes an ended trial from the running ones.
             "ongoing_trials": {
                 tuner_id: trial.trial_id
                 for tuner_id, trial in self.ongoing_trials.items()
@@ -261,21 +286,26 @@ class MultinomialOracle(keras_tuner.Oracle):
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over a state of `get_state`; trials that are not in it are forgotten.
+        """Replaces the state by one from `get_state`; trials that are not in it are dropped.
 
         Raises:
-            ValueError: The state has another objective, or other values of a hyperparameter that is declared already.
+            ValueError: The state is that of a search with another objective or other values of a hyperparameter. The
+                oracle is unchanged.
         """
-        saved = state.get("objective", _objective(self.objective))
-        if saved != _objective(self.objective):
+        # Earlier versions saved no objective.
+        saved, own = state.get("objective"), _objective_state(self.objective)
+        if saved is not None and saved != own:
             raise ValueError(
-                f"MultinomialOracle: the saved search has the objective {_named(saved)}, this one "
-                f"{_named(_objective(self.objective))}: scores of one say nothing of the other. Give the saved "
-                "objective, or start anew in another directory."
+                f"MultinomialOracle: the saved search {_describe(saved)}, this one {_describe(own)}, and their scores "
+                f"cannot be compared. Resume with the saved objective, or {_START_ANEW}"
             )
-        found = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
-        _require_same_values(found, self.hyperparameters)
-        self.hyperparameters = found
+        space = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
+        self._check_space(space)
+        self._varied = set(state.get("varied", ()))
+        self._saved = frozenset(map(_full_name, space.space)) - self._varied
+        self._saved -= set(map(_full_name, self._declared.space))
+        space.merge(self._declared, overwrite=False)
+        self.hyperparameters = space
         self.seed = state["seed"]
         self.trials = {record["trial_id"]: self._trial(record) for record in state["trials"]}
         self.start_order = list(self.trials)
@@ -290,26 +320,56 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._multinomial = None
         self._follow_space()
 
+    def _check_space(self, saved: keras_tuner.HyperParameters) -> None:
+        """Compares a saved space with the declared hyperparameters; trials compare those of the hypermodel.
+
+        Raises:
+            ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and none may be added.
+        """
+        declared = {_full_name(hp): hp for hp in self._declared.space}
+        for hp in saved.space:
+            now = declared.get(_full_name(hp))
+            if now is not None and not _same_values(hp, now):
+                raise ValueError(_say_changed(hp, now))
+            if now is None and not self.allow_new_entries:
+                raise ValueError(
+                    f"MultinomialOracle: the saved search has the hyperparameter {_full_name(hp)}, which is not "
+                    "declared any more, and `allow_new_entries` is False. Resume with the saved hyperparameters, or "
+                    f"{_START_ANEW}"
+                )
+
     def save(self) -> None:
+        """Writes the state to oracle.json; a crash leaves the earlier file or the new one.
+
+        Raises:
+            OSError: The file cannot be written; the earlier one is unchanged.
+        """
         path = self._get_oracle_fname()
         text = self._state_text()
         if "://" in path:
-            # An object store replaces a file as a whole or not at all.
+            # Object stores replace files atomically.
             with io.File(path, "w") as file:
                 file.write(text)
         else:
             _write_atomically(path, text)
 
     def reload(self) -> None:
-        """Continues from the last save; a trial that was running is run again."""
+        """Resumes from the last save; a trial that was running is run again.
+
+        Raises:
+            ValueError: See `set_state`.
+        """
         with io.File(self._get_oracle_fname(), "r") as file:
             self._continue(json.load(file))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from a state of `get_state`, whatever was saved since: for tuners with checkpoints of their own.
+        """Resumes from a state of `get_state` and discards later saves, for tuners with custom checkpoints.
 
-        Trials that are not in the state are forgotten, their directories removed; a trial that was running in it is
-        run again. The next trials are those that an uninterrupted search would have run.
+        Trials that are not in the state are dropped and their directories removed; a trial that was running is run
+        again. The next trials equal those of an uninterrupted search.
+
+        Raises:
+            ValueError: See `set_state`.
         """
         self._continue(state)
         for directory in io.glob(os.path.join(self._project_dir, "trial_*")):
@@ -329,7 +389,7 @@ class MultinomialOracle(keras_tuner.Oracle):
     # Between hyperparameters and the distribution's choices. #
 
     def _follow_space(self) -> None:
-        """Makes the distribution anew when hyperparameters were added, and tells it the trials so far."""
+        """Builds a new distribution if hyperparameters were added, and repeats the completed trials."""
         self._choices = _choices(self.hyperparameters)
         names = tuple(choice.name for choice in self._choices)
         if not names or (self._multinomial is not None and self._multinomial.names == names):
@@ -355,7 +415,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         }
 
     def _values(self, architecture: Architecture) -> dict[str, Any]:
-        """Values of all hyperparameters that are active under an architecture's operations."""
+        """Returns the values of all hyperparameters that are active in an architecture."""
         names = {id(choice.hyperparameter): choice.name for choice in self._choices}
         values: dict[str, Any] = {}
         for hyperparameter in self.hyperparameters.space:
@@ -370,9 +430,92 @@ class MultinomialOracle(keras_tuner.Oracle):
         return hyperparameters
 
 
+def _objective_state(objective: keras_tuner.Objective) -> dict[str, Any]:
+    """Returns an objective as JSON values; the order of several objectives does not matter."""
+    state = {"name": objective.name, "direction": objective.direction}
+    if hasattr(objective, "objectives"):
+        parts: list[Any] = cast(Any, objective).objectives
+        state["objectives"] = sorted(map(_objective_state, parts), key=lambda part: part["name"])
+    return state
+
+
+def _describe(objective: Mapping[str, Any]) -> str:
+    """Returns, for example, "maximises 'val_accuracy'"; KerasTuner minimises the signed sum of several objectives."""
+    if "objectives" not in objective:
+        return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
+    parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
+    signed = [f"{'minus' if part['direction'] == 'max' else 'plus'} {part['name']!r}" for part in parts]
+    return f"minimises {' '.join(signed).removeprefix('plus ')}"
+
+
+class _TrialHyperParameters(keras_tuner.HyperParameters):
+    """The hyperparameters of a trial; compares the definitions of the hypermodel with the known ones.
+
+    KerasTuner ignores every later definition of a hyperparameter. A resumed search must not ignore changed values.
+
+    Attributes:
+        saved: Full names of the hyperparameters whose definition must not change.
+        varied: Full names of the hyperparameters that the trial defined differently.
+    """
+
+    saved: frozenset[str] = frozenset()
+
+    def __init__(self):
+        super().__init__()
+        self.varied: set[str] = set()
+
+    @classmethod
+    def of(cls, hyperparameters: keras_tuner.HyperParameters, saved: frozenset[str]) -> _TrialHyperParameters:
+        """Returns a copy of the hyperparameters that compares the definitions named in `saved`."""
+        if isinstance(hyperparameters, cls):
+            return hyperparameters
+        result = cls.from_config(hyperparameters.get_config())
+        result.saved = saved
+        return result
+
+    def _retrieve(self, hp: Any) -> Any:
+        for known in self.space:
+            if known.name == hp.name and known.conditions == hp.conditions and not _same_values(known, hp):
+                name = _full_name(hp)
+                if name in self.saved:
+                    # KerasTuner counts other errors as failures of the trial.
+                    raise keras_tuner.errors.FatalValueError(_say_changed(known, hp))
+                self.varied.add(name)
+        return super()._retrieve(hp)
+
+
+def _full_name(hyperparameter: Any) -> str:
+    """Returns the quoted name with the conditions, which identify a hyperparameter."""
+    conditions = _conditions(hyperparameter)
+    return f"{hyperparameter.name!r} ({conditions})" if conditions else repr(hyperparameter.name)
+
+
+def _conditions(hyperparameter: Any) -> str:
+    return ", ".join(f"{condition.name} in {condition.values}" for condition in hyperparameter.conditions)
+
+
+def _same_values(first: Any, second: Any) -> bool:
+    return set(_known_values(first)) == set(_known_values(second))
+
+
+def _known_values(hyperparameter: Any) -> tuple[Any, ...]:
+    try:
+        return _operations(hyperparameter)
+    except ValueError:  # not discrete
+        return (repr(hyperparameter),)
+
+
+def _say_changed(saved: Any, now: Any) -> str:
+    values = [f"[{', '.join(map(repr, _known_values(hp)))}]" for hp in (saved, now)]
+    return (
+        f"MultinomialOracle: the hyperparameter {_full_name(saved)} has the values {values[0]} in the saved search and "
+        f"{values[1]} now. Resume with the saved values, give the changed hyperparameter a new name, or {_START_ANEW}"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """A hyperparameter as a choice of the distribution; its name also says the conditions where names repeat."""
+    """A hyperparameter as a choice of the distribution; its name includes the conditions if names are repeated."""
 
     name: str
     hyperparameter: Any
@@ -386,9 +529,8 @@ def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
     for hp in tuned:
         name = hp.name
         if names.count(name) > 1:
-            # KerasTuner tells them apart by their conditions.
-            conditions = [f"{c.name} in {c.values}" for c in hp.conditions]
-            name = f"{name} ({', '.join(conditions) or 'always'})"
+            # KerasTuner distinguishes them by their conditions.
+            name = f"{name} ({_conditions(hp) or 'always'})"
         choices.append(_Choice(name, hp, _operations(hp)))
     return choices
 
@@ -401,15 +543,15 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
             f"{hyperparameter.min_value} to {hyperparameter.max_value}, only discrete ones are allowed: give it a "
             "`step`, or list its values in a Choice"
         )
-    if type(hyperparameter).__name__ == "Int":
-        # Without a step (sampling "log") KerasTuner names only ten of the integers.
+    if type(hyperparameter).__name__ == "Float":
+        values = _float_values(hyperparameter)
+    elif type(hyperparameter).__name__ == "Int":
+        # Without a step (sampling "log") KerasTuner lists only ten of the integers.
         every = range(hyperparameter.min_value, hyperparameter.max_value + 1)
         values = every if step is None else (int(value) for value in hyperparameter.values)
     else:
         values = iter(hyperparameter.values)
     operations = tuple(dict.fromkeys(itertools.islice(values, MAX_OPERATIONS + 1)))
-    if _lacks_its_top(hyperparameter, operations):
-        operations += (float(hyperparameter.max_value),)
     if len(operations) > MAX_OPERATIONS:
         raise ValueError(
             f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has more than {MAX_OPERATIONS:,} values, "
@@ -418,53 +560,20 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     return operations
 
 
-def _lacks_its_top(hyperparameter: Any, operations: tuple[Any, ...]) -> bool:
-    """Returns whether rounding hides a Float's greatest value, a whole number of steps above the least one."""
-    if type(hyperparameter).__name__ != "Float" or getattr(hyperparameter, "sampling", None) != "linear":
-        return False
-    low, high, step = hyperparameter.min_value, hyperparameter.max_value, hyperparameter.step
-    steps = (high - low) / step
-    return len(operations) == round(steps) and abs(steps - round(steps)) < 1e-9 * max(1.0, steps)
+def _float_values(hyperparameter: Any) -> Iterator[float]:
+    """Yields the values of a Float with a step: those of KerasTuner, and `max_value` if rounding hides it there.
 
-
-def _require_same_values(saved: keras_tuner.HyperParameters, declared: keras_tuner.HyperParameters) -> None:
-    """Raises a ValueError for a hyperparameter that has other values than in the saved search.
-
-    The distribution has a probability for each value, so that values cannot come or go. New hyperparameters may.
+    KerasTuner counts the steps with a floor division, and 1 // 0.1 is 9.
     """
-    known = {_place(hyperparameter): hyperparameter for hyperparameter in saved.space}
-    for hyperparameter in declared.space:
-        before = known.get(_place(hyperparameter))
-        if before is None or before is hyperparameter or before.get_config() == hyperparameter.get_config():
-            continue
-        if "Fixed" in (type(before).__name__, type(hyperparameter).__name__):
-            continue
-        earlier, now = _operations(before), _operations(hyperparameter)
-        if set(earlier) != set(now):
-            raise ValueError(
-                f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has the values {_listed(now)}, in the "
-                f"saved search {_listed(earlier)}. Declare it as it was, give it another name, or start anew in "
-                "another directory."
-            )
-
-
-def _place(hyperparameter: Any) -> tuple[str, str]:
-    conditions = [(condition.name, tuple(condition.values)) for condition in hyperparameter.conditions]
-    return hyperparameter.name, repr(conditions)
-
-
-def _listed(values: tuple[Any, ...]) -> str:
-    shown = ", ".join(map(repr, values[:10]))
-    return shown + (f" and {len(values) - 10} more" if len(values) > 10 else "")
-
-
-def _objective(objective: Any) -> list[list[str]]:
-    """Returns the objective, or each of several, as name and direction."""
-    return [[one.name, one.direction] for one in getattr(objective, "objectives", [objective])]
-
-
-def _named(objective: list[list[str]]) -> str:
-    return " + ".join(f"{name} ({direction})" for name, direction in objective)
+    count = 0
+    for value in hyperparameter.values:
+        yield value
+        count += 1
+    if hyperparameter.sampling == "linear":
+        steps = (hyperparameter.max_value - hyperparameter.min_value) / hyperparameter.step
+        # The bounds may be 32-bit floats, if a worker declared the hyperparameter.
+        if count == round(steps) and math.isclose(steps, count, rel_tol=1e-6):
+            yield hyperparameter.max_value
 
 
 def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
@@ -472,13 +581,13 @@ def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    """Returns a trial's state, with values in place of a copy of the whole space."""
+    """Returns the state of a trial, with values in place of a copy of the whole space."""
     return {**trial.get_state(), "hyperparameters": dict(trial.hyperparameters.values)}
 
 
 @contextlib.contextmanager
 def _lock_given_back(oracle: keras_tuner.Oracle) -> Iterator[None]:
-    """Releases the oracle's lock when its method fails, so that the other workers and the chief do not hang."""
+    """Releases the lock of the oracle after an exception, so that the other workers and the chief do not hang."""
     try:
         yield
     except BaseException:
@@ -490,20 +599,29 @@ def _lock_given_back(oracle: keras_tuner.Oracle) -> Iterator[None]:
 
 
 def _write_atomically(path: str, text: str) -> None:
-    """Writes a file of this machine in place of an earlier one; one of both is whole whatever happens."""
+    """Writes a file in place of an earlier one; a reader sees the whole of one or the other, after a crash too.
+
+    Args:
+        path: Where to; the folder exists.
+        text: Written as UTF-8.
+
+    Raises:
+        OSError: The file cannot be written; the earlier one is unchanged.
+    """
     temporary = f"{path}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # otherwise a power failure may leave the new name on an empty file
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # the name is on the disk as well
+        finally:
+            os.close(folder)

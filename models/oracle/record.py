@@ -1,47 +1,50 @@
-"""The choices, and what was evaluated. Update rules know no more than this."""
+"""The choices and their evaluations: the only data that update rules see."""
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 Operation = Hashable
 Architecture = dict[str, Operation]
 
-# Streams of random numbers that must not depend on each other.
+# Numbers of the independent random streams.
 SAMPLES, WARMUP, RULE, FINAL = range(4)
 
 
 class Record:
-    """The evaluations of a search, in their order, as arrays over choices and operations.
+    """The evaluations of a search in their order, as arrays over choices and operations.
 
     Args:
-        choices: pairs of a unique name and its operations (any hashable values, at least one, all different).
-        seed: integer of at least 0.
+        choices: Pairs of a unique name and the operations (any hashable values, at least one, all different). NumPy
+            numbers become Python numbers.
+        seed: Integer of at least 0.
 
     Attributes:
-        names: tuple of the choices' names.
-        operations: tuple of the choices' tuples of operations.
+        names: Tuple of the names of the choices.
+        operations: Tuple with the tuple of operations of each choice.
         mask: bool (choices, operations): which entries exist; the arrays are as wide as the largest choice.
-        probabilities: float64 (choices, operations), every row sums to 1: the distribution.
-        epochs: int64 (choices, operations), H_e: how often an operation was sampled and evaluated.
-        latest: float64 (choices, operations), H_a: its latest accuracy, NaN before the first.
-        active: bool (choices,): which choices the newest architecture made.
-        trials: list of the evaluations' names.
+        probabilities: float64 (choices, operations), the distribution; every row sums to 1.
+        epochs: int64 (choices, operations), H_e: the number of evaluations of each operation.
+        latest: float64 (choices, operations), H_a: the latest accuracy of each operation, NaN before the first.
+        active: bool (choices,): which choices are active in the newest architecture.
+        trials: List of the names of the evaluations.
 
     Raises:
-        ValueError: no choices, a choice without operations, names or operations twice, a seed that is not as said.
+        ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, or the seed is
+            no integer of at least 0.
     """
 
     def __init__(self, choices: Iterable[tuple[str, Sequence[Operation]]], seed: int = 0):
-        choices = [(str(name), tuple(operations)) for name, operations in choices]
+        choices = [(str(name), tuple(map(plain, operations))) for name, operations in choices]
         self.names = tuple(name for name, _ in choices)
         self.operations = tuple(operations for _, operations in choices)
         _check_choices(self.names, self.operations)
-        if isinstance(seed, bool) or seed != int(seed) or seed < 0:
-            raise ValueError(f"seed: found {seed!r}, must be an integer of at least 0")
-        self.seed = int(seed)
+        self.seed = integer("seed", seed)
         self._index = [{op: i for i, op in enumerate(ops)} for ops in self.operations]
         sizes = np.array([len(operations) for operations in self.operations])
         self.mask = np.arange(sizes.max()) < sizes[:, np.newaxis]
@@ -55,7 +58,7 @@ class Record:
         self._accuracies = np.zeros(0)
 
     def __len__(self) -> int:
-        """How many evaluations were observed."""
+        """Returns the number of evaluations."""
         return len(self.trials)
 
     @property
@@ -65,12 +68,12 @@ class Record:
 
     @property
     def accuracies(self) -> np.ndarray:
-        """float64 (evaluations,): the scores, negated where less is better."""
+        """float64 (evaluations,): the scores, negated for the direction "min"."""
         return self._accuracies[: len(self)]
 
     @property
     def mean(self) -> np.ndarray:
-        """float64 (choices, operations): the mean of an operation's accuracies, NaN before the first."""
+        """float64 (choices, operations): the mean accuracy of each operation, NaN before the first evaluation."""
         with np.errstate(invalid="ignore"):
             return self._totals / self.epochs
 
@@ -79,8 +82,8 @@ class Record:
 
         Args:
             indices: int64 (choices,), -1 where a choice was not active.
-            accuracy: the score, negated where less is better.
-            trial: what the history calls the evaluation.
+            accuracy: The score, negated for the direction "min".
+            trial: Name of the evaluation in the history.
         """
         count = len(self)
         if count == len(self._accuracies):
@@ -99,30 +102,33 @@ class Record:
     # Randomness, and arrays of a common shape. #
 
     def stream(self, *numbers: int) -> np.random.Generator:
-        """Returns random numbers that depend on the seed and the given numbers alone; the first names their use."""
+        """Returns a generator that depends only on the seed and the numbers; the first number selects the stream."""
         return np.random.default_rng([self.seed, *numbers])
 
     def generator(self) -> np.random.Generator:
-        """Returns random numbers for the rule's update after the newest evaluation."""
+        """Returns the generator for the rule's update after the newest evaluation."""
         return self.stream(RULE, len(self))
 
     def uniform(self) -> np.ndarray:
-        """Returns float64 (choices, operations): the uniform distribution."""
+        """Returns the uniform distribution, float64 (choices, operations)."""
         return self.mask / self.mask.sum(axis=1, keepdims=True)
 
     def one_hot(self, architectures: np.ndarray) -> np.ndarray:
-        """Returns float64 (..., choices, operations) of indices (..., choices); zeros where a choice is not active."""
+        """Returns float64 (..., choices, operations) for indices (..., choices); inactive choices have zeros."""
         return (architectures[..., np.newaxis] == np.arange(self.mask.shape[1])).astype(float)
 
     def sum_by_operation(self, architectures: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Returns sums of values over the architectures with an operation, float64 (choices, operations, columns).
+        """Returns the sum of the values over the architectures that contain each operation.
 
         Args:
-            architectures: int64 (evaluations, choices).
+            architectures: int64 (evaluations, choices), -1 where a choice was not active.
             values: float64 (evaluations, columns).
+
+        Returns:
+            float64 (choices, operations, columns).
         """
         choices, width = self.mask.shape
-        # Each choice has one more slot for inactive entries (-1 is its last).
+        # One more slot per choice, its last, collects the evaluations in which the choice was not active.
         slots = np.where(architectures < 0, width, architectures) + np.arange(choices) * (width + 1)
         sums = [
             np.bincount(slots.ravel(), np.repeat(column, choices), minlength=choices * (width + 1))
@@ -133,10 +139,10 @@ class Record:
     # Between names and indices. #
 
     def indices(self, architecture: Mapping[str, Operation]) -> np.ndarray:
-        """Returns int64 (choices,) of an architecture; -1 for the choices it leaves out.
+        """Returns the indices of an architecture, int64 (choices,), -1 for missing choices.
 
         Raises:
-            ValueError: an unknown choice or operation.
+            ValueError: A choice or an operation is unknown.
         """
         unknown = [name for name in architecture if name not in self.names]
         if unknown:
@@ -154,12 +160,43 @@ class Record:
         return result
 
     def architecture(self, indices: np.ndarray) -> Architecture:
-        """Returns the inverse of `indices`."""
+        """Returns the architecture of indices, int64 (choices,); choices with -1 are left out."""
         return {
             name: operations[index]
             for name, operations, index in zip(self.names, self.operations, indices, strict=True)
             if index >= 0
         }
+
+
+def plain(value: Any) -> Any:
+    """Returns a NumPy number as a Python number, which JSON can store, and any other value as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_integer(value: Any) -> bool:
+    """Returns whether a value is an integer of Python or NumPy; a bool is not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> bool:
+    """Returns whether a value is a finite number of Python or NumPy; a bool is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def integer(name: str, value: Any, least: int = 0) -> int:
+    """Returns an argument as an int.
+
+    Args:
+        name: The argument's name, for the error message.
+        value: An integer of Python or NumPy.
+        least: The smallest value allowed.
+
+    Raises:
+        ValueError: It is not an integer, or below the smallest value.
+    """
+    if not is_integer(value) or value < least:
+        raise ValueError(f"{name}: found {value!r}, must be an integer of at least {least}")
+    return int(value)
 
 
 def _check_choices(names: Sequence[str], operations: Sequence[Sequence[Operation]]) -> None:

@@ -1,79 +1,107 @@
-"""What an update rule is. Each rule has a file of its own beside this one; registry.py names them all."""
+"""The base class of the update rules, and the checks of their options. registry.py lists the rules."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from ..record import Record
+from ..record import Record, is_integer, is_real
+
+
+def option(default: Any, meaning: str) -> Any:
+    """Returns the dataclass field of an option.
+
+    Args:
+        default: The default value.
+        meaning: A sentence for the documentation, with unit and range; it is the field's metadata "meaning".
+    """
+    return dataclasses.field(default=default, metadata={"meaning": meaning})
 
 
 class Rule:
-    """Base class of the update rules; a subclass is a dataclass whose fields are its options."""
+    """Base class of the update rules; a subclass is a dataclass whose fields are its options.
+
+    A custom rule is used by its dotted path, "package.module.ClassName", which is also its name unless it has another.
+    """
 
     name: ClassVar[str]
-    # Rounds in which every operation is sampled equally often before the distribution is used.
+    # Rounds in which every operation is sampled equally often, before samples follow the distribution.
     warmup_rounds: ClassVar[int] = 0
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = f"{cls.__module__}.{cls.__qualname__}"
+
     def update(self, record: Record) -> np.ndarray:
-        """Returns the probabilities after the newest evaluation, float64 of shape (choices, operations).
+        """Returns the probabilities after the newest evaluation, float64 (choices, operations).
 
         Args:
-            record: all evaluations, the newest included; its `probabilities` are those before the newest.
+            record: The evaluations up to the newest; `record.probabilities` are those before the newest.
         """
         raise NotImplementedError
 
     def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
-        """Returns a next architecture: the index of an operation per choice, int64 of shape (choices,)."""
+        """Returns the next architecture: the index of an operation per choice, int64 (choices,)."""
         cumulative = np.cumsum(record.probabilities, axis=1)
-        # Divided by its own last value, so that rounding can never reach past the last operation.
+        # Division by the last value: rounding errors cannot produce an index beyond the last operation.
         draws = generator.random(len(cumulative))[:, np.newaxis]
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 
     def recommend(self, record: Record) -> np.ndarray:
-        """Returns the architecture the rule thinks best, int64 of shape (choices,): the most probable operations."""
+        """Returns the architecture that the rule considers best, int64 (choices,): the most probable operations."""
         return record.probabilities.argmax(axis=1)
 
     def options(self) -> dict[str, Any]:
-        """Returns the rule's options, as `create_rule` takes them."""
+        """Returns the option names and values, as `registry.create_rule` accepts them."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self)) if f.init}
 
 
-def option(default: Any, meaning: str) -> Any:
-    """Declares an option of a rule: a dataclass field with a default and a line of explanation."""
-    return dataclasses.field(default=default, metadata={"meaning": meaning})
+def check_one_of(rule: Rule, option: str, allowed: tuple[str | bool, ...]) -> None:
+    """Checks an option with few values.
 
-
-def check_one_of(rule: Rule, name: str, allowed: tuple[str | bool, ...]) -> None:
-    """Raises a ValueError unless the option of a name has one of the allowed values."""
-    value = getattr(rule, name)
-    if value not in allowed:
+    Raises:
+        ValueError: The value is not allowed.
+    """
+    value = getattr(rule, option)
+    # 1 equals True.
+    if not any(isinstance(value, type(choice)) and value == choice for choice in allowed):
         raise ValueError(
-            f"{name} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"
+            f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"
         )
 
 
 def check_positive(rule: Rule, *options: str) -> None:
-    """Raises a ValueError unless the options are finite numbers above 0."""
-    for name in options:
-        value = getattr(rule, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
-            raise ValueError(f"{name} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
+    """Checks numeric options.
+
+    Raises:
+        ValueError: A value is not a finite number above 0.
+    """
+    for option in options:
+        value = getattr(rule, option)
+        if not is_real(value) or value <= 0:
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 
 def check_whole(rule: Rule, *options: str) -> None:
-    """Raises a ValueError unless the options are whole numbers above 0."""
-    for name in options:
-        value = getattr(rule, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name} of the rule {rule.name!r}: found {value!r}, must be a whole number above 0")
+    """Checks integer options.
+
+    Raises:
+        ValueError: A value is not an integer of at least 1.
+    """
+    for option in options:
+        value = getattr(rule, option)
+        if not is_integer(value) or value < 1:
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a whole number above 0")
 
 
 def check_floor(rule: Any) -> None:
-    """Raises a ValueError unless the rule's option `floor` is from 0 to below 1."""
-    if not 0 <= rule.floor < 1:
+    """Checks the option `floor`.
+
+    Raises:
+        ValueError: The value is not a number from 0 to below 1.
+    """
+    if not is_real(rule.floor) or not 0 <= rule.floor < 1:
         raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}, must be from 0 to below 1")

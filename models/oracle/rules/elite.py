@@ -1,4 +1,4 @@
-"""The update rule `elite`: a new architecture is compared with the best so far."""
+"""The update rule `elite`: compares each new architecture with the best ones before it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from .simplex import normalize
 
 @dataclasses.dataclass
 class Elite(Rule):
-    """Elite pairwise transfer: each new architecture is compared with the best ones so far.
+    """Elite pairwise transfer: compares each new architecture with the best ones before it.
 
-    On every choice where the two differ, `eta / m` of probability goes from the loser's operation to the winner's,
-    m being how many of the best are different architectures.
+    In every choice where two architectures differ, `eta / m` of probability moves from the loser's operation to the
+    winner's. m is the number of best architectures that differ from the new one.
     """
 
-    eta: float = option(0.05, "probability moved per choice at most, above 0")
-    elites: int = option(10, "how many of the best architectures are compared with")
-    floor: float = option(0.1, "no probability falls below this / operations; from 0 to below 1")
+    eta: float = option(0.05, "Largest probability moved per choice and evaluation, above 0.")
+    elites: int = option(10, "Number of best architectures that a new one is compared with, at least 1.")
+    floor: float = option(
+        0.1, "Smallest probability of an operation, times the number of operations, from 0 to below 1."
+    )
 
     name: ClassVar[str] = "elite"
 

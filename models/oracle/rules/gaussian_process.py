@@ -1,4 +1,4 @@
-"""The Gaussian process of `interactions`: its evaluations, parameters and posterior (docs/oracle_mathematics.md)."""
+"""The Gaussian process of the rule `interactions`: evaluations, parameters and posterior (docs/oracle.md)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import math
 
 import numpy as np
 
-# Utilities are clipped at these numbers of deviations from the median: differences among bad ones do not matter.
+# Bounds of the utilities, in deviations from the median: differences among bad architectures do not matter.
 _WORST, _BEST = -2.5, 10.0
 
 
-# Log-normal priors, medians and deviations of the logarithms: of a choice's weight in the distance (around the choices'
-# mean, and of that mean), and of the noise's variance relative to the kernel's.
+# Medians and log-deviations of the log-normal priors: of the weight of a choice in the distance (around the mean of all
+# choices, and of that mean), and of the variance of the noise relative to that of the kernel.
 _WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
 _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
 
 
-# The same of the trend's variance, and how many functions of time the trend is a sum of.
+# Median, log-deviation and bounds of the variance of the trend's weights.
 _TREND, _TREND_DEVIATION = 0.003, 2.0
 _SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
 
 
-# The prior of the kernel's variance, 1, weighs as much as this number of evaluations: a few lucky ones must not decide.
+# The prior of the kernel's variance is centred at 1 and counts as many evaluations, so that a few good guesses do not
+# make the process overconfident.
 _VARIANCE_EVALUATIONS = 40
 
 
-# Sizes of these steps (of the logarithms), and what they are multiplied by.
+# Rprop on the logarithms of the parameters: step sizes, and the factors for an equal and for a changed sign.
 _FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.2, 0.005, 0.5
 _GROW, _SHRINK = 1.2, 0.5
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -35,18 +36,19 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 @dataclasses.dataclass
 class Evaluations:
-    """Evaluations, those of the same architecture taken together.
+    """Evaluations, grouped by architecture.
 
     Attributes:
         architectures: int64 (architectures, choices), -1 where a choice was not active.
-        width: operations of the largest choice.
-        utility: float64 (architectures,): the means.
-        bumps: float64 (architectures, functions): the means of the functions of time.
-        counts: int64 (architectures,): how many evaluations an architecture had.
-        within: float64 (functions + 1, functions + 1): products, summed over the evaluations, of the deviations from
-            their architectures' means: of the functions of time, and last of the utility.
-        unit: the accuracy that is a utility of 1.
-        noisy: whether repeated evaluations differed; None if there are none.
+        width: Number of operations of the largest choice.
+        utility: float64 (architectures,): mean utility of each architecture.
+        bumps: float64 (architectures, functions): mean of the basis functions of time over each architecture's
+            evaluations.
+        counts: int64 (architectures,): number of evaluations of each architecture.
+        within: float64 (functions + 1, functions + 1): the sum over all evaluations of the outer products of the
+            deviations from the architectures' means. The first rows are the functions of time, the last the utility.
+        unit: Accuracy difference that equals a utility difference of 1.
+        noisy: Whether repeated evaluations differed; None without repeated evaluations.
     """
 
     architectures: np.ndarray
@@ -60,16 +62,16 @@ class Evaluations:
 
 
 class Parameters:
-    """The parameters of the process: moved a step per evaluation, so that no update costs more than another.
+    """The parameters of the process; they take few steps per evaluation, so that the cost of an update is bounded.
 
-    A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) by the parameters'
-    logarithms, with a step size per parameter that grows while the sign stays and shrinks when it turns (Rprop,
-    Riedmiller and Braun 1993).
+    A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) with respect to the
+    logarithms of the parameters. Every parameter has a step size, which grows while the sign stays the same and shrinks
+    when it changes (Rprop, Riedmiller and Braun 1993).
 
     Attributes:
-        weights: float64 (choices,): how far apart two architectures are that differ in the choice.
-        noise: variance of the noise relative to the kernel's.
-        trend: variance of the weights of the functions of time that the trend is a sum of, relative to the kernel's.
+        weights: float64 (choices,): the distance between two architectures that differ in the choice.
+        noise: Variance of the noise relative to that of the kernel.
+        trend: Variance of the weights of the trend's basis functions relative to that of the kernel.
     """
 
     def __init__(self, choices: int):
@@ -79,18 +81,21 @@ class Parameters:
 
     @property
     def weights(self) -> np.ndarray:
+        """float64 (choices,), above 0."""
         return np.exp(self._logs[:-2])
 
     @property
     def noise(self) -> float:
+        """A variance, above 0."""
         return math.exp(self._logs[-2])
 
     @property
     def trend(self) -> float:
+        """A variance, above 0."""
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
-        """Moves the parameters by some steps; returns the process before the last step, whose inverse is known."""
+        """Takes the steps and returns the posterior before the last step, whose inverse is already computed."""
         posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
@@ -99,11 +104,11 @@ class Parameters:
         return posterior
 
     def step(self, gradient: np.ndarray) -> None:
-        """Moves the parameters.
+        """Takes one step.
 
         Args:
-            gradient: float64 (choices + 2,): of the log marginal likelihood by the logarithms of weights, noise and
-                trend.
+            gradient: float64 (choices + 2,): the gradient of the log marginal likelihood with respect to the logarithms
+                of weights, noise and trend.
         """
         weights, noise, trend = self._logs[:-2], self._logs[-2], self._logs[-1]
         mean = weights.mean()
@@ -128,14 +133,20 @@ class Parameters:
 
 
 class Posterior:
-    """The process after the evaluations, with a constant unknown mean and a trend.
+    """The posterior of the process, with a constant unknown mean and a trend.
 
-    Architectures' means and the deviations from them are independent but for the trend's weights. So what the
-    deviations say of these comes first, and is the prior for what the means say of everything.
+    Given the trend's weights, the means of the architectures and the deviations from these means are independent. So
+    the weights are first conditioned on the deviations, and the result is the prior for conditioning on the means.
+
+    Args:
+        evaluations: The evaluations to condition on.
+        weights: float64 (choices,), above 0.
+        noise: Variance relative to that of the kernel, above 0.
+        trend: Variance relative to that of the kernel, above 0.
 
     Attributes:
-        means: float64 (architectures,): the posterior means of the evaluated architectures, without the trend.
-        trend: float64 (functions,): the posterior means of the trend's weights.
+        means: float64 (architectures,): posterior means of the evaluated architectures, without the trend.
+        trend: float64 (functions,): posterior means of the trend's weights.
     """
 
     def __init__(self, evaluations: Evaluations, weights: np.ndarray, noise: float, trend: float):
@@ -164,12 +175,13 @@ class Posterior:
     def gradient(self) -> np.ndarray:
         """Returns the gradient of the log marginal likelihood, float64 (choices + 2,).
 
-        Its entries are the derivatives by the logarithms of weights, noise and trend. The kernel's variance is
+        The gradient is with respect to the logarithms of weights, noise and trend. The variance of the kernel is
         integrated out. The gradient for a variance is half the difference between posterior and prior expected squares
         (Fisher's identity).
         """
         counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
-        # The derivative by a covariance's entry, twice: where a choice differs, its weight moves it by -kernel.
+        # Twice the derivative by each entry of the covariance; the derivative of an entry by the weight of a choice is
+        # -kernel if the choice differs, else 0.
         slope = np.outer(self._dual, self._dual / self._scale)
         slope -= self._inverse
         moved = (slope * self._kernel).astype(np.float32)
@@ -184,10 +196,15 @@ class Posterior:
         return 0.5 * np.append(self._weights * (same - moved.sum()), by_variances)
 
     def improvement(self, architectures: np.ndarray, reluctance: int) -> np.ndarray:
-        """Returns the augmented expected improvement over the best mean; `reluctance` is its noise factor's power."""
+        """Returns the augmented expected improvement over the best posterior mean, float64 (architectures,).
+
+        Args:
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+            reluctance: Power of the factor for noise; a larger one penalises repetitions more.
+        """
         covariance = self._covariance(architectures)
         explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
-        # 2 is the prior variance: of the kernel and of the unknown constant.
+        # 2 is the prior variance: 1 of the kernel and 1 of the unknown constant.
         variance = self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
         deviation = np.sqrt(variance)
         gain = (covariance @ self._dual - self.means.max()) / deviation
@@ -197,7 +214,7 @@ class Posterior:
         return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
 
     def _covariance(self, architectures: np.ndarray) -> np.ndarray:
-        # Single precision is enough for the distances, and half the time.
+        # Single precision is enough for the distances and takes half the time.
         near = self._one_hot(architectures) @ self._weighted
         near -= np.float32(self._weights.sum())
         covariance = np.exp(near, out=near).astype(float)
@@ -205,13 +222,22 @@ class Posterior:
         return covariance
 
     def _one_hot(self, architectures: np.ndarray) -> np.ndarray:
-        # An inactive choice counts as an operation of its own.
+        # An inactive choice counts as one more operation.
         rows = np.eye(self._evaluations.width + 1, dtype=np.float32)
         return rows[architectures + 1].reshape(len(architectures), -1)
 
 
 def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns accuracies in units of their deviation from the median, clipped and standardised, and the unit's size."""
+    """Returns standardised utilities and the accuracy difference that equals a utility difference of 1.
+
+    Accuracies are measured from their median in units of the median absolute deviation, cut, then standardised.
+
+    Args:
+        accuracies: float64 (evaluations,).
+
+    Returns:
+        float64 (evaluations,), and a number above 0.
+    """
     distance = accuracies - np.median(accuracies)
     deviation = 1.4826 * np.median(np.abs(distance)) or distance.std() or 1.0
     with np.errstate(over="ignore"):

@@ -1,8 +1,8 @@
-"""The update rule "interactions": a Gaussian process over whole architectures (docs/oracle_mathematics.md).
+"""The update rule `interactions`: a Gaussian process over whole architectures (docs/oracle.md).
 
-A sum of effects per choice cannot say that two operations are good only together. A Gaussian process can, when the
-covariance of two architectures falls with the number of choices in which they differ: it holds interactions of all
-orders, less of each higher one. NumPy only.
+A sum of effects per choice cannot express that two operations are good only together. A Gaussian process can, if the
+covariance of two architectures decreases with the number of choices in which they differ: it contains interactions of
+all orders, with smaller variance for higher orders. NumPy only.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from ..record import Record
 from .base import Rule, check_floor, check_one_of, check_positive, check_whole, option
 from .gaussian_process import Evaluations, Parameters, standardised
 
+# Number of basis functions of time in the trend.
 _BUMPS = 8
-# Steps of the parameters after an evaluation: one, and more while there are few architectures and a step costs little.
+# Steps of the parameters after an evaluation: at least 1, up to _STEPS while few architectures make a step cheap.
 _STEPS, _STEPS_ARCHITECTURES = 8, 100
-# A recommendation fits the parameters anew: the greatest number of architectures, and the number of steps.
+# A recommendation fits the parameters again: the largest number of architectures, and the number of steps.
 _RECOMMENDED, _RECOMMENDED_STEPS = 1000, 20
-# The architectures from which proposals are made, and the proposals.
+# Number of architectures from which proposals are derived, of proposals, and of rounds of local improvement.
 _ELITES, _PROPOSALS, _ROUNDS = 10, 8, 2
 
 
@@ -29,31 +30,33 @@ _ELITES, _PROPOSALS, _ROUNDS = 10, 8, 2
 class Interactions(Rule):
     """Gaussian process with a weighted Hamming kernel and augmented expected improvement.
 
-    The next architectures are sampled from a few proposals: those for which the process expects most improvement over
-    its best mean (augmented expected improvement, Huang et al. 2006, which repeats an evaluation when noise makes that
-    worth more than a new one). The probabilities are the proposals' shares, operation by operation, so that samples
-    keep together what is good only together. The architecture recommended is the one evaluated with the best mean,
-    also where evaluations are exact: a single best score is biased upward by training noise.
+    The next architectures are sampled from a few proposals: the architectures with the largest augmented expected
+    improvement over the best posterior mean (Huang et al. 2006). That criterion repeats an evaluation when noise makes
+    a repetition more valuable than a new architecture. A sample takes a whole proposal, so operations that are good
+    only together stay together; the probabilities are the marginals of the proposals' shares.
 
-    Accuracies on the shared weights of a supernet rise and fall with its training, whatever the architecture. With
-    `trend`, a smooth trend over the evaluations is part of the process.
+    The rule recommends the evaluated architecture with the best posterior mean, also if evaluations are exact: a single
+    best score is biased upward by training noise.
 
-    Attributes:
-        sharpness: a proposal's share is its expected improvement to this power.
-        floor: share of the uniform distribution in the probabilities; as often, a sample changes one choice at random.
-        architectures: an update looks at this many architectures at most: half are the best, half the latest others.
-        candidates: architectures among which the first proposals are looked for.
-        trend: whether accuracies may move with time. If accuracies are stationary, enabling this costs accuracy: real
-            progress is mistaken for a trend.
+    Accuracies on the shared weights of a supernet rise and fall with its training, for all architectures alike. With
+    `trend`, the process includes a smooth trend over the evaluations.
     """
 
-    sharpness: float = option(8.0, "a proposal's share is its expected improvement to this power")
-    floor: float = option(0.05, "share of the uniform distribution; as often, a sample changes one choice")
-    architectures: int = option(
-        128, "most architectures that an update looks at: half the best, half the latest others"
+    sharpness: float = option(8.0, "Power of the expected improvement that gives a proposal's share, above 0.")
+    floor: float = option(
+        0.05,
+        "Share of the uniform distribution in the probabilities, from 0 to below 1; a sample changes one choice at "
+        "random with the same probability.",
     )
-    candidates: int = option(280, "architectures among which the first proposals are looked for")
-    trend: bool = option(False, "whether accuracies may move with time; if they do not, this costs accuracy")
+    architectures: int = option(
+        128, "Largest number of architectures in an update, at least 1: half the best, half the latest of the others."
+    )
+    candidates: int = option(280, "Number of architectures from which the first proposals are selected, at least 1.")
+    trend: bool = option(
+        False,
+        "Whether the process includes a smooth trend of the accuracies over time. If accuracies are stationary, "
+        "enabling this costs accuracy: real progress is mistaken for a trend.",
+    )
 
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2
@@ -63,13 +66,13 @@ class Interactions(Rule):
         check_whole(self, "architectures", "candidates")
         check_floor(self)
         check_one_of(self, "trend", (False, True))
-        # Distinct architectures -> their numbers, and of each evaluation the number of its architecture.
+        # Distinct architecture -> its number, and the number of the architecture for each evaluation.
         self._numbers: dict[bytes, int] = {}
         self._evaluated: list[int] = []
-        # Where choices were not active, once each.
+        # The distinct masks of inactive choices.
         self._inactive: dict[bytes, np.ndarray] = {}
         self._parameters: Parameters | None = None
-        # Of each evaluation, what the trend has added to its accuracy.
+        # The trend's contribution to the accuracy of each evaluation.
         self._trend = np.zeros(0)
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
@@ -83,7 +86,7 @@ class Interactions(Rule):
         if len(record) < width:
             return record.uniform()
         generator = record.generator()
-        # The trend of new evaluations is unknown yet: the latest known value stands in.
+        # The trend of the new evaluation is first assumed to equal the latest estimate.
         known = self._trend[-1] if len(self._trend) else 0.0
         self._trend = np.append(self._trend, np.full(len(record) - len(self._trend), known))
         evaluations = self._evaluations(record, self.architectures)
@@ -91,17 +94,17 @@ class Interactions(Rule):
         steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
         posterior = self._parameters.fit(evaluations, steps)
         self._trend = evaluations.unit * (self._bumps(len(record)) @ posterior.trend)
-        # New architectures are worth more than repetitions as long as the process can look at all of them.
+        # New architectures are preferred to repetitions while the process can include all architectures.
         reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
         elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
-        # What was not active in an elite may be anything.
+        # Inactive choices of an elite take random operations.
         elites = np.where(elites < 0, _random(record, len(elites), generator), elites)
-        found, recorded = self._worth_it(self._candidates(record, elites, generator), evaluations)
+        found, recorded = self._informative(self._candidates(record, elites, generator), evaluations)
         gains = posterior.improvement(recorded, reluctance)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
             near = _neighbours(record, found[best[:3]], self.candidates // 3, generator)
-            found, recorded = self._worth_it(np.concatenate([found[best], near]), evaluations)
+            found, recorded = self._informative(np.concatenate([found[best], near]), evaluations)
             gains = posterior.improvement(recorded, reluctance)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
         self._proposals = proposals = found[best]
@@ -129,9 +132,9 @@ class Interactions(Rule):
         return np.where(best < 0, probable, best)
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
-        """Returns the evaluations that the process uses: a limited number, so that its cost is bounded."""
+        """Returns the evaluations that the process uses, of at most `most` architectures to bound the cost."""
         numbers = np.array(self._evaluated)
-        # Outliers are clipped relative to the trend; the trend itself stays.
+        # Outliers are cut relative to the trend; the trend itself remains in the utilities.
         utility, unit = standardised(record.accuracies - self._trend)
         observed = np.column_stack([self._bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
@@ -142,7 +145,7 @@ class Interactions(Rule):
         differ = record.accuracies != record.accuracies[latest[numbers]]
         noisy = bool(differ.any()) if counts.max() > 1 else None
         if noisy is False:
-            # The same result again is no second sample: it says nothing of the chance that the first one had.
+            # If repetitions give the same result, a repetition is no second sample of the noise.
             counts, within = np.ones_like(counts), np.zeros_like(within)
         kept = np.argsort(-np.bincount(numbers, utility) / np.bincount(numbers), kind="stable")
         if len(kept) > most:
@@ -162,24 +165,25 @@ class Interactions(Rule):
         )
 
     def _bumps(self, evaluations: int) -> np.ndarray:
-        """Returns the functions of time at each of the evaluations, float64 (evaluations, functions).
+        """Returns the basis functions of time at each evaluation, float64 (evaluations, functions).
 
-        Evenly spread from the first to the latest, and of mean 0: the constant is the process's. None without a trend.
+        Their centres are evenly spaced from the first evaluation to the latest. Their means are 0, because the process
+        has a separate constant. Without a trend there are no functions.
         """
         functions = np.arange(_BUMPS if self.trend else 0)
         time = np.linspace(0, _BUMPS - 1, evaluations)[:, np.newaxis]
         bumps = np.exp(-0.5 * (time - functions) ** 2)
         return bumps - bumps.mean(axis=0)
 
-    def _worth_it(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the architectures worth an evaluation: each once, and only new ones if the objective is exact.
+    def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the distinct architectures of which another evaluation is informative: new ones if scores are exact.
 
         Returns:
-            The architectures, and the form in which an evaluation would record them: inactive choices as -1.
+            The architectures, and the same as an evaluation would record them, as far as known: inactive choices as -1.
         """
         recorded = architectures.copy()
         for inactive in self._inactive.values():
-            # What agrees with an evaluated architecture in all that was active there has the same choices active.
+            # An architecture that equals an evaluated one in all of its active choices has the same active choices.
             masked = np.where(inactive, -1, architectures)
             known = [architecture.tobytes() in self._numbers for architecture in masked]
             recorded[known] = masked[known]
@@ -190,7 +194,7 @@ class Interactions(Rule):
         return architectures[kept], recorded[kept]
 
     def _candidates(self, record: Record, elites: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Returns candidates: half neighbours of the elites, a quarter children, a quarter random; and the best."""
+        """Returns candidates: half neighbours of the elites, a quarter children, a quarter random; and three elites."""
         quarter = max(self.candidates // 4, 1)
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)
@@ -201,14 +205,15 @@ class Interactions(Rule):
 
 
 def _random(record: Record, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Returns uniformly random architectures, int64 (count, choices)."""
     return generator.integers(record.mask.sum(axis=1), size=(count, len(record.mask)))
 
 
 def _neighbours(record: Record, architectures: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns architectures that differ from the given ones in one choice; `most` of them at most, drawn at random."""
+    """Returns at most `most` random architectures that each differ from one of the given ones in a single choice."""
     sizes = record.mask.sum(axis=1)
     choice = np.repeat(np.arange(len(sizes)), sizes - 1)
-    # 1, 2, ... up to the other operations of every choice.
+    # Offsets 1, 2, ... to the other operations of every choice.
     step = np.arange(len(choice)) - (np.cumsum(sizes - 1) - sizes)[choice]
     drawn = generator.permutation(len(architectures) * len(choice))[:most]
     which, where = np.divmod(drawn, max(len(choice), 1))

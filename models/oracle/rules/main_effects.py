@@ -15,13 +15,14 @@ from .base import Rule, check_floor, check_positive, check_whole, option
 class MainEffects(Rule):
     """Bayesian main effects: ridge regression of rank utilities on the operations.
 
-    The probability of an operation is the posterior probability that it is the best of its choice.
+    The probability of an operation is the posterior probability that the operation is the best of its choice. Two more
+    columns of the regression hold the mean training state of the sampled operations before the evaluation.
     """
 
-    ridge: float = option(3.0, "precision of the prior of an operation's effect, in units of the noise's")
-    ridge_epochs: float = option(0.1, "the same for the two columns that say how trained the operations were")
-    draws: int = option(32, "posterior draws behind the probabilities")
-    floor: float = option(0.05, "share of the uniform distribution in the probabilities; from 0 to below 1")
+    ridge: float = option(3.0, "Prior precision of an operation's effect, relative to that of the noise, above 0.")
+    ridge_epochs: float = option(0.1, "Prior precision of the two columns for the training state, above 0.")
+    draws: int = option(32, "Number of posterior draws from which the probabilities are estimated, at least 1.")
+    floor: float = option(0.05, "Share of the uniform distribution in the probabilities, from 0 to below 1.")
 
     name: ClassVar[str] = "main_effects"
     warmup_rounds: ClassVar[int] = 4
@@ -46,7 +47,7 @@ class MainEffects(Rule):
         operations = record.sum_by_operation(architectures, np.column_stack([utility, trained]))
         operations = operations.reshape(choices * width, 3)
         target, mixed = operations[:, 0], operations[:, 1:]
-        # The precision has two more rows, those of the two columns, and they change with every evaluation: by blocks.
+        # The two columns change with every evaluation, so their two rows of the precision are inverted as a block.
         projected = inverse @ mixed
         block = np.linalg.inv(trained.T @ trained + self.ridge_epochs * np.eye(2) - mixed.T @ projected)
         by_columns = utility @ trained
@@ -66,14 +67,13 @@ class MainEffects(Rule):
     def recommend(self, record: Record) -> np.ndarray:
         if self._mean is None:
             return super().recommend(record)
-        # Of an operation that was never evaluated (all its trials failed, say) the mean is only the prior's.
+        # The mean of an operation without evaluations (all its trials failed, for example) is the prior's.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, record: Record) -> np.ndarray:
-        """Adds the newest architecture to the values that are updated instead of recomputed.
+        """Updates the columns and the inverse precision with the newest architecture.
 
-        That is how trained its operations were, and the inverse of the precision of the operations' effects, which an
-        evaluation changes by a matrix of rank one (Sherman and Morrison 1950).
+        The inverse precision of the operations' effects changes by a matrix of rank one (Sherman and Morrison 1950).
         """
         new = record.architectures[-1]
         choices, width = record.mask.shape
@@ -83,6 +83,7 @@ class MainEffects(Rule):
         columns = active * width + new[active]
         moved = self._inverse[:, columns].sum(axis=1)
         self._inverse -= np.outer(moved, moved / (1 + moved[columns].sum()))
+        # Epochs before this evaluation.
         before = record.epochs[active, new[active]] - 1.0
         count = max(len(active), 1)
         self._columns.append(np.array([np.log1p(before).sum(), (1 / (1 + before)).sum()]) / count)
@@ -90,7 +91,14 @@ class MainEffects(Rule):
 
 
 def _rank_utility(accuracies: np.ndarray) -> np.ndarray:
-    """-log((rank + 0.5) / t), centred; rank 0 is the best, equal accuracies share their mean rank."""
+    """Returns -log((rank + 0.5) / t), centred; rank 0 is the best, equal accuracies share their mean rank.
+
+    Args:
+        accuracies: float64 (t,).
+
+    Returns:
+        float64 (t,).
+    """
     _, inverse, counts = np.unique(-accuracies, return_inverse=True, return_counts=True)
     rank = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
     utility = -np.log((rank + 0.5) / len(accuracies))

@@ -1,4 +1,4 @@
-"""The paper's update rule, and the pairwise transfer of its authors' later code."""
+"""The update rules `paper` (arXiv 1905.07529) and `pairwise`, from the authors' later code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .simplex import normalize, simplex, softmax
 
 
 def _recorded(record: Record, accuracy: str) -> np.ndarray:
-    """H_a, (choices, operations): -inf for an operation that was never sampled; it neither wins nor loses."""
+    """Returns H_a, float64 (choices, operations): -inf before the first sample, so that the operation never wins."""
     recorded = record.latest if accuracy == "latest" else record.mean
     return np.where(record.epochs > 0, recorded, -np.inf)
 
@@ -22,20 +22,20 @@ def _recorded(record: Record, accuracy: str) -> np.ndarray:
 class Paper(Rule):
     """The paper's rule (arXiv 1905.07529, the equation for p).
 
-    An operation gains `alpha` for every other one that was trained more epochs and has less accuracy, and loses
-    `alpha` for every other one that was trained fewer epochs and has more accuracy.
-
-    Attributes:
-        alpha: step, above 0; the paper's is 0.01.
-        projection: what brings the probabilities back when some would fall below 0, which the paper leaves open:
-            "clip" (at 0, then divide by the sum), "euclidean" (nearest point of the simplex) or "softmax" (of the
-            sums of all steps).
-        accuracy: "latest" (the paper's H_a) or "mean" of all accuracies of an operation.
+    An operation gains `alpha` for every other operation that was trained more epochs and has a lower accuracy. It loses
+    `alpha` for every other operation that was trained fewer epochs and has a higher accuracy. The paper does not say
+    how negative probabilities are avoided; `projection` selects the method.
     """
 
-    alpha: float = option(0.01, "step, above 0")
-    projection: str = option("clip", "how probabilities below 0 are brought back: clip, euclidean or softmax")
-    accuracy: str = option("latest", "an operation's accuracy: latest (the paper's H_a) or mean")
+    alpha: float = option(0.01, "Step of a probability per pair of operations, above 0; the paper uses 0.01.")
+    projection: str = option(
+        "clip",
+        'Method against negative probabilities: "clip" (set to 0, then divide by the sum), "euclidean" (nearest point '
+        'of the simplex) or "softmax" (of the sums of all steps).',
+    )
+    accuracy: str = option(
+        "latest", 'Accuracy of an operation that is compared: the "latest" (the paper\'s H_a) or the "mean" of all.'
+    )
 
     name: ClassVar[str] = "paper"
 
@@ -51,7 +51,7 @@ class Paper(Rule):
         fewer = epochs[:, :, np.newaxis] < epochs[:, np.newaxis, :]
         better = accuracy[:, :, np.newaxis] > accuracy[:, np.newaxis, :]
         wins = fewer & better & both
-        # j loses to i exactly where i wins over j.
+        # j loses to i exactly where i wins against j.
         step = self.alpha * (wins.sum(axis=2) - wins.sum(axis=1))
         step[~record.active] = 0.0
         if self.projection == "softmax":
@@ -67,16 +67,12 @@ class Paper(Rule):
 class Pairwise(Rule):
     """Pairwise transfer, as in the authors' later code (XNAS).
 
-    Pair after pair of operations, `alpha` of probability (or what is left) goes from an operation trained no fewer
-    epochs with less accuracy to the other one.
-
-    Attributes:
-        alpha: probability moved per pair, above 0.
-        accuracy: "latest" or "mean" of all accuracies of an operation.
+    The rule compares the pairs of operations in turn. If one operation was trained at least as many epochs and has a
+    lower accuracy, `alpha` of its probability (or the rest of it) moves to the other operation.
     """
 
-    alpha: float = option(0.01, "probability moved per pair, above 0")
-    accuracy: str = option("latest", "an operation's accuracy: latest (the paper's H_a) or mean")
+    alpha: float = option(0.01, "Probability moved per pair of operations, above 0.")
+    accuracy: str = option("latest", 'Accuracy of an operation that is compared: the "latest" or the "mean" of all.')
 
     name: ClassVar[str] = "pairwise"
 

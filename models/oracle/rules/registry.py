@@ -1,11 +1,10 @@
-"""Update rules: how the distribution over architectures moves after an evaluation.
+"""The update rules by name: how the distribution over architectures moves after an evaluation.
 
-A rule receives every evaluation once, in the order of arrival, and returns the new probabilities. A rule may keep
-values that it derives from the evaluations. These values are never saved: `Multinomial` restores a rule by repeating
-all evaluations. Formulas: docs/oracle_mathematics.md;
-measurements: docs/oracle_measurements.md. NumPy only.
+A rule receives every evaluation once, in the order of arrival, and returns the new probabilities. It may keep values
+that it derives from the evaluations. They are never saved: `Multinomial` restores a rule by repeating the evaluations.
+docs/oracle.md has formulas and measurements. NumPy only.
 
-`RULES` maps the names of the rules to their classes, `create_rule` makes one from a name and options.
+`RULES` maps the names of the rules to their classes; `create_rule` makes one from a name or a dotted path and options.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import numpy as np
-
+from ..record import plain
 from .base import Rule
 from .elite import Elite
 from .interactions import Interactions
@@ -27,40 +25,57 @@ from .reinforce import Reinforce
 
 
 def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
-    """Makes the rule of a name, with options in place of its defaults.
+    """Returns a rule, with options in place of its defaults.
 
     Args:
-        name: A name of `RULES`, or the dotted path of a custom rule: a dataclass that extends `Rule`.
-        options: Names and values; NumPy's numbers become Python's.
+        name: A key of `RULES`, or the dotted path "package.module.ClassName" of a custom subclass of `Rule`.
+        options: Option name -> value. NumPy numbers become Python numbers.
 
     Raises:
-        ValueError: There is no such rule, it has no such option, or the option's value is not allowed.
+        ValueError: The rule does not exist or is no rule, it has no such option, or the option's value is not allowed.
     """
-    rule = RULES[name] if name in RULES else _custom(name)
-    values = {key: value.item() if isinstance(value, np.generic) else value for key, value in (options or {}).items()}
+    rule = _custom_rule(name) if "." in str(name) else RULES.get(name)
+    if rule is None:
+        raise ValueError(
+            f"oracle rule: found {name!r}, allowed are {', '.join(RULES)}{_hint(name, RULES)} or the dotted path of a "
+            "class, 'package.module.ClassName'"
+        )
+    options = {option: plain(value) for option, value in (options or {}).items()}
     allowed = [field.name for field in dataclasses.fields(cast(Any, rule)) if field.init]
-    for option in values:
+    for option in options:
         if option not in allowed:
             raise ValueError(
                 f"rule_options of the rule {name!r}: found {option!r}, "
                 f"allowed are {', '.join(allowed)}{_hint(option, allowed)}"
             )
-    return rule(**values)
+    return rule(**options)
 
 
-def _custom(name: str) -> type[Rule]:
-    module, _, attribute = str(name).rpartition(".")
-    if not module:
-        raise ValueError(
-            f"oracle rule: found {name!r}, allowed are {', '.join(RULES)}, or the dotted path of a custom rule"
-            f"{_hint(name, RULES)}"
-        )
+def _custom_rule(path: str) -> type[Rule]:
+    """Imports the class of a dotted path.
+
+    Raises:
+        ValueError: The module or the class does not exist, or the class is no rule.
+    """
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise ValueError(f"oracle rule: found {path!r}, which is no dotted path 'package.module.ClassName'")
+    module_name, _, class_name = path.rpartition(".")
     try:
-        rule = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"oracle rule: {name!r} cannot be imported: {error}") from error
-    if not (isinstance(rule, type) and issubclass(rule, Rule) and dataclasses.is_dataclass(rule)):
-        raise ValueError(f"oracle rule: {name!r} is not a dataclass that extends {Rule.__module__}.Rule")
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists may fail on an import in it.
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"oracle rule: found {path!r}, but there is no module {module_name!r}") from error
+    rule = getattr(module, class_name, None)
+    if not isinstance(rule, type) or not issubclass(rule, Rule) or rule is Rule:
+        rules = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Rule)]
+        raise ValueError(
+            f"oracle rule: found {path!r}, but {class_name!r} of {module_name!r} is no subclass of "
+            f"{Rule.__module__}.Rule{_hint(class_name, rules)}"
+        )
+    if "__dataclass_fields__" not in vars(rule):
+        raise ValueError(f"oracle rule: found {path!r}, but {class_name!r} is no dataclass: add @dataclasses.dataclass")
     return rule
 
 

@@ -16,10 +16,10 @@ from .simplex import softmax
 class Reinforce(Rule):
     """REINFORCE on a softmax per choice (Williams 1992): the classic baseline.
 
-    The advantage is the accuracy, standardised over all evaluations.
+    The advantage is the newest accuracy, standardised over all evaluations.
     """
 
-    learning_rate: float = option(0.2, "step on the logits, above 0")
+    learning_rate: float = option(0.2, "Step of the logits, above 0.")
 
     name: ClassVar[str] = "reinforce"
 

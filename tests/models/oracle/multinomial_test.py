@@ -595,7 +595,7 @@ def test_fewer_epochs_and_more_accuracy_gains(rule, epochs, accuracies):
         assert multinomial.probabilities[0, evaluated[-1]] < before[evaluated[-1]]
 
 
-# Not the paper's rule and its later version: their argmax is little better than chance (docs/oracle_measurements.md).
+# Not the paper's rule and its later version, whose argmax is little better than chance here: docs/oracle.md.
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("paper", "pairwise")])
 def test_rule_finds_the_best_operations_of_a_clear_case(rule):
     multinomial = Multinomial(CELL, rule, seed=0)
@@ -670,6 +670,25 @@ def test_document_is_json_and_reads_back(rule, tmp_path):
         multinomial.indices(sample)
 
 
+def test_document_of_numpy_operations_and_options_is_json():
+    multinomial = Multinomial(
+        [
+            ("kernel", np.arange(3, 7, 2)),
+            ("rate", np.array([0.5, 0.25], np.float32)),
+            ("bias", np.array([True, False])),
+        ],
+        rule="interactions",
+        rule_options={"trend": np.True_, "candidates": np.uint8(200), "floor": np.float32(0.25)},
+        seed=np.int64(1),
+        warmup_rounds=np.int8(1),
+    )
+    multinomial.observe({"kernel": np.int64(5), "rate": np.float32(0.5), "bias": np.True_}, np.float32(0.5))
+    document = json.loads(json.dumps(multinomial.document()))
+    assert document == multinomial.document()
+    assert document["best"]["architecture"] == {"kernel": 5, "rate": 0.5, "bias": True}
+    assert document["rule"]["options"]["candidates"] == 200
+
+
 def test_document_that_is_no_distribution_is_refused():
     document = Multinomial(CELL).document()
     broken = copy.deepcopy(document)
@@ -699,7 +718,14 @@ def test_document_that_is_no_distribution_is_refused():
         ({"rule": "interactions", "rule_options": {"architectures": 2.5}}, "whole number"),
         ({"rule": "interactions", "rule_options": {"candidates": 0}}, "whole number"),
         ({"rule": "elite", "rule_options": {"elites": "ten"}}, "whole number"),
+        ({"rule": "elite", "rule_options": {"elites": True}}, "whole number"),
+        ({"rule": "elite", "rule_options": {"elites": np.float64(3)}}, "whole number"),
+        ({"rule": "elite", "rule_options": {"eta": True}}, "finite number"),
+        ({"rule": "elite", "rule_options": {"floor": "0.1"}}, "from 0 to below 1"),
+        ({"rule": "interactions", "rule_options": {"trend": 1}}, "False, True"),
         ({"warmup_rounds": -1}, "warmup_rounds"),
+        ({"warmup_rounds": True}, "warmup_rounds"),
+        ({"seed": 1.0}, "seed"),
         ({"seed": -1}, "seed"),
         ({"direction": "up"}, "'max' and 'min'"),
     ],

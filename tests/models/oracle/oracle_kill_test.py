@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,8 @@ def killed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_killed_search_goes_on_with_the_samples_of_an_uninterrupted_one(rule, killed, tmp_path):
+def test_killed_search_goes_on_with_the_samples_of_an_uninterrupted_one(rule, killed, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     whole = run(make_oracle(tmp_path, rule=rule), max(KILL_AFTER) + 50)
     for moment in (*KILL_AFTER, *KILL_IN_SAVE):
         oracle = make_oracle(killed / rule / str(moment), rule=rule)

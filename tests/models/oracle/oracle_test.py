@@ -1,8 +1,7 @@
-import dataclasses
 import json
 import math
 import os
-import pathlib
+import stat
 
 import keras_tuner
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from models.oracle.distribution import Distribution
 from models.oracle.oracle import MultinomialOracle, TooManyFailures
 from models.oracle.rules import registry
-from models.oracle.rules.base import Rule, option
 from tests.support import paths
 from tests.support.oracle_processes import cell, make_oracle, run
 
@@ -123,6 +121,120 @@ def test_wrong_settings_are_refused_before_the_space_is_known():
         MultinomialOracle("val_accuracy", rule_options={"alfa": 1})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0, 1, 0.1), 11),
+        ((0, 1, 0.2), 6),
+        ((0, 1, 0.3), 4),
+        ((0.1, 0.7, 0.2), 4),
+        ((0.1, 1, 0.3), 4),
+        ((-1, 1, 0.1), 21),
+        ((0.25, 0.75, 0.25), 3),
+        ((0.5, 0.5, 0.1), 1),
+        ((0, 1, 0.3, "linear", 0.6), 4),
+        ((0.001, 10, 10, "log"), 5),
+        ((1, 1000, 10, "reverse_log"), 4),
+        # A hyperparameter that a worker declared went through 32-bit floats.
+        (tuple(float(np.float32(value)) for value in (0.1, 0.7, 0.2)), 4),
+    ],
+)
+def test_float_reaches_its_top_and_takes_the_values_of_kerastuner_otherwise(arguments, expected):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("rate", *arguments)
+    (declared,) = hp.space
+    (operations,) = MultinomialOracle("val_accuracy", hyperparameters=hp).multinomial.operations
+    assert len(operations) == expected
+    known = list(declared.values)
+    assert list(operations[: len(known)]) == known
+    # KerasTuner counts the steps by a division that rounds down, and may miss the top by one.
+    assert list(operations[len(known) :]) in ([], [declared.max_value])
+    assert min(operations) >= declared.min_value and max(operations) <= declared.max_value
+    assert all(type(value) is float and 0 <= declared.value_to_prob(value) < 1 for value in operations)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((6, 12), (6, 7, 8, 9, 10, 11, 12)),
+        ((6, 13, 3), (6, 9, 12)),
+        ((6, 12, 3), (6, 9, 12)),
+        ((2, 32, 2, "log"), (2, 4, 8, 16, 32)),
+        ((1, 1000, 10, "reverse_log"), (1000, 991, 901, 1)),
+    ],
+)
+def test_int_takes_the_values_of_kerastuner(arguments, expected):
+    hp = keras_tuner.HyperParameters()
+    hp.Int("units", *arguments)
+    (operations,) = MultinomialOracle("val_accuracy", hyperparameters=hp).multinomial.operations
+    assert operations == expected == tuple(int(value) for value in hp.space[0].values)
+    assert all(type(value) is int for value in operations)
+
+
+def test_the_top_of_a_float_is_proposed_saved_and_resumed(tmp_path):
+    def rates():
+        hp = keras_tuner.HyperParameters()
+        hp.Float("rate", 0, 1, step=0.1)
+        return hp
+
+    oracle = make_oracle(tmp_path, hp=rates(), warmup_rounds=1)
+    for _ in range(11):
+        trial = oracle.create_trial("worker")
+        assert trial.hyperparameters.get("rate") in oracle.multinomial.operations[0]
+        oracle.update_trial(trial.trial_id, {"val_accuracy": trial.hyperparameters.get("rate")})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert oracle.best_hyperparameters().get("rate") == 1.0
+    resumed = make_oracle(tmp_path, hp=rates(), warmup_rounds=1)
+    resumed.reload()
+    assert resumed.distribution_document() == oracle.distribution_document()
+
+
+def test_numpy_numbers_are_numbers(tmp_path):
+    def numbers(integer, real):
+        return dict(
+            max_trials=integer(5),
+            seed=integer(3),
+            warmup_rounds=integer(1),
+            lost_after=real(1e6),
+            max_retries_per_trial=integer(1),
+            max_consecutive_failed_trials=integer(4),
+            rule="elite",
+            rule_options={"elites": integer(2), "eta": real(0.25), "floor": real(0.5)},
+        )
+
+    documents = []
+    for kind, (integer, real) in enumerate([(int, float), (np.int64, np.float64), (np.int16, np.float32)]):
+        oracle = make_oracle(tmp_path / str(kind), **numbers(integer, real))
+        for _ in range(5):
+            trial = oracle.create_trial("worker")
+            accuracy = int(trial.hyperparameters.get("edge_0")[-1]) / 4
+            oracle.update_trial(trial.trial_id, {"val_accuracy": real(accuracy)}, step=integer(1))
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+        documents.append(json.dumps(oracle.distribution_document()))
+        resumed = make_oracle(tmp_path / str(kind), **numbers(integer, real))
+        resumed.reload()
+        assert resumed.get_state() == oracle.get_state()
+        assert resumed.create_trial("worker").status == "STOPPED"
+    assert documents[0] == documents[1] == documents[2]
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 2.5, 3.0, "3", -1])
+@pytest.mark.parametrize(
+    "name", ["max_trials", "seed", "warmup_rounds", "max_retries_per_trial", "max_consecutive_failed_trials"]
+)
+def test_what_is_no_integer_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name}: found {value!r}, must be an integer of at least"):
+        MultinomialOracle("val_accuracy", **{name: value})
+
+
+@pytest.mark.parametrize("value", [True, 0, -1.0, math.nan, "3"])
+def test_wrong_waiting_time_is_refused(value):
+    with pytest.raises(ValueError, match="lost_after: found"):
+        MultinomialOracle("val_accuracy", lost_after=value)
+
+
 @pytest.mark.parametrize("objective", [keras_tuner.Objective("error", "min"), keras_tuner.Objective("gain", "max")])
 def test_objective_may_be_minimised_or_maximised(objective, tmp_path):
     oracle = make_oracle(tmp_path, objective=objective, rule="main_effects")
@@ -198,11 +310,24 @@ def test_exception_leaves_no_lock_held(tmp_path):
     with pytest.raises(ValueError, match="Objective value missing"):
         oracle.update_trial(trial.trial_id, {"other": 1.0})
     trial.status = "FAILED"
-    with pytest.raises(RuntimeError, match="consecutive failures"):
+    with pytest.raises(TooManyFailures, match="consecutive failures"):
         oracle.end_trial(trial)
     from keras_tuner.src.engine.oracle import LOCKS
 
     assert not LOCKS[oracle].locked()
+
+
+def test_too_many_failures_are_an_error_of_their_own(tmp_path):
+    class Failing(keras_tuner.engine.base_tuner.BaseTuner):
+        def run_trial(self, trial):
+            raise keras_tuner.errors.FailedTrialError("out of memory")
+
+    oracle = MultinomialOracle("val_accuracy", max_trials=9, seed=0, hyperparameters=cell())
+    oracle.verbose = 0
+    with pytest.raises(TooManyFailures, match="limit of 3(.|\n)*out of memory"):
+        Failing(oracle=oracle, directory=tmp_path).search()
+    assert issubclass(TooManyFailures, RuntimeError)
+    assert len(oracle.trials) == 3
 
 
 # Workers. #
@@ -308,6 +433,214 @@ def test_restore_needs_nothing_on_disk(tmp_path):
     assert run(moved, 5) == run(oracle, 5)
 
 
+# A state that does not fit. #
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "message"),
+    [
+        (("val_accuracy", "max"), ("val_loss", "min"), "maximises 'val_accuracy'.*minimises 'val_loss'"),
+        (("val_accuracy", "max"), ("val_accuracy", "min"), "maximises 'val_accuracy'.*minimises 'val_accuracy'"),
+        (("val_accuracy", "max"), ("accuracy", "max"), "maximises 'val_accuracy'.*maximises 'accuracy'"),
+        (("loss", "min"), [("loss", "min"), ("gain", "max")], "minimises 'loss'.*minimises 'loss' minus 'gain'"),
+        (
+            [("loss", "min"), ("gain", "max")],
+            [("loss", "min"), ("gain", "min")],
+            "minimises 'loss' minus 'gain'.*minimises 'gain' plus 'loss'",
+        ),
+    ],
+)
+def test_state_of_another_objective_is_refused(saved, asked, message, tmp_path):
+    def objective(description):
+        if isinstance(description, list):
+            return [objective(part) for part in description]
+        return keras_tuner.Objective(*description)
+
+    oracle = make_oracle(tmp_path, objective=objective(saved))
+    trial = oracle.create_trial("worker")
+    names = dict(saved if isinstance(saved, list) else [saved])
+    oracle.update_trial(trial.trial_id, dict.fromkeys(names, 0.3))
+    trial.status = "COMPLETED"
+    # The score for several objectives is their sum, which only the history of a Keras model carries.
+    if not isinstance(saved, list):
+        oracle.end_trial(trial)
+    else:
+        oracle.save()
+    other = make_oracle(tmp_path, objective=objective(asked))
+    before = other.get_state()
+    for resume in (
+        other.reload,
+        lambda: other.set_state(oracle.get_state()),
+        lambda: other.restore(oracle.get_state()),
+    ):
+        with pytest.raises(ValueError, match=f"(?s){message}.*overwrite=True"):
+            resume()
+        assert other.get_state() == before
+    same = make_oracle(tmp_path, objective=objective(saved[::-1] if isinstance(saved, list) else saved))
+    same.reload()
+    assert same.get_state()["trials"] == oracle.get_state()["trials"]
+
+
+def choice(*operations, others=1):
+    hp = cell(choices=others)
+    hp.Choice("kernel", operations)
+    return hp
+
+
+@pytest.mark.parametrize("now", [(3, 5, 7), (3,), (3, 7)])
+def test_choice_that_grew_or_shrank_since_the_save_is_refused_by_name(now, tmp_path):
+    oracle = make_oracle(tmp_path, hp=choice(3, 5))
+    trial = oracle.create_trial("worker")
+    other = make_oracle(tmp_path, hp=choice(*now))
+    before = other.get_state()
+    for resume in (other.reload, lambda: other.restore(oracle.get_state())):
+        with pytest.raises(ValueError) as refused:
+            resume()
+        for part in ("'kernel'", "[3, 5]", str(list(now)), "overwrite=True", "new name"):
+            assert part in str(refused.value)
+        assert other.get_state() == before
+    # The order of the values is no change of the search.
+    same = make_oracle(tmp_path, hp=choice(5, 3))
+    same.reload()
+    assert list(same.trials) == [trial.trial_id]
+
+
+def test_conditional_choice_that_changed_is_named_with_its_condition(tmp_path):
+    def space(most):
+        hp = keras_tuner.HyperParameters()
+        hp.Choice("model", ["cnn", "mlp"])
+        for model in ("cnn", "mlp"):
+            with hp.conditional_scope("model", [model]):
+                hp.Int("units", 1, most if model == "mlp" else 2)
+        return hp
+
+    make_oracle(tmp_path, hp=space(3)).save()
+    make_oracle(tmp_path, hp=space(3)).reload()
+    with pytest.raises(ValueError, match=r"'units' \(model in \['mlp'\]\).*\[1, 2, 3\].*\[1, 2, 3, 4\]"):
+        make_oracle(tmp_path, hp=space(4)).reload()
+
+
+def test_choice_added_on_resuming_joins_the_distribution(tmp_path):
+    oracle = make_oracle(tmp_path, hp=cell(choices=1), allow_new_entries=False)
+    run(oracle, 6)
+    resumed = make_oracle(tmp_path, hp=choice(3, 5), allow_new_entries=False)
+    resumed.reload()
+    assert resumed.multinomial.names == ("edge_0", "kernel")
+    assert len(resumed.multinomial) == 6
+    for _ in range(6):
+        trial = resumed.create_trial("worker")
+        assert trial.hyperparameters.get("kernel") in (3, 5)
+        resumed.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+        trial.status = "COMPLETED"
+        resumed.end_trial(trial)
+    assert resumed.multinomial.epochs.sum(axis=1).tolist() == [12, 6]
+
+
+def test_choice_removed_on_resuming_is_refused_where_no_other_is_allowed(tmp_path):
+    oracle = make_oracle(tmp_path, hp=choice(3, 5))
+    run_one = oracle.create_trial("worker")
+    assert "kernel" in run_one.hyperparameters.values
+    with pytest.raises(ValueError, match="'kernel'.*`allow_new_entries`"):
+        make_oracle(tmp_path, hp=cell(choices=1), allow_new_entries=False).reload()
+    # It may be one that only some trials declare.
+    make_oracle(tmp_path, hp=cell(choices=1)).reload()
+
+
+class Built(keras_tuner.engine.base_tuner.BaseTuner):
+    """Declares the space in the trial, as hypermodels do."""
+
+    def run_trial(self, trial):
+        self.hypermodel.build(trial.hyperparameters)
+        return {"val_accuracy": 0.5}
+
+
+def search(directory, declare, trials, **options):
+    class Declared(keras_tuner.HyperModel):
+        def build(self, hp):
+            declare(hp)
+
+    oracle = MultinomialOracle("val_accuracy", max_trials=trials, seed=0, **options)
+    oracle.verbose = 0
+    Built(oracle=oracle, hypermodel=Declared(), directory=directory).search()
+    return oracle
+
+
+@pytest.mark.parametrize("now", [(3, 5, 7), (3,)])
+def test_choice_of_a_hypermodel_that_grew_or_shrank_is_refused_by_name(now, tmp_path):
+    search(tmp_path, lambda hp: hp.Choice("kernel", [3, 5]), 3)
+    with pytest.raises(ValueError) as refused:
+        search(tmp_path, lambda hp: hp.Choice("kernel", list(now)), 6)
+    for part in ("'kernel'", "[3, 5]", str(list(now)), "overwrite=True"):
+        assert part in str(refused.value)
+    # Nothing is lost: the trial is run again.
+    assert len(search(tmp_path, lambda hp: hp.Choice("kernel", [3, 5]), 6).multinomial) == 6
+
+
+def test_choice_of_a_hypermodel_that_became_continuous_is_refused_by_name(tmp_path):
+    search(tmp_path, lambda hp: hp.Float("rate", 0, 1, step=0.5), 3)
+    with pytest.raises(ValueError, match="'rate'"):
+        search(tmp_path, lambda hp: hp.Float("rate", 0, 1), 6)
+
+
+def test_hypermodel_may_add_choices_on_resuming(tmp_path):
+    search(tmp_path, lambda hp: hp.Choice("kernel", [3, 5]), 3)
+    resumed = search(tmp_path, lambda hp: (hp.Choice("kernel", [3, 5]), hp.Choice("width", [1, 2])), 8)
+    assert resumed.multinomial.names == ("kernel", "width")
+    assert len(resumed.multinomial) == 8
+
+
+def test_declared_hyperparameters_override_the_hypermodel_after_a_reload_too(tmp_path):
+    for trials in (3, 6):
+        oracle = search(tmp_path, lambda hp: hp.Choice("kernel", [3, 5, 7]), trials, hyperparameters=choice(3, 5))
+    assert len(oracle.multinomial) == 6
+    assert oracle.multinomial.operations[-1] == (3, 5)
+
+
+def test_hypermodel_whose_values_depend_on_others_resumes(tmp_path):
+    """KerasTuner keeps the first definition; a resumed search does as the search before."""
+    for trials in (8, 12):
+        oracle = search(tmp_path, lambda hp: hp.Int("inner", 1, hp.Int("outer", 1, 3)), trials)
+    assert len(oracle.multinomial) == 12
+
+
+# Files. #
+
+
+def test_save_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    oracle = make_oracle(tmp_path)
+    done, real_fsync, real_replace = [], os.fsync, os.replace
+
+    def fsync(descriptor):
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real_fsync(descriptor)
+
+    def replace(*arguments):
+        done.append("rename")
+        real_replace(*arguments)
+
+    monkeypatch.setattr("models.oracle.oracle.os.fsync", fsync)
+    monkeypatch.setattr("models.oracle.oracle.os.replace", replace)
+    oracle.save()
+    assert done == ["file", "rename", "folder"]
+    assert os.listdir(tmp_path / "project") == ["oracle.json"]
+
+
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_save_that_fails_leaves_the_earlier_file_alone(fails, tmp_path, monkeypatch):
+    oracle = make_oracle(tmp_path)
+    oracle.save()
+    before = (tmp_path / "project" / "oracle.json").read_bytes()
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(f"models.oracle.oracle.os.{fails}", full)
+    with pytest.raises(OSError, match="no space"):
+        run(oracle, 1)
+    assert (tmp_path / "project" / "oracle.json").read_bytes() == before
+    assert [name for name in os.listdir(tmp_path / "project") if name.startswith("oracle")] == ["oracle.json"]
+
+
 def test_save_is_atomic(tmp_path, monkeypatch):
     oracle = make_oracle(tmp_path)
     run(oracle, 3)
@@ -359,156 +692,6 @@ def test_documentation_describes_every_rule_with_its_defaults():
     for name, rule in registry.RULES.items():
         described = text.split(f"**`{name}`** ")[1].split("\n\n")[0]
         assert described.startswith(f"[{rule.warmup_rounds}]")
-        for key, value in rule().options().items():
+        for option, value in rule().options().items():
             shown = str(value) if isinstance(value, str | bool) else f"{value:g}"
-            assert f"`{key}` {shown}" in described or (name == "pairwise" and f"`{key}`" in described)
-
-
-# Manners: what a KerasTuner user may do. #
-
-
-@pytest.mark.parametrize(
-    "objective", ["val_loss", keras_tuner.Objective("val_accuracy", "min"), ["val_accuracy", "val_loss"]]
-)
-def test_a_search_is_not_resumed_with_another_objective(objective, tmp_path):
-    run(make_oracle(tmp_path), 3)
-    other = make_oracle(tmp_path)
-    other.objective = MultinomialOracle(objective, seed=0).objective
-    before = other.get_state()
-    message = r"the saved search has the objective val_accuracy \(max\), this one .*another directory"
-    with pytest.raises(ValueError, match=message):
-        other.reload()
-    assert other.get_state() == before
-    make_oracle(tmp_path).reload()
-
-
-@pytest.mark.parametrize("values", [["a", "b", "c"], ["a"], ["a", "c"]], ids=["grew", "shrank", "changed"])
-def test_a_choice_with_other_values_is_named_when_a_search_is_resumed(values, tmp_path):
-    def make(operations):
-        space = keras_tuner.HyperParameters()
-        space.Choice("block", operations)
-        oracle = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space)
-        oracle._set_project_dir(tmp_path, "search")
-        oracle.verbose = 0
-        return oracle
-
-    make(["a", "b"]).save()
-    with pytest.raises(
-        ValueError, match=r"'block' has the values .*, in the saved search 'a', 'b'\. Declare it as it was"
-    ):
-        make(values).reload()
-    make(["b", "a"]).reload()  # the order does not matter
-
-
-def test_a_choice_that_changes_during_a_search_is_named_and_a_new_one_is_welcome():
-    space = keras_tuner.HyperParameters()
-    space.Choice("block", ["a", "b"])
-    oracle = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space)
-    changed = keras_tuner.HyperParameters()
-    changed.Choice("block", ["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"'block' has the values 'a', 'b', 'c', in the saved search 'a', 'b'"):
-        oracle.update_space(changed)
-    grown = keras_tuner.HyperParameters()
-    grown.Choice("block", ["a", "b"])
-    grown.Choice("width", [1, 2])
-    oracle.update_space(grown)
-    assert oracle.multinomial.names == ("block", "width")
-
-
-@pytest.mark.parametrize(
-    "low, high, step, count",
-    [(0, 1, 0.1, 11), (0.0, 0.5, 0.25, 3), (0, 0.35, 0.1, 4), (0.1, 0.7, 0.2, 4), (-1, 1, 0.2, 11)],
-)
-def test_the_greatest_value_of_a_float_can_be_proposed_when_it_is_whole_steps_away(low, high, step, count):
-    space = keras_tuner.HyperParameters()
-    space.Float("rate", low, high, step=step)
-    (operations,) = MultinomialOracle("val_accuracy", seed=0, hyperparameters=space).multinomial.operations
-    assert len(operations) == count == len(set(operations))
-    assert operations[0] == low and all(isinstance(value, float) for value in operations)
-    assert all(low <= value <= high for value in operations)
-    assert (operations[-1] == pytest.approx(high)) == (count != 4 or high != 0.35)
-
-
-def test_numbers_may_be_numpys(tmp_path):
-    oracle = MultinomialOracle(
-        "val_accuracy",
-        max_trials=np.int64(5),
-        rule="elite",
-        rule_options={"elites": np.int32(3), "eta": np.float32(0.25)},
-        warmup_rounds=np.int64(1),
-        seed=np.int64(7),
-        hyperparameters=cell(),
-    )
-    plain = MultinomialOracle(
-        "val_accuracy",
-        rule="elite",
-        rule_options={"elites": 3, "eta": 0.25},
-        warmup_rounds=1,
-        seed=7,
-        hyperparameters=cell(),
-    )
-    assert json.dumps(oracle.get_state()) == json.dumps(plain.get_state())
-    assert json.dumps(oracle.distribution_document()) == json.dumps(plain.distribution_document())
-    assert oracle.multinomial.sample(3) == plain.multinomial.sample(3)
-    for options in ({"elites": True}, {"elites": 2.5}, {"eta": True}):
-        with pytest.raises(ValueError, match="of the rule 'elite': found"):
-            MultinomialOracle("val_accuracy", rule="elite", rule_options=options)
-    with pytest.raises(TypeError):
-        MultinomialOracle("val_accuracy", seed=1.5)
-
-
-def test_a_failed_save_leaves_the_earlier_one_and_nothing_else(tmp_path, monkeypatch):
-    oracle = make_oracle(tmp_path)
-    run(oracle, 2)
-    files = {name: (pathlib.Path(root) / name).read_bytes() for root, _, names in os.walk(tmp_path) for name in names}
-
-    def full(_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("models.oracle.oracle.os.fsync", full)
-    with pytest.raises(OSError, match="disk full"):
-        oracle.save()
-    assert files == {
-        name: (pathlib.Path(root) / name).read_bytes() for root, _, names in os.walk(tmp_path) for name in names
-    }
-
-
-def test_too_many_failures_have_a_class_of_their_own(tmp_path):
-    oracle = make_oracle(tmp_path, max_consecutive_failed_trials=2)
-    with pytest.raises(TooManyFailures, match="exceeded the limit of 2"):
-        for number in range(3):
-            trial = oracle.create_trial("worker")
-            trial.status, trial.message = "FAILED", f"number {number}"
-            oracle.end_trial(trial)
-
-
-@dataclasses.dataclass
-class Greedy(Rule):
-    """A custom rule: all probability to the newest architecture."""
-
-    share: float = option(0.5, "of the newest")
-
-    name = "greedy"
-
-    def update(self, record):
-        newest = record.one_hot(record.architectures[-1:])[0]
-        return (1 - self.share) * record.uniform() + self.share * newest
-
-
-def test_a_custom_rule_is_named_by_its_dotted_path():
-    oracle = MultinomialOracle(
-        "val_accuracy", rule=f"{__name__}.Greedy", rule_options={"share": 0.9}, seed=0, hyperparameters=cell()
-    )
-    architecture = oracle.multinomial.sample(0)
-    oracle.multinomial.observe(architecture, 0.5)
-    assert oracle.multinomial.argmax() == architecture
-    for rule, message in (
-        (f"{__name__}.Greed", "cannot be imported"),
-        ("no.such.Rule", "cannot be imported"),
-        (f"{__name__}.Space", "is not a dataclass that extends"),
-        ("gready", "or the dotted path of a custom rule"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            MultinomialOracle("val_accuracy", rule=rule)
-    with pytest.raises(ValueError, match=r"found 'shar', allowed are share \(did you mean 'share'\?\)"):
-        MultinomialOracle("val_accuracy", rule=f"{__name__}.Greedy", rule_options={"shar": 1})
+            assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)
