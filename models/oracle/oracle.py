@@ -198,7 +198,7 @@ class MultinomialOracle(keras_tuner.Oracle):
     def score_trial(self, trial: Trial) -> None:
         """Sets the score of a trial; an infinite one becomes NaN, which makes the trial invalid."""
         super().score_trial(trial)
-        score = float(trial.score or 0.0)
+        score = math.nan if trial.score is None else float(trial.score)  # None: nothing was reported
         trial.score = score if math.isfinite(score) else math.nan
 
     @keras_tuner.synchronized

@@ -695,3 +695,11 @@ def test_documentation_describes_every_rule_with_its_defaults():
         for option, value in rule().options().items():
             shown = str(value) if isinstance(value, str | bool) else f"{value:g}"
             assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)
+
+
+def test_a_trial_that_reported_nothing_is_no_zero(tmp_path):
+    oracle = make_oracle(tmp_path)
+    trial = oracle.create_trial("worker")
+    trial.metrics.register("val_accuracy", "max")  # and no value
+    oracle.score_trial(trial)
+    assert math.isnan(trial.score)
