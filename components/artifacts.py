@@ -1,8 +1,7 @@
 """Artifact types of the pipeline, beside TFX's own.
 
-Each is registered under the name `components.<Class>` and importable as just that, which the
-Kubeflow compiler insists on. What an artifact says of itself goes into custom properties: the same
-compiler refuses a type with declared ones.
+Each is registered under the name `components.<Class>` and can be imported under it, as the Kubeflow compiler requires.
+An artifact's properties are custom properties: the same compiler refuses a type that declares properties.
 """
 
 from tfx.types import artifact

@@ -74,8 +74,9 @@ def _some(names: Sequence[str]) -> str:
 class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStrategy):
     """Chooses the latest blessed model that the new one can be compared with.
 
-    Where the latest of all cannot be, a warning says why. Where none can, it is chosen nevertheless: the Evaluator
-    writes the reason down, and compares with none.
+    If the latest blessed model cannot be compared, a warning gives the reason, and an older one is chosen. If no model
+    can be compared, the latest is chosen all the same: the Evaluator then records the reason and compares with no
+    model.
 
     Args:
         image_size: `config.data.image_size`.

@@ -1,4 +1,4 @@
-"""What a model's test accuracy is to be compared with: written beside the evaluation, read by summary and report."""
+"""What a model's test accuracy is compared with. Written beside the evaluation, read by the summary and the report."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ class Comparison:
         majority_share: What always guessing that class reaches.
         clearly_more: The least accuracy that is clearly more than `majority_share`.
         baseline_accuracy: The earlier model's; None where there is none to compare with.
-        baseline_not_compared: Why an earlier model was left out, to follow on "it is not compared:"; None where none
-            was.
+        baseline_not_compared: Why an earlier model was left out, in words that continue "it is not compared:"; None if
+            no model was left out.
     """
 
     threshold: float
@@ -46,8 +46,8 @@ class Comparison:
 def majority(counts: Sequence[int]) -> tuple[int, float, float]:
     """Returns the largest class's label, its share, and the least accuracy that is clearly more than that.
 
-    Clearly more is what guessing, with that share as its probability of being right, reaches in fewer than one of a
-    hundred tests; or all images right, where there are too few for that.
+    A guess that is right with that share as its probability reaches this accuracy in fewer than one of a hundred tests.
+    If there are too few images for such an accuracy, it is 1.
 
     Args:
         counts: Test images of each class; at least one in all.

@@ -406,10 +406,10 @@ class Settings(Section):
         Args:
             of: SEARCH or TRAINING.
         """
-        return {key: value for key, value, note in leaves(self) if of in note.changes and self._chosen(key)}
+        return {key: value for key, value, note in leaves(self) if of in note.changes and self.chosen(key)}
 
-    def _chosen(self, key: str) -> bool:
-        """Returns whether a setting is not an option of an update rule that is not chosen."""
+    def chosen(self, key: str) -> bool:
+        """Returns whether a setting is in use as far as the update rule decides: no option of another rule."""
         section, *parts = key.split(".")
         if section != "oracle" or parts[0] not in (*RULES, "custom"):
             return True
@@ -433,8 +433,8 @@ def document() -> str:
 Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
 file. *Changes* says what another value changes: the examples; the search or the training, which then start from the
 beginning instead of resuming; what comes afterwards; or nothing but time and memory. A setting with a *parameter* can
-be given to a compiled Kubeflow pipeline when it is started. `config.space.backbone` belongs to the mobile space alone;
-a config file sets it.
+be given to a compiled Kubeflow pipeline when it is started. Only a config file, not the command line, can set
+`config.space.backbone` (of the mobile space alone) and the options in `config.oracle.custom`.
 """
     return intro + "\n".join(markdown(Settings())) + "\n"
 

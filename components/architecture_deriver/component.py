@@ -34,8 +34,8 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
 class ArchitectureDeriver(base_component.BaseComponent):
     """Derives the architecture to train from a learned distribution.
 
-    Writes it twice: as a Genotype artifact, JSON that a person can read and `--config.architecture` takes, and as
-    HyperParameters, which the stock Trainer takes.
+    The architecture is written twice: as a Genotype artifact (JSON that a person can read and that
+    `--config.architecture` accepts), and as HyperParameters, which the stock Trainer reads.
     """
 
     SPEC_CLASS = ArchitectureDeriverSpec

@@ -54,7 +54,7 @@ class Executor(executor.Executor):
 
 
 def _complete(eval_config: tfma.EvalConfig, threshold: float) -> float:
-    """Gives a threshold that has no value this one; returns the value that is asked for then."""
+    """Sets the threshold in `eval_config` if it has no value; returns the accuracy that a model needs."""
     (bound,) = (
         per_slice.threshold.value_threshold
         for metrics in eval_config.metrics_specs

@@ -15,7 +15,7 @@ _NAMED = 5  # examples of a problem that a message names
 _TOO_DARK = 4096  # 16 bits a channel whose brightest is below: 12 bits or fewer, not stretched to the whole range
 
 
-_LEARNABLE = 0.1  # share of what is possible above the majority that a function of the pixels must be able to reach
+_LEARNABLE = 0.1  # a function of the pixels must close this share of the gap between the majority and 1
 _DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images from which it is looked at
 
 

@@ -6,8 +6,8 @@ from tfx.types import channel, component_spec, standard_artifacts
 from components import artifacts
 from components.image_validator import executor
 
-# What the examples of an image data set must be; for ImportSchemaGen, which hands it to ExampleValidator. Relative to
-# the project's root, where pipelines are started, since on Kubeflow that is another path than here.
+# The schema of the examples; ImportSchemaGen gives it to ExampleValidator. The path is relative to the project's root,
+# in which pipelines are started: on Kubeflow the root has another absolute path than here.
 SCHEMA_FILE = "components/image_validator/schema.pbtxt"
 
 
@@ -33,12 +33,12 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
 class ImageValidator(base_component.BaseComponent):
     """Looks at every image before time is spent on training, and fails if the data cannot be used.
 
-    Refused are anomalies that ExampleValidator found, labels outside the classes, classes without images to train on,
-    fewer than two classes, images that are too small for the networks, images that differ in size or channels without
-    a setting to make them alike, 16 bits of which only the dark end is used, and images that look so alike to a network
-    that nothing can be learned from them. Warned of are the same picture in two splits, classes of few different
-    pictures or of one colour, classes without test images, and very unequal classes. All of it is in the output
-    `image_report`.
+    These are refused: anomalies that ExampleValidator found, labels outside the classes, classes without images to
+    train on, fewer than two classes, images that are too small for the networks, images that differ in size or channels
+    without a setting to make them alike, 16 bits of which only the dark end is used, and images that look so alike to a
+    network that nothing can be learned from them. These lead to a warning: the same picture in two splits, classes of
+    few different pictures or of one colour, classes without test images, and very unequal classes. The output
+    `image_report` has all of it.
 
     Images that cannot be decoded do not get here: TfdsExampleGen names them, and refuses or leaves them out.
     """

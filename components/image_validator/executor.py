@@ -73,7 +73,7 @@ def _format(info, settings):
     """Returns the form that images are trained in."""
     try:
         shape = info.image_shape(settings["image_size"], settings["channels"])
-    except DataError:  # there is none, as the problems say; they are compared in this one
+    except DataError:  # reported as a problem; the images are still compared, in this form
         shape = (32, 32, 3)
     return ImageFormat(shape, settings["resize"], colour(settings["background"]))
 

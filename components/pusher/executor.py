@@ -33,7 +33,7 @@ class Executor(executor.Executor):
         """Called by TFX; see TFX's Pusher for inputs, outputs and parameters.
 
         Raises:
-            OSError: The version cannot be written (disk full, no permission). There is none of it then.
+            OSError: The version cannot be written (disk full, no permission). Nothing of it is left then.
         """
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
@@ -59,7 +59,7 @@ def push(model: str, serving_dir: str) -> str:
         serving_dir: The versions' folder; made when missing. What else is in it stays as it is.
 
     Returns:
-        The version: the seconds since the epoch, or more, so that it is above all others.
+        The version: the seconds since the epoch, or one above the highest existing version if that is more.
 
     Raises:
         OSError: It cannot be written.
@@ -69,7 +69,7 @@ def push(model: str, serving_dir: str) -> str:
     version = str(max([int(time.time()), *(int(name) + 1 for name in names if _VERSION.fullmatch(name))]))
     destination = os.path.join(serving_dir, version)
     if "://" in serving_dir:
-        # An object store cannot rename a folder. TF Serving takes one without saved_model.pb for no version.
+        # An object store cannot rename a folder. TF Serving ignores a folder without saved_model.pb.
         io_utils.copy_dir(model, destination, deny_regex_patterns=[r"saved_model\.pb$"])
         io_utils.copy_file(os.path.join(model, "saved_model.pb"), os.path.join(destination, "saved_model.pb"))
     else:

@@ -57,8 +57,8 @@ def draw(architecture: genotype.Genotype) -> list[Drawing]:
 def _cell(nodes: Sequence[cell.Node], concat: Sequence[int]) -> Figure:
     """Draws a cell from left to right.
 
-    Each node has a lane of its own, with its operations before it, so that no line runs through a box: it leaves its
-    source, changes to the target's lane within the gap behind the source's column, and stays there.
+    Each node has a lane of its own, with its operations before it. No line runs through a box: a line leaves its
+    source, changes to the target's lane in the gap behind the source's column, and stays in that lane.
     """
     depth = [0] * cell.INPUTS
     for edges in nodes:

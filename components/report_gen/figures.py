@@ -1,7 +1,7 @@
 """The report's charts, each a function from plain figures to an SVG file.
 
-They are made for few and for many: what has no room is left out in an order that keeps what matters, and each
-function's docstring says where that begins.
+They suit few items and many: a chart without room for all leaves out those that matter least. Each function's
+docstring says from which number on.
 """
 
 import math
@@ -142,7 +142,7 @@ def probabilities(choices: Sequence[Choice]) -> Figure:
     halves = np.array_split(np.arange(len(choices)), 2 if len(choices) > 16 else 1)
     row_height = 0.25 if len(choices) <= 80 else 0.14
     figure, panels = _figure(1.3 + row_height * len(halves[0]), columns=len(halves))
-    # At least twice the uniform distribution's, lest that look decided.
+    # At least twice the uniform probability: a uniform distribution must not look decided.
     top = max(float(np.nanmax(shown)), 2 / len(operations))
     for axes, rows in zip(np.atleast_1d(panels), halves, strict=True):
         image = axes.pcolormesh(shown[rows], cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=0.8)
@@ -340,7 +340,7 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
     signed = np.where(np.eye(size, dtype=bool), share, -share)
     side = float(np.clip(1.6 + 0.3 * size, 3.2, 8.6))
     figure, axes = _figure(side, width=side + 0.8)
-    # A root, and a step beside 0, so that a mistake made once in a hundred times can still be seen.
+    # The root, and the jump of the colours beside 0, show even a mistake made once in a hundred times.
     stops = [(0.0, style.RED), (0.499, "#fbdcd9"), (0.5, "white"), (0.501, "#dfeaf5"), (1.0, style.BLUE)]
     image = axes.imshow(
         np.sign(signed) * np.sqrt(np.abs(signed)),

@@ -81,7 +81,7 @@ def render(found: Inputs, used: Settings) -> str:
 
 
 def _pictures(found: Inputs) -> dict[str, Picture | None]:
-    """Returns the charts by name; None for one that there is nothing to draw of, or no room for."""
+    """Returns the charts by name; None if a chart has nothing to draw, or no room."""
     names = found.info.class_names
     evaluation = found.evaluation
     drawn = {
@@ -116,7 +116,7 @@ def _failures(found: Inputs) -> list[str]:
 
 
 def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
-    """Returns what the test accuracy is to be held against."""
+    """Returns the accuracies that the test accuracy is compared with, by name."""
     yardsticks = [("chance", compared.chance), (f"always {compared.majority_class}", compared.majority_share)]
     if compared.baseline_accuracy is not None:
         yardsticks.append(("latest blessed model", compared.baseline_accuracy))
@@ -131,7 +131,7 @@ def _form(found: Inputs, data: Data) -> str:
 
 
 def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:
-    """Returns who stood for election: `origin`, `explanation`, `accuracy`, `genotype`, and whether it was `elected`."""
+    """Returns the candidates of the derivation: `origin`, `explanation`, `accuracy`, `genotype`, whether `elected`."""
     explanations = {"argmax": "what the update rule recommends; for most, the most probable operations"}
     if search and search.best_epoch is not None:
         explanations["best"] = (

@@ -120,7 +120,7 @@ def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: I
     found: list[_Wrong] = []
     for batch in _first(split_uri):
         probabilities = answer(image_bytes=tf.constant(batch["image"]))["probabilities"].numpy()
-        # Of a part of the examples never less is kept than the whole would show of that part.
+        # A mistake that is dropped here is not among the surest of all either.
         found = _surest([*found, *_wrong(batch, probabilities)])
     return tuple(
         Mistake(

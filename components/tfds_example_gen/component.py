@@ -28,9 +28,9 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
 class TfdsExampleGen(base_beam_component.BaseBeamComponent):
     """Brings labelled images into the pipeline, from a TFDS data set or from a folder.
 
-    The split `train` trains the weights, `val` validates architectures, `test` is for the final model alone. What the
-    source lacks of them is cut from its training images, in each class by itself, by a hash of the images' ids: first
-    test_fraction to test, then val_fraction of the others to val.
+    The split `train` trains the weights, `val` validates architectures, `test` is for the final model alone. If the
+    source lacks `test` or `val`, this component cuts it from the training images, in each class by itself, by a hash of
+    the images' ids: first test_fraction to test, then val_fraction of the others to val.
 
         TfdsExampleGen(name="digits")
         TfdsExampleGen(image_folder="photos", image_size=64)

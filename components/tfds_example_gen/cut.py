@@ -28,9 +28,9 @@ def cut(
 ) -> list[str]:
     """Cuts images into train, val and test, each class by itself.
 
-    A class gives its share to each part: at least one image to train and to val, then one to test. Which ones does not
-    depend on their order. Those of test do not depend on the seed either, so that models of several seeds are tested
-    on images that none of them has seen.
+    A class gives its share to each part: at least one image to train and to val, then one to test. The choice of images
+    does not depend on their order. The choice for test does not depend on the seed either, so that models of several
+    seeds are tested on images that none of them has seen.
 
     Args:
         ids: Ids of the images.

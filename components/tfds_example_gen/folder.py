@@ -36,8 +36,8 @@ class ImageFolder:
 
     Attributes:
         path: The folder.
-        splits: train, val and test, if they exist -> the split's folder below `path`; "" is all of it. A
-            folder held out for validation is test where there is none.
+        splits: train, val and test, if they exist -> the split's folder below `path`; "" is `path` itself. Without a
+            folder for test, the folder for validation becomes test.
         images: The same keys -> class -> paths of its images relative to `path`, both in sorted order.
         passed_over: Names of other files and folders in `path`.
         others: Ending -> number of files among the images that are none.

@@ -1,8 +1,7 @@
 """What Beam's workers do: each takes a run of images, looks at every one of them, and writes the examples.
 
-Nothing but numbers leaves a worker: images go from the source to the examples' files, a few at a time, and are decoded
-by as many threads as there are cores. What is written does not depend on how many workers there are, nor on how often
-one of them had to begin anew.
+A worker returns only numbers: it moves images from the source to the examples' files, a few at a time, and decodes them
+with one thread per core. The files do not depend on the number of workers, nor on how often a worker had to restart.
 """
 
 import collections
@@ -191,7 +190,7 @@ class WriteShard(beam.DoFn):
 
     @contextlib.contextmanager
     def _writer(self, part, name):
-        """Yields what writes an example; the file gets its place when it is whole."""
+        """Yields a writer of examples; its file is moved to its place when it is complete."""
         unfinished = os.path.join(self._unfinished, f"{part}-{name}")
         # Images are compressed already.
         options = tf.io.TFRecordOptions("GZIP", compression_level=0)

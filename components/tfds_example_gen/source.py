@@ -75,10 +75,10 @@ class Source:
                 )
 
     def fingerprint(self) -> str:
-        """Returns a text that changes when the data do, to keep a cache from answering for other data.
+        """Returns a text that changes when the data do, so that a cache never answers for other data.
 
-        Of a folder and of a prepared data set it holds a hash of all files' paths, sizes and times of change; of a data
-        set that may be downloaded, the checksums TFDS has on record; of an embedded one, its version.
+        For a folder and a prepared data set the text is a hash of all files' paths, sizes and times of change; for a
+        data set that may be downloaded, the checksums that TFDS has on record; for an embedded one, its version.
         """
         if self._data.image_folder:
             return self._folder().fingerprint()
@@ -154,7 +154,7 @@ class Source:
 
 @contextlib.contextmanager
 def _quiet():
-    """Hides TFDS's progress where nothing is downloaded: it takes a moment."""
+    """Hides TFDS's progress bars: nothing is downloaded here, and preparing takes a moment."""
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -165,7 +165,7 @@ def _quiet():
 
 @contextlib.contextmanager
 def _without_cloud_storage() -> Iterator[None]:
-    """Keeps TFDS from asking Google's storage for prepared data sets, for 10 s where there is no network."""
+    """Keeps TFDS from asking Google's storage for prepared data sets; without a network each question takes 10 s."""
     before, gcs_utils._is_gcs_disabled = gcs_utils._is_gcs_disabled, True
     try:
         yield

@@ -109,8 +109,8 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._multinomial: Multinomial | None = None
         # The declared hyperparameters replace the definitions of the hypermodel.
         self._declared = self.hyperparameters.copy()
-        # Hyperparameters that trials defined differently (KerasTuner keeps the first definition), and those whose
-        # definition must equal that of the saved search.
+        # _varied: hyperparameters that trials defined differently (KerasTuner keeps the first definition).
+        # _saved: hyperparameters whose definition must equal that of the saved search.
         self._varied: set[str] = set()
         self._saved: frozenset[str] = frozenset()
         # The JSON texts of trials that have ended, so that a save takes the same time after many trials.
@@ -181,7 +181,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             return super().update_trial(trial_id, metrics, step=plain(step))
 
     def end_trial(self, trial: Trial) -> None:
-        """Ends a trial; a COMPLETED one updates the distribution, only once if it is reported repeatedly.
+        """Ends a trial. A COMPLETED trial updates the distribution once, however often it is reported.
 
         Raises:
             TooManyFailures: `max_consecutive_failed_trials` trials failed in a row.

@@ -35,7 +35,7 @@ class Note:
         expected: The allowed values in words; "" derives them from type and bounds.
         runtime: The name under which a compiled pipeline can be started with another value; "" if it cannot.
         network: Whether it describes a network, so that a search space may have no use for it.
-        variants: Of a field that can be one of several sections: these, by pydantic's tag.
+        variants: For a field whose value can be one of several section types: pydantic's tag -> section type.
     """
 
     changes: tuple[str, ...]
@@ -62,8 +62,8 @@ def setting(
     Args:
         default: Its value where a config says nothing.
         meaning: One line of explanation.
-        changes: As for `Note`, like all others but the last.
-        bounds: pydantic's: ge, gt, le, lt.
+        changes, source, expected, runtime, network, variants: See `Note`.
+        bounds: Bounds as in pydantic: ge, gt, le, lt.
     """
     note = Note(changes, source, expected, runtime, network, variants or {})
     return Field(default, description=meaning, json_schema_extra=cast(Any, {"note": note}), **bounds)
@@ -195,10 +195,10 @@ def expected(field: FieldInfo) -> str:
     low, high = bounds.get("ge", bounds.get("gt", -math.inf)), bounds.get("le", bounds.get("lt", math.inf))
     if high < math.inf:
         ends = (" (excluded)" if "gt" in bounds else "", " (excluded)" if "lt" in bounds else "")
-        return f"a number from {low:g}{ends[0]} to {high:g}{ends[1]}"
+        return f"a number from {low}{ends[0]} to {high}{ends[1]}"
     if low > -math.inf:
         whole = "a whole number, " if kind is int else ""
-        return whole + (f"more than {low:g}" if "gt" in bounds else f"{low:g} or more")
+        return whole + (f"more than {low}" if "gt" in bounds else f"{low} or more")
     return _kind(kind)
 
 

@@ -6,12 +6,12 @@ with this package are named by their file (`cell`, `mobile`), custom ones by dot
 
 import importlib
 import inspect
+import types
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
 
-from models.oracle.rules.registry import RULES
 from models.runtime.section import leaves
 from models.search_spaces.base import SearchSpace
 from models.settings import Search, Settings, Space, Train
@@ -29,20 +29,12 @@ def create_space(settings: Space) -> SearchSpace:
     """
     options = {key: value for key, value in settings if value not in ((), [], None)}
     name = options.pop("name")
-    module_name = name if "." in name else f"{__package__}.{name}"
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks one that it imports
-        raise ValueError(
-            f"config.space.name: found {name!r}; expected 'cell', 'mobile' or the dotted path of a module."
-        ) from error
+    module = _module(name)
     if hasattr(module, "Options"):
         try:
             options = dict(module.Options(**options))
         except pydantic.ValidationError as error:
-            raise ValueError(f"config.space: {error}") from error
+            raise ValueError("\n".join(_told(problem) for problem in error.errors())) from error
     allowed = list(inspect.signature(module.create).parameters)
     unknown = sorted(set(options) - set(allowed))
     if unknown:
@@ -50,6 +42,35 @@ def create_space(settings: Space) -> SearchSpace:
             f"config.space: {name!r} has no option {', '.join(map(repr, unknown))}; expected {', '.join(allowed)}."
         )
     return module.create(**options)
+
+
+def _module(name: str) -> types.ModuleType:
+    """Imports the module of a search space.
+
+    Raises:
+        ValueError: There is none of this name, or it makes no search space.
+    """
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(_unknown(name))
+    module_name = name if "." in name else f"{__package__}.{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks one that it imports
+        raise ValueError(_unknown(name)) from error
+    if not hasattr(module, "create"):
+        raise ValueError(f"{_unknown(name)} The module {module_name} has no function `create`.")
+    return module
+
+
+def _unknown(name: str) -> str:
+    return f"config.space.name: found {name!r}; expected 'cell', 'mobile' or the dotted path of a module."
+
+
+def _told(problem: Mapping[str, Any]) -> str:
+    """Returns a problem that pydantic found in a custom space's options, in the words of all messages."""
+    return f"config.space.{'.'.join(map(str, problem['loc']))}: found {problem['input']!r}; {problem['msg']}."
 
 
 def supernet_options(space: SearchSpace, search: Search) -> dict[str, Any]:
@@ -84,10 +105,8 @@ def unused(settings: Settings) -> dict[str, str]:
     found = {}
     for key, _, known in leaves(settings):
         section, _, name = key.partition(".")
-        if section == "oracle" and "." in name and not name.startswith(f"{settings.oracle.rule}."):
+        if not settings.chosen(key):
             found[key] = f"the rule {settings.oracle.rule!r} (config.oracle.rule) has no use for it"
-        elif key == "oracle.custom" and settings.oracle.rule in RULES:
-            found[key] = f"the rule {settings.oracle.rule!r} (config.oracle.rule) is no custom one"
         elif known.network and not _takes(space, section, name):
             found[key] = f"the {space.name} space (config.space.name) has no use for it"
     return found

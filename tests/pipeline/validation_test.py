@@ -104,6 +104,7 @@ BAD = [
     ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold: found 97.0; expected None"),
     ("serving.top_k", 0, "config.serving.top_k: found 0"),
     ("space.name", "cells", "config.space.name: found 'cells'; expected 'cell', 'mobile' or"),
+    ("space.name", "json.decoder", "config.space.name: found 'json.decoder'; expected 'cell', 'mobile' or"),
     ("space.operations", ("sep_conv_9x9",), "config.space.operations: unknown operation 'sep_conv_9x9'"),
     ("architecture", "mdenas_cifar11", "config.architecture: "),
     ("architecture", "mdenas_gpu", "a genotype of the 'mobile' space; expected one of the 'cell' space"),

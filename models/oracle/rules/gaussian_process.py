@@ -23,8 +23,8 @@ _TREND, _TREND_DEVIATION = 0.003, 2.0
 _SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
 
 
-# The prior of the kernel's variance is centred at 1 and counts as many evaluations, so that a few good guesses do not
-# make the process overconfident.
+# The prior of the kernel's variance is centred at 1 and has the weight of this many evaluations, so that a few good
+# guesses do not make the process overconfident.
 _VARIANCE_EVALUATIONS = 40
 
 

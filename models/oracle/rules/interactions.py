@@ -176,10 +176,10 @@ class Interactions(Rule):
         return bumps - bumps.mean(axis=0)
 
     def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the distinct architectures of which another evaluation is informative: new ones if scores are exact.
+        """Returns the distinct architectures whose next evaluation tells something: only new ones if scores are exact.
 
         Returns:
-            The architectures, and the same as an evaluation would record them, as far as known: inactive choices as -1.
+            The architectures, and their records as an evaluation would write them: -1 for choices known to be inactive.
         """
         recorded = architectures.copy()
         for inactive in self._inactive.values():
