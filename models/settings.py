@@ -118,7 +118,7 @@ class Data(Section):
 class Space(Section):
     """The search space (docs/search_spaces.md)."""
 
-    name: str = setting("cell", "cell, mobile, or the dotted path of a custom space's module", SEARCH)
+    name: str = setting("cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH)
     operations: _Names = setting((), "operations that a choice offers; () takes the space's own", SEARCH)
 
 
@@ -244,7 +244,7 @@ class Derive(Section):
 class Train(Section):
     """The final training, from fresh weights."""
 
-    network: Literal["cifar", "imagenet", "mobile"] = setting(
+    network: Literal["cifar", "imagenet", "mobile", "nasbench201"] = setting(
         "cifar", "stem, auxiliary head and batch norm's epsilon", TRAINING
     )
     epochs: int = setting(600, "epochs", TRAINING, source="released script", ge=1)
@@ -383,13 +383,16 @@ class Settings(Section):
     )
     data: Data = setting(Data(), "the images", EXAMPLES)
     space: Annotated[
-        Annotated[Space, Tag("cell")] | Annotated[MobileSpace, Tag("mobile")] | Annotated[CustomSpace, Tag("custom")],
+        Annotated[Space, Tag("cell")]
+        | Annotated[MobileSpace, Tag("mobile")]
+        | Annotated[Space, Tag("nasbench201")]
+        | Annotated[CustomSpace, Tag("custom")],
         Discriminator(lambda value: _space_tag(value)),
     ] = setting(
         Space(),
         "the search space",
         SEARCH,
-        variants={"cell": Space, "mobile": MobileSpace, "custom": CustomSpace},
+        variants={"cell": Space, "mobile": MobileSpace, "nasbench201": Space, "custom": CustomSpace},
     )
     search: Search = setting(Search(), "the search", SEARCH)
     oracle: Oracle = setting(Oracle(), "the oracle", SEARCH)
@@ -423,7 +426,7 @@ def runtime_parameters() -> dict[str, str]:
 
 def _space_tag(value: Any) -> str:
     name = cast(Mapping[str, Any], value).get("name", "cell") if isinstance(value, Mapping) else value.name
-    return name if name in ("cell", "mobile") else "custom"
+    return name if name in ("cell", "mobile", "nasbench201") else "custom"
 
 
 def document() -> str:

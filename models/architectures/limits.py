@@ -1,7 +1,7 @@
 """How small the images of a network may be. Keras-free, so that configs are checked at once."""
 
 # How many times each network of a cell space halves the sides of its images.
-HALVINGS = {"cifar": 2, "imagenet": 5}
+HALVINGS = {"cifar": 2, "imagenet": 5, "nasbench201": 2}
 
 # Pixels a side that leave 8 and 7 where the auxiliary head starts.
 SMALLEST_WITH_AUXILIARY = {"cifar": 29, "imagenet": 193}

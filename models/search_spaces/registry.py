@@ -65,7 +65,9 @@ def _module(name: str) -> types.ModuleType:
 
 
 def _unknown(name: str) -> str:
-    return f"config.space.name: found {name!r}; expected 'cell', 'mobile' or the dotted path of a module."
+    return (
+        f"config.space.name: found {name!r}; expected 'cell', 'mobile', 'nasbench201' or the dotted path of a module."
+    )
 
 
 def _told(problem: Mapping[str, Any]) -> str:

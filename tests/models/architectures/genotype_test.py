@@ -94,7 +94,7 @@ def test_operations_of_ones_own_are_named_by_dotted_path():
         (changed(CELL, "reduce_concat", value=[3, 3]), r"reduce_concat: found \[3, 3\]"),
         (changed(CELL, "steps", value=4), r"genotype: unknown 'steps'; expected the fields normal,"),
         ({"space": "cell", "normal": []}, r"missing 'normal_concat', 'reduce', 'reduce_concat'"),
-        (changed(CELL, "space", value="darts"), r"space: found 'darts'; expected 'cell' or 'mobile'"),
+        (changed(CELL, "space", value="darts"), r"space: found 'darts'; expected one of 'cell', 'mobile',"),
         ([1], r"space: found \[1\]"),
         (changed(MOBILE, "blocks", value=MOBILE["blocks"][:-1]), r"blocks: found 13; expected the backbone's 14"),
         (changed(MOBILE, "blocks", 0, value=None), r"blocks\[0\]: found null; only a block with a shortcut"),

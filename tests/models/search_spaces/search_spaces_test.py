@@ -127,9 +127,9 @@ def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, messag
     ("config", "message"),
     [
         ({"name": None}, r"config\.space\.name: found None; expected a text"),
-        ({"name": "nasbench"}, r"config\.space\.name: found 'nasbench'; expected 'cell', 'mobile' or"),
+        ({"name": "nasbench"}, r"config\.space\.name: found 'nasbench'; expected 'cell', 'mobile', 'nasbench201' or"),
         ({"name": "no.such.module"}, r"config\.space\.name: found 'no\.such\.module'"),
-        ({"name": ".cell"}, r"config\.space\.name: found '\.cell'; expected 'cell', 'mobile' or"),
+        ({"name": ".cell"}, r"config\.space\.name: found '\.cell'; expected 'cell', 'mobile', 'nasbench201' or"),
         ({"name": "registry"}, r"found 'registry'; .* models\.search_spaces\.registry has no function `create`"),
         ({"name": "json.decoder"}, r"found 'json\.decoder'; .* json\.decoder has no function `create`"),
         ({"name": "cell", "nodes": 5}, r"config\.space\.nodes: there is no such setting; expected name, operations"),
