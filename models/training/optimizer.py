@@ -75,6 +75,11 @@ class SGD(keras.optimizers.SGD):
     def _apply_weight_decay(self, variables):
         """The base class's decoupled decay; ours is part of `update_step`."""
 
+    def _filter_empty_gradients(self, grads, vars):
+        """Leaves weights without a gradient as they are, without a warning: `none` edges may cut off some of them."""
+        vars = [variable for grad, variable in zip(grads, vars, strict=True) if grad is not None]
+        return super()._filter_empty_gradients([grad for grad in grads if grad is not None], vars)
+
     def _clip_gradients(self, grads):
         """Does nothing: the base class would clip one replica's gradients; this optimizer clips their sum."""
         return grads

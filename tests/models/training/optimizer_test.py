@@ -68,6 +68,19 @@ def test_excluded_weights_are_not_decayed():
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_a_weight_without_a_gradient_stays_as_it_is_without_a_warning(recwarn):
+    optimizer = SGD(0.1, weight_decay=0.1, global_clipnorm=1.0)
+    kernel, gamma = variables = _variables()
+    before = kernel.numpy()
+    optimizer.build(variables)
+    optimizer.apply([None, tf.constant(_gradients(0)[1])], variables)
+    np.testing.assert_array_equal(kernel, before)
+    assert np.abs(gamma.numpy() - _variables()[1].numpy()).max() > 0
+    assert not recwarn.list
+    with pytest.raises(ValueError, match="No gradients"):
+        optimizer.apply([None, None], variables)
+
+
 def test_the_config_makes_the_same_optimizer_again():
     optimizer = SGD(0.1, weight_decay=0.1, global_clipnorm=2.0, exclude=("gamma",))
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
