@@ -4,7 +4,7 @@
     python -m models.describe genotype.json --network=imagenet --json
 
 ARCH is a preset's name or a genotype's JSON file. What is not given is as in the preset's publication, or, for a
-genotype file, as in the paper's final training of that kind of network.
+genotype file, as in the paper's final training of that kind of network (NAS-Bench-201: as in the benchmark).
 """
 
 import argparse
@@ -13,7 +13,6 @@ import os
 import sys
 
 from models.architectures import presets
-from models.architectures.cell import CellGenotype
 
 KINDS = tuple(presets.NETWORK_DEFAULTS)
 
@@ -61,12 +60,12 @@ def _parser():
         epilog=f"Presets: {', '.join(presets.PRESETS)}.",
     )
     parser.add_argument("arch", metavar="ARCH", help="a preset's name, or a genotype's JSON file")
-    parser.add_argument("--network", choices=KINDS, help="kind of network (default: the preset's, or cifar or mobile)")
+    parser.add_argument("--network", choices=KINDS, help="kind of network (default: the preset's or the genotype's)")
     for name, text in (
-        ("channels", "channels of a node of the first cell (cifar: 36, imagenet: 48)"),
-        ("cells", "number of cells (cifar: 20, imagenet: 14)"),
-        ("classes", "number of classes (cifar: 10, else 1000)"),
-        ("image_size", "side of the square images in pixels (cifar: 32, else 224)"),
+        ("channels", "channels of a node of the first cell (cifar: 36, imagenet: 48, nasbench201: 16)"),
+        ("cells", "number of cells (cifar: 20, imagenet: 14), nasbench201: of each stage (5)"),
+        ("classes", "number of classes (cifar, nasbench201: 10, else 1000)"),
+        ("image_size", "side of the square images in pixels (cifar, nasbench201: 32, else 224)"),
         ("image_channels", "1 for grey images, 3 for colours (3)"),
     ):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
@@ -76,9 +75,8 @@ def _parser():
 
 def _settings(options, genotype):
     preset = presets.PRESETS.get(options.arch)
-    kind = options.network or (
-        preset.network if preset else "cifar" if isinstance(genotype, CellGenotype) else "mobile"
-    )
+    space = genotype.to_dict()["space"]
+    kind = options.network or (preset.network if preset else "cifar" if space == "cell" else space)
     settings = {"network": kind, **presets.NETWORK_DEFAULTS[kind], "image_channels": 3}
     for name in ("channels", "cells", "classes", "image_size", "image_channels"):
         value = getattr(options, name)

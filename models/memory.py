@@ -69,6 +69,11 @@ def most(space: SearchSpace, settings: Search | Train, image_shape: tuple[int, i
         layers = settings.cells * len(space.choices) // 2
         width = settings.channels
         side_factor = 1
+    elif space.name == "nasbench201":
+        # From stage to stage the sides halve and the channels double, so no cell holds more than the first.
+        layers = 3 * settings.cells * len(space.choices)
+        width = settings.channels
+        side_factor = 1
     elif space.name == "mobile":
         from models.architectures.mobile import parse
 

@@ -142,7 +142,14 @@ class Search(Section):
     epochs: int = setting(100, "search epochs", SEARCH, source="paper", runtime="search_epochs", ge=1)
     # Batch norm needs a batch.
     batch_size: int = setting(512, "images a step", SEARCH, source="paper", ge=2)
-    cells: int = setting(6, "cells of the supernet", SEARCH, source="paper (later code: 8)", network=True, ge=1)
+    cells: int = setting(
+        6,
+        "cells of the supernet; nasbench201: of each of its three stages (the benchmark has 5)",
+        SEARCH,
+        source="paper (later code: 8)",
+        network=True,
+        ge=1,
+    )
     channels: int = setting(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
     learning_rate: float = setting(0.025, "annealed by a cosine", SEARCH, source="paper", gt=0)
     min_learning_rate: float = setting(
@@ -249,9 +256,21 @@ class Train(Section):
     )
     epochs: int = setting(600, "epochs", TRAINING, source="released script", ge=1)
     batch_size: int = setting(96, "images a step", TRAINING, source="released script", ge=2)
-    cells: int = setting(20, "cells of the network", TRAINING, source="released script", network=True, ge=1)
+    cells: int = setting(
+        20,
+        "cells of the network; nasbench201: of each of its three stages (the benchmark has 5)",
+        TRAINING,
+        source="released script",
+        network=True,
+        ge=1,
+    )
     channels: int = setting(
-        36, "channels of a node of the first cell", TRAINING, source="released script", network=True, ge=1
+        36,
+        "channels of a node of the first cell (nasbench201: the benchmark has 16)",
+        TRAINING,
+        source="released script",
+        network=True,
+        ge=1,
     )
     momentum: float = setting(0.9, "of SGD", TRAINING, source="released script", ge=0, lt=1)
     learning_rate: float = setting(0.025, "at the start", TRAINING, source="released script", gt=0)

@@ -88,6 +88,9 @@ def _warmup(settings: Settings) -> Iterator[str]:
         )
 
 
+_NETWORKS = {"cell": ("cifar", "imagenet"), "mobile": ("mobile",), "nasbench201": ("nasbench201",)}
+
+
 def _space(settings: Settings) -> Iterator[str]:
     try:
         create_space(settings.space)
@@ -96,8 +99,8 @@ def _space(settings: Settings) -> Iterator[str]:
         yield f"config.{message if message.startswith('space') else f'space: {message}'}."
         return
     name, network = settings.space.name, settings.train.network
-    if (name == "mobile") != (network == "mobile") and name in ("cell", "mobile"):
-        allowed = ("mobile",) if name == "mobile" else ("cifar", "imagenet")
+    allowed = _NETWORKS.get(name, (network,))
+    if network not in allowed:
         yield (
             f"config.train.network: found {network!r}; expected {' or '.join(map(repr, allowed))} with the {name} "
             f"space. Set --config.train.network={allowed[0]}."
@@ -144,7 +147,7 @@ def smallest_side(settings: Settings) -> tuple[int, str]:
         else:
             backbone = create_space(settings.space).backbone
         return 2**backbone.halvings, "the backbone of the mobile network (config.space.backbone)"
-    auxiliary = train.auxiliary_weight > 0
+    auxiliary = train.auxiliary_weight > 0 and train.network in limits.SMALLEST_WITH_AUXILIARY
     what = f"the {train.network} network (config.train.network"
     if auxiliary:
         what = f"the auxiliary head of {what}; config.train.auxiliary_weight=0.0 removes the head"

@@ -1,4 +1,4 @@
-"""Draws architectures: a cell as a graph, a mobile network as a chain of blocks."""
+"""Draws architectures: cells as graphs, a mobile network as a chain of blocks."""
 
 import dataclasses
 import itertools
@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from components.report_gen import style
-from models.architectures import cell, genotype, mobile
+from models.architectures import cell, genotype, mobile, nasbench201
 
 _COLUMN = 2.35  # inches from a node to one a step deeper
 _ROW = 0.36  # inches from an edge to the next
@@ -27,6 +27,8 @@ _FAMILIES = (
     ("none", style.FAINT),
     ("sep_", style.BLUE),
     ("dil_", style.ORANGE),
+    ("nor_conv_3x3", style.BLUE),
+    ("nor_conv_1x1", style.ORANGE),
     ("", "#8a63b8"),
 )
 _KERNELS = {3: style.GREEN, 5: style.BLUE, 7: style.ORANGE}
@@ -42,7 +44,7 @@ class Drawing:
 
 
 def draw(architecture: genotype.Genotype) -> list[Drawing]:
-    """Returns the pictures of an architecture: a cell each, or the chain of a mobile network's blocks."""
+    """Returns the pictures of an architecture: one of each cell, or the chain of a mobile network's blocks."""
     with style.styled():
         if isinstance(architecture, cell.CellGenotype):
             caption = "A node adds up what its operations make of the outputs of earlier nodes."
@@ -50,6 +52,9 @@ def draw(architecture: genotype.Genotype) -> list[Drawing]:
                 Drawing("Normal cell", caption, style.svg(_cell(architecture.normal, architecture.normal_concat))),
                 Drawing("Reduction cell", caption, style.svg(_cell(architecture.reduce, architecture.reduce_concat))),
             ]
+        if isinstance(architecture, nasbench201.NasBench201Genotype):
+            caption = "A node adds up what its operations make of earlier nodes. All cells of the network are equal."
+            return [Drawing("Cell", caption, style.svg(_nasbench201(architecture)))]
         caption = "Kernel, expansion (e) and channels (ch) of each block; /2 halves height and width."
         return [Drawing("Blocks", caption, style.svg(_chain(architecture)))]
 
@@ -72,15 +77,12 @@ def _cell(nodes: Sequence[cell.Node], concat: Sequence[int]) -> Figure:
 
     for number, edges in enumerate(nodes, cell.INPUTS):
         x, y = _COLUMN * depth[number], heights[number]
-        for position, (operation, source) in enumerate(edges):
-            level = y + _ROW * ((len(edges) - 1) / 2 - position)
-            box = x - 0.4 - _BOX[0] / 2
-            color = _family(operation)
-            faint = 0.35 if operation == cell.NONE else 1.0
-            start = _COLUMN * depth[source] + (0.46 if source < cell.INPUTS else _RADIUS)
-            _wire(axes, (start, heights[source]), (box - _BOX[0] / 2, level), color, faint)
-            _wire(axes, (box + _BOX[0] / 2, level), (x - _RADIUS, y), color, faint)
-            _box(axes, box, level, _BOX, color, operation.rpartition(".")[2], faint)
+        starts = [_COLUMN * depth[source] + (0.46 if source < cell.INPUTS else _RADIUS) for _, source in edges]
+        _incoming(
+            axes,
+            (x, y),
+            [(name, (start, heights[source])) for (name, source), start in zip(edges, starts, strict=True)],
+        )
         if number in concat:
             axes.plot([x + _RADIUS, right], [y, y], color=style.INK, linewidth=1.1, zorder=1)
         _disc(axes, x, y, str(number))
@@ -96,13 +98,50 @@ def _cell(nodes: Sequence[cell.Node], concat: Sequence[int]) -> Figure:
         "concatenate",
         rotation=90 if len(ends) > 1 else 0,
     )
-    axes.annotate(
-        "", (right + 0.6, middle), (right + 0.13, middle), arrowprops={"arrowstyle": "-|>", "color": style.INK}
-    )
+    _arrow(axes, right + 0.13, middle)
     return axes.figure
 
 
-def _lanes(nodes: Sequence[cell.Node]) -> list[float]:
+def _nasbench201(architecture: nasbench201.NasBench201Genotype) -> Figure:
+    """Draws the cell of a NAS-Bench-201 architecture from left to right, laid out as `_cell` does."""
+    operations = dict(zip(nasbench201.EDGES, architecture.operations, strict=True))
+    nodes = [[(operations[node, source], source) for source in range(node)] for node in range(1, nasbench201.NODES)]
+    lanes = _lanes(nodes)
+    height = -lanes[-1] + _ROW * len(nodes[-1]) / 2 + 0.2
+    heights = [lanes[1], *lanes]
+    axes = _canvas(-0.75, _COLUMN * len(nodes) + _RADIUS + 0.65, -height, 0)
+    for number, edges in enumerate(nodes, 1):
+        starts = [(_COLUMN * source + (_RADIUS if source else 0.46), heights[source]) for _, source in edges]
+        _incoming(
+            axes,
+            (_COLUMN * number, heights[number]),
+            [(name, start) for (name, _), start in zip(edges, starts, strict=True)],
+        )
+        _disc(axes, _COLUMN * number, heights[number], str(number))
+    _box(axes, 0.0, heights[0], (0.92, 0.34), style.INK, "0: input")
+    _arrow(axes, _COLUMN * len(nodes) + _RADIUS, heights[-1])
+    return axes.figure
+
+
+def _incoming(axes: Axes, node: tuple[float, float], edges: Sequence[tuple[str, tuple[float, float]]]) -> None:
+    """Draws the edges into a node, one below the other: (operation, where its wire starts) each."""
+    x, y = node
+    for position, (operation, start) in enumerate(edges):
+        level = y + _ROW * ((len(edges) - 1) / 2 - position)
+        box = x - 0.4 - _BOX[0] / 2
+        color = _family(operation)
+        faint = 0.35 if operation == cell.NONE else 1.0
+        _wire(axes, start, (box - _BOX[0] / 2, level), color, faint)
+        _wire(axes, (box + _BOX[0] / 2, level), (x - _RADIUS, y), color, faint)
+        _box(axes, box, level, _BOX, color, operation.rpartition(".")[2], faint)
+
+
+def _arrow(axes: Axes, x: float, y: float) -> None:
+    """Draws the way out of a cell."""
+    axes.annotate("", (x + 0.47, y), (x, y), arrowprops={"arrowstyle": "-|>", "color": style.INK})
+
+
+def _lanes(nodes: Sequence[Sequence[cell.Edge]]) -> list[float]:
     """Returns the height of each node's lane; a lane is as wide as the node has edges."""
     lanes, top = [], -0.2
     for edges in nodes:

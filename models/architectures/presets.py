@@ -18,9 +18,10 @@ NETWORK_DEFAULTS = MappingProxyType(
         "cifar": {"channels": 36, "cells": 20, "classes": 10, "image_size": 32},
         "imagenet": {"channels": 48, "cells": 14, "classes": 1000, "image_size": 224},
         "mobile": {"classes": 1000, "image_size": 224},
+        "nasbench201": {"channels": 16, "cells": 5, "classes": 10, "image_size": 32},
     }
 )
-"""For each kind of network the sizes that the paper's final trainings use."""
+"""For each kind of network the sizes that the paper's final trainings use; NAS-Bench-201: those of the benchmark."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from components.comparison import Comparison
 from components.report_gen import commands, drawings, figures, inputs, page, pictures, settings
 from models import export
 from models.architectures import presets
+from models.architectures.nasbench201 import NasBench201Genotype
 from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
@@ -31,6 +32,9 @@ COMPARED = Comparison(
     threshold=0.7, chance=0.25, majority_class="dog", majority_share=0.6, clearly_more=0.7, baseline_accuracy=0.9
 )
 USED = Settings.parse(digits.get_config())
+NASBENCH201 = NasBench201Genotype(
+    ("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
+)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -202,6 +206,12 @@ def test_every_published_architecture_is_drawn(name):
 
 def test_boxes_of_a_cell_do_not_touch_and_no_wire_runs_through_one(monkeypatch):
     boxes, wires = [], []
+    cells = [
+        (lambda genotype=preset.genotype: drawings._cell(genotype.normal, genotype.normal_concat), 8 + 3)
+        for preset in presets.PRESETS.values()
+        if not hasattr(preset.genotype, "blocks")
+    ]
+    cells.append((lambda: drawings._nasbench201(NASBENCH201), 6 + 1))
 
     def recorded(draw, into):
         def record(axes, *arguments, **options):
@@ -212,13 +222,11 @@ def test_boxes_of_a_cell_do_not_touch_and_no_wire_runs_through_one(monkeypatch):
 
     monkeypatch.setattr(drawings, "_box", recorded(drawings._box, boxes))
     monkeypatch.setattr(drawings, "_wire", recorded(drawings._wire, wires))
-    for preset in presets.PRESETS.values():
-        if hasattr(preset.genotype, "blocks"):
-            continue
+    for draw, count in cells:
         boxes.clear()
         wires.clear()
-        drawings._cell(preset.genotype.normal, preset.genotype.normal_concat)
-        assert len(boxes) == 8 + 3
+        draw()
+        assert len(boxes) == count
         for number, (x, y, (width, height), *_) in enumerate(boxes):
             for other_x, other_y, (other_width, other_height), *_ in boxes[:number]:
                 assert abs(x - other_x) >= (width + other_width) / 2 or abs(y - other_y) >= (height + other_height) / 2
@@ -347,6 +355,15 @@ def test_a_mobile_architecture_is_on_the_page():
     shown = Page(page.render(found(genotype=genotype), USED))
     assert "Blocks" in shown.text["architecture"]
     assert genotype.text() in shown.text["verdict"]
+
+
+def test_an_architecture_of_nas_bench_201_is_on_the_page():
+    shown = Page(page.render(found(genotype=NASBENCH201), USED))
+    assert "All cells of the network are equal" in shown.text["architecture"]
+    assert NASBENCH201.text() in shown.text["verdict"]
+    (drawing,) = drawings.draw(NASBENCH201)
+    width, height = size(drawing.svg)
+    assert 300 < width <= 15 * 72 and 80 < height < 8 * 72
 
 
 @pytest.mark.parametrize("config", [digits, digits_mobile], ids=lambda module: module.__name__)

@@ -78,6 +78,22 @@ def test_text_shows_the_cells_and_every_layer(capsys):
     assert sum(int(row[-1].replace(",", "")) for row in layer_rows) == int(total.split()[-1].replace(",", ""))
 
 
+def test_an_architecture_of_nas_bench_201_is_described_as_in_the_benchmark(capsys, tmp_path):
+    path = tmp_path / "genotype.json"
+    path.write_text(json.dumps({"space": "nasbench201", "operations": ["nor_conv_3x3"] * 6}))
+    found = json.loads(described(capsys, str(path), "--json"))
+    assert (found["network"], found["channels"], found["cells"], found["params"]) == ("nasbench201", 16, 5, 1_531_546)
+    lines = described(capsys, str(path), "--cells=1", "--channels=4", "--image_size=8").splitlines()
+    assert lines[1].startswith("|nor_conv_3x3~0|+|")
+    assert [line.split()[:2] for line in lines if line.startswith(("residual", "stage"))] == [
+        ["stage_0_cell_0", "8x8x4"],
+        ["residual_block_1", "4x4x8"],
+        ["stage_1_cell_0", "4x4x8"],
+        ["residual_block_2", "2x2x16"],
+        ["stage_2_cell_0", "2x2x16"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -89,6 +105,7 @@ def test_text_shows_the_cells_and_every_layer(capsys):
         (["mdenas_cifar10", "--classes=1"], "classes: found 1; expected 2 or more"),
         (["mdenas_cifar10", "--image_size=3"], "needs at least 4x4"),
         (["mdenas_cifar10", "--network=mobile"], "found a CellGenotype; expected a MobileGenotype"),
+        (["mdenas_gpu", "--network=nasbench201"], "found a MobileGenotype; expected a NasBench201Genotype"),
         (["mdenas_gpu", "--network=cifar"], "found a MobileGenotype; expected a CellGenotype"),
         (["mdenas_gpu", "--channels=8"], "--channels: the mobile network has none"),
     ],

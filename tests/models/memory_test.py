@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-from models import memory
+from models import memory, memory_probe
 from models.data.dataset_info import DataError
 from models.memory import Limit, Need
 from models.search_spaces import cell
@@ -128,6 +128,17 @@ def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
     space = make_space(config.space.to_dict())
     need = memory.most(space, getattr(Settings.parse(config), stage), (8, 8, 1))
     assert need.at(config[stage].batch_size) < 2.5 * GB
+
+
+def test_nas_bench_201_is_bounded_by_its_three_stages():
+    space = make_space({"name": "nasbench201"})
+    one, five = (memory.most(space, Search(cells=cells, channels=16), (32, 32, 3)) for cells in (1, 5))
+    assert five.per_image == 5 * one.per_image
+    # All tensors of a forward program alone, with a convolution on every edge.
+    supernet = space.supernet((32, 32, 3), 10, channels=16, cells=1)
+    path = {choice.name: "nor_conv_3x3" for choice in space.choices}
+    forward = memory_probe.forward_bytes(lambda images: supernet(images, path=path, training=True), (32, 32, 3))
+    assert one.per_image > 1.5 * forward
 
 
 def test_the_bound_is_far_above_what_was_measured():

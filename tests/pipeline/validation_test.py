@@ -138,6 +138,46 @@ def test_a_setting_that_the_space_has_no_use_for_is_not_dropped_silently(key):
         validation.validate(config)
 
 
+def nasbench201():
+    config = base.get_config()
+    config.space.name = config.train.network = "nasbench201"
+    return config
+
+
+def test_a_search_in_nas_bench_201_needs_images_of_four_pixels_and_one_cell_a_stage():
+    config = nasbench201()
+    config.data.image_size = 4
+    config.search.cells = config.train.cells = 1
+    config.search.pad = config.train.pad = config.train.cutout = 1
+    validation.validate(config)
+    assert validation.smallest_side(validation.Settings.parse(config)) == (
+        4,
+        "the nasbench201 network (config.train.network)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.network", "cifar", "found 'cifar'; expected 'nasbench201' with the nasbench201 space"),
+        ("space.name", "cell", "found 'nasbench201'; expected 'cifar' or 'imagenet' with the cell space"),
+        ("space.name", "mobile", "found 'nasbench201'; expected 'mobile' with the mobile space"),
+        ("space.operations", ("sep_conv_3x3",), "config.space.operations: unknown operation 'sep_conv_3x3'"),
+        ("train.drop_path", 0.1, "config.train.drop_path: found 0.1; expected 0.3, the default: the nasbench201 space"),
+        ("train.dropout", 0.1, "the nasbench201 space (config.space.name) has no use for it"),
+        ("architecture", "darts_v2", "a genotype of the 'cell' space; expected one of the 'nasbench201' space"),
+    ],
+)
+def test_what_cannot_be_with_nas_bench_201_is_named(key, value, message):
+    config = nasbench201()
+    section, _, name = key.rpartition(".")
+    section = config[section] if section else config
+    with section.ignore_type():
+        section[name] = value
+    with pytest.raises(validation.ConfigError, match=re.escape(message)):
+        validation.validate(config)
+
+
 def test_every_problem_is_named_at_once():
     config = base.get_config()
     config.search.epochs = 0

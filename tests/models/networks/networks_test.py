@@ -11,15 +11,20 @@ from models.architectures import limits
 from models.architectures.cell import CellGenotype
 from models.architectures.checks import GenotypeError
 from models.architectures.mobile import MobileGenotype
+from models.architectures.nasbench201 import NasBench201Genotype
 from models.architectures.presets import PRESETS
 from models.networks import layers
 from models.networks.cell_network import cifar_network, imagenet_network
 from models.networks.mobile_network import mobile_network
+from models.networks.nasbench201_network import nasbench201_network
 from models.networks.registry import NETWORKS
 from tests.support import paths
 
 CELL = PRESETS["mdenas_cifar10"].genotype
 MOBILE = MobileGenotype({"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [8, 2]], "head": 8}, [(3, 3), (5, 1)])
+NASBENCH201 = NasBench201Genotype(
+    ("nor_conv_3x3", "avg_pool_3x3", "skip_connect", "none", "nor_conv_1x1", "skip_connect")
+)
 SKIPS = CellGenotype(*((((("skip_connect", 0), ("skip_connect", 1)),) * 4, (2, 3, 4, 5)) * 2))
 # Quick to build: few weights, yet each kind of operation that has any.
 QUICK = CellGenotype(
@@ -36,6 +41,7 @@ def images(*shape, seed=0):
 def small_networks():
     yield functools.partial(cifar_network, QUICK, (8, 8, 1), 3, **TINY)
     yield functools.partial(mobile_network, MOBILE, (8, 8, 1), 3)
+    yield functools.partial(nasbench201_network, NASBENCH201, (8, 8, 1), 3, channels=2, cells=1)
 
 
 @pytest.fixture(scope="module")
@@ -170,13 +176,14 @@ def test_drop_path_is_applied_in_training_alone():
 
 def test_dropout_comes_before_the_classifier_in_training_alone():
     inputs = images(2, 8, 8, 1)
-    for make in small_networks():
+    *with_dropout, _ = small_networks()  # NAS-Bench-201 has none
+    for make in with_dropout:
         model = make(dropout=0.5)
         np.testing.assert_array_equal(model(inputs), model(inputs))
         assert np.abs(np.array(model(inputs, training=True) - model(inputs, training=True))).max() > 1e-3
 
 
-@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile"])
+@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile", "nasbench201"])
 def test_first_weights_are_a_function_of_the_seed(make):
     def weights(seed):
         keras.utils.set_random_seed(seed)
@@ -187,7 +194,7 @@ def test_first_weights_are_a_function_of_the_seed(make):
     assert np.abs(first - weights(2)).max() > 1e-3
 
 
-@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile"])
+@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile", "nasbench201"])
 def test_weights_and_export_give_the_same_network_back(make, tmp_path):
     model, other, inputs = make(), make(), images(3, 8, 8, 1)
     model(inputs, training=True)  # moves the statistics
@@ -204,7 +211,7 @@ def test_weights_and_export_give_the_same_network_back(make, tmp_path):
     np.testing.assert_allclose(served.serve(inputs), model(inputs), atol=1e-5)
 
 
-@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile"])
+@pytest.mark.parametrize("make", small_networks(), ids=["cell", "mobile", "nasbench201"])
 def test_an_image_gets_the_same_logits_alone_and_beside_others(make):
     model = make()
     x = images(6, 8, 8, 1)
@@ -218,10 +225,12 @@ def test_an_image_gets_the_same_logits_alone_and_beside_others(make):
 def test_logits_stay_float32_under_mixed_precision():
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        for make in small_networks():
-            model = make()
+        _, mobile, nasbench201 = models = [make() for make in small_networks()]
+        for model in models:
             assert model(images(2, 8, 8, 1)).dtype == "float32"
-        assert model.blocks[0](images(2, 8, 8, 4)).dtype == "bfloat16"
+        assert mobile.blocks[0](images(2, 8, 8, 4)).dtype == "bfloat16"
+        cell = nasbench201.skeleton[1](images(2, 8, 8, 2), operations=NASBENCH201.operations)
+        assert cell.dtype == nasbench201.skeleton[2](cell).dtype == "bfloat16"
     finally:
         keras.mixed_precision.set_global_policy("float32")
 

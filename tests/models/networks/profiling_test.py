@@ -8,9 +8,11 @@ import tensorflow as tf
 from models.architectures import limits
 from models.architectures.cell import CellGenotype
 from models.architectures.mobile import MobileGenotype
+from models.architectures.nasbench201 import NasBench201Genotype
 from models.networks import profiling
 from models.networks.cell_network import cifar_network, imagenet_network
 from models.networks.mobile_network import mobile_network
+from models.networks.nasbench201_network import nasbench201_network
 from models.networks.registry import NETWORKS
 from models.runtime import tuning
 
@@ -30,6 +32,9 @@ EVERYTHING = CellGenotype(
         (("sep_conv_3x3", 4), ("skip_connect", 3)),
     ),
     reduce_concat=(2, 3, 4, 5),
+)
+NASBENCH201 = NasBench201Genotype(
+    ("nor_conv_3x3", "none", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "nor_conv_3x3")
 )
 BACKBONE = {"stem": 4, "stem_stride": 2, "blocks": [[4, 1], [6, 2], [6, 1]], "head": 8}
 
@@ -62,8 +67,9 @@ def plain_kernels():
             lambda shape: mobile_network(MobileGenotype(BACKBONE, [(3, 1), (7, 3), None]), shape, 3),
             (16, 12, 2),
         ),
+        (lambda shape: nasbench201_network(NASBENCH201, shape, 3, channels=4, cells=2), (16, 12, 2)),
     ],
-    ids=["cifar", "imagenet", "mobile"],
+    ids=["cifar", "imagenet", "mobile", "nasbench201"],
 )
 def test_tensorflow_counts_the_same_multiply_adds(make, shape, plain_kernels):
     model = make(shape)

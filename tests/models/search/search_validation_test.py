@@ -16,6 +16,7 @@ BACKBONE = {"stem": 8, "stem_stride": 1, "blocks": [[8, 1], [12, 2], [12, 1]], "
 SPACES = {
     "cell": ({"name": "cell"}, {"channels": 4, "cells": 3}),
     "mobile": ({"name": "mobile", "backbone": BACKBONE}, {}),
+    "nasbench201": ({"name": "nasbench201"}, {"channels": 4, "cells": 1}),
 }
 SEARCH = {
     "batch_size": 16,

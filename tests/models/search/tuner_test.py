@@ -9,9 +9,10 @@ import pytest
 from tensorflow.python.framework import config as tensorflow_config
 
 from models.data import dataset
+from models.oracle.distribution import Distribution
 from models.runtime import setup
 from models.runtime.section import NOTHING, leaves
-from models.search import tuner
+from models.search import derivation, tuner
 from models.settings import Oracle, Search
 from tests.support.spaces import make_space
 
@@ -53,8 +54,8 @@ def _images(count, seed):
     return dataset.ImageDataset(images, labels, ids, ("a", "b", "c"), (0.5,), (0.25,))
 
 
-def _tuner(directory, name="run", **search):
-    space = make_space({"name": "tests.support.tiny_space"})
+def _tuner(directory, name="run", space="tests.support.tiny_space", **search):
+    space = make_space({"name": space})
     setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
     search = Search.parse({**SEARCH, **search})
     train = _images(24, seed=0)
@@ -155,6 +156,18 @@ def test_a_trial_whose_loss_is_not_finite_leaves_weights_and_distribution_alone(
     assert all(np.array_equal(states[1][name], states[2][name]) for name in states[1])
     document = searched.oracle.distribution_document()
     assert all(sum(choice["epochs"]) == EPOCHS - 1 for choice in document["choices"])
+
+
+def test_a_search_in_nas_bench_201_ends_in_a_network(tmp_path):
+    searched = _tuner(tmp_path, space="nasbench201", cells=1, epochs=6)
+    searched.search(verbose=0)
+    assert [figures["status"] for figures in _epochs(tmp_path)] == ["COMPLETED"] * 6
+    space = make_space({"name": "nasbench201"})
+    distribution = Distribution.from_document(searched.oracle.distribution_document())
+    for source in ("argmax", "best"):
+        elected, _ = derivation.derive(space, distribution, source, samples=0, seed=0)
+        network = space.network(elected.genotype, (4, 4, 1), 3, channels=4, cells=1)
+        assert network(np.zeros((2, 4, 4, 1), "float32")).shape == (2, 3)
 
 
 def test_too_many_failures_in_a_row_stop_the_search(tmp_path):
