@@ -10,7 +10,7 @@ import tensorflow as tf
 from models.networks import batch_statistics
 from models.runtime import tuning
 from models.search.path_training import PathTrainer
-from models.search_spaces import cell
+from models.search_spaces import cell, nasbench201
 from models.training.optimizer import SGD
 from tests.support.two_choices import CLASSES, PATH, SIDE, TwoChoices
 
@@ -274,3 +274,21 @@ def test_a_sampled_path_of_the_cell_space_trains_and_evaluates():
     moved = [not np.array_equal(a, b) for a, b in zip(before, used, strict=True)]
     assert all(moved)
     assert 0 <= trainer.evaluate(path, _batches(), _batches())["accuracy"] <= 1
+
+
+def test_a_path_whose_output_is_cut_off_trains_the_classifier_alone_and_is_validated():
+    space = nasbench201.create()
+    supernet = space.supernet((4, 4, 3), CLASSES, channels=2, cells=1)
+    supernet.head.classifier.bias.assign(np.arange(CLASSES))
+    before = [variable.numpy() for variable in supernet.trainable_variables]
+    path = {choice.name: "none" for choice in space.choices}
+    batches = [(tf.zeros((8, 4, 4, 3)), tf.constant([0, CLASSES - 1] * 4))]
+    trainer = PathTrainer(supernet)
+    assert np.isfinite(trainer.train_epoch(path, batches, learning_rate=0.1)["loss"])
+    moved = [
+        variable.path
+        for variable, value in zip(supernet.trainable_variables, before, strict=True)
+        if np.any(variable.numpy() != value)
+    ]
+    assert moved and all("head" in name for name in moved)
+    assert trainer.evaluate(path, batches, batches)["accuracy"] == 0.5
