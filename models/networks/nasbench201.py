@@ -69,15 +69,12 @@ class NasBench201Cell(keras.layers.Layer):
         Returns:
             float (batch, height, width, channels).
         """
-        incoming = {node: [] for node in range(1, NODES)}
         states = {0: images}
         live = self._live(operations)
         for node in sorted(reached(operations) - {0}):
-            for (target, source), layer in live:
-                if target == node:
-                    incoming[node].append(layer(states[source]))
+            incoming = [layer(states[source]) for (target, source), layer in live if target == node]
             # One pass; the gradient of + looks at the shapes first.
-            states[node] = tf.add_n(incoming[node]) if incoming[node] else ops.zeros_like(images)
+            states[node] = tf.add_n(incoming) if incoming else ops.zeros_like(images)
         return states[NODES - 1]
 
     def path_layers(self, operations: tuple[str, ...]) -> list[keras.layers.Layer]:
