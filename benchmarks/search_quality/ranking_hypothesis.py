@@ -20,7 +20,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,11 +31,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.search_quality import images, ranks, tables
 from components.report_gen import style
+from models.architectures.choices import Path
 from models.data import dataset
 from models.networks.supernet import Supernet
 from models.runtime import setup
 from models.runtime.files import write_atomically
 from models.search import tuner
+from models.search.path_training import PathTrainer
 from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import create_space
 from models.settings import Search, Settings
@@ -84,45 +86,49 @@ def _connected(supernet, path):
     return not np.array_equal(first, second)
 
 
-def run(
-    records: Sequence[Record],
-    space: SearchSpace,
-    search: Search,
-    train: dataset.ImageDataset,
-    val: dataset.ImageDataset,
-    *,
-    count: int,
-    seed: int,
-    check: Callable[[Mapping[str, str]], Any] = lambda path: None,
-) -> Any:
-    """Trains the architectures that are missing; yields all records after each of them.
+def build(space: SearchSpace, search: Search, train: dataset.ImageDataset) -> PathTrainer:
+    """Returns what trains one architecture after the other.
 
     Args:
-        records: Of the first architectures, from an earlier run with the same arguments.
-        space: Where to draw.
-        search: `config.search`: size of the supernet, epochs, optimizer, augmentation.
-        train: Images to train on.
-        val: Images to validate on.
-        count: Number of architectures in all.
-        seed: Of architectures, weights, data order and augmentation.
-        check: Called with each architecture before the first is trained.
+        space: Of the architectures.
+        search: `config.search`.
+        train: The images to train on.
 
     Raises:
         ValueError: The space, its size and the images do not fit together.
     """
-    classes = len(train.class_names)
-    # One trainer for all: it drops an architecture's programs when the next one comes.
+    # The programs of an architecture are dropped when the next one comes.
     search = search.model_copy(update={"traced_architectures": 1})
-    trainer = tuner.path_trainer(space, search, train.image_shape, classes)
-    paths = draw(space, trainer.supernet, count, seed)
-    for path in paths:
-        check(path)
-    records = list(records)
-    for number in range(len(records), count):
+    return tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
+
+
+def run(
+    paths: Sequence[Path],
+    first: int,
+    space: SearchSpace,
+    search: Search,
+    trainer: PathTrainer,
+    train: dataset.ImageDataset,
+    val: dataset.ImageDataset,
+    seed: int,
+) -> Iterator[Record]:
+    """Trains architectures from scratch and yields the record of each.
+
+    Args:
+        paths: All architectures.
+        first: The number, from 0, of the first one to train. Those before it change nothing.
+        space: Of the architectures.
+        search: `config.search`: size of the supernet, epochs, optimizer, augmentation.
+        trainer: What `build` returned for these.
+        train: Images to train on.
+        val: Images to validate on.
+        seed: Of weights, data order and augmentation.
+    """
+    for number, path in enumerate(paths[first:], start=first):
         start = time.perf_counter()
         (initial,) = np.random.SeedSequence([seed, number]).generate_state(1)
         keras.utils.set_random_seed(int(initial))
-        trainer.restore(tuner.path_trainer(space, search, train.image_shape, classes).state())
+        trainer.restore(build(space, search, train).state())
         accuracies = []
         for epoch in range(search.epochs):
             batches = dataset.batches(
@@ -132,11 +138,9 @@ def run(
                 epoch=epoch,
                 augment=dataset.Augmentation(search.pad, search.flip, search.cutout),
             )
-            trainer.train_epoch(paths[number], batches, tuner.learning_rate(search, epoch))
-            accuracies.append(tuner.validate_path(trainer, paths[number], val, train, search, seed)["accuracy"])
-        seconds = time.perf_counter() - start
-        records.append({"path": paths[number], "val_accuracy": accuracies, "seconds": seconds})
-        yield records
+            trainer.train_epoch(path, batches, tuner.learning_rate(search, epoch))
+            accuracies.append(tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"])
+        yield {"path": dict(path), "val_accuracy": accuracies, "seconds": time.perf_counter() - start}
 
 
 def analyse(accuracies: np.ndarray, truth: np.ndarray | None = None) -> list[dict[str, Any]]:
@@ -202,7 +206,7 @@ def draw_taus(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set(xlabel="epoch", ylabel="Kendall's tau (band: 95 % interval)")
     axes.set_ylim(top=1.05)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -212,6 +216,9 @@ class Results:
     Args:
         path: Where it is or will be.
         settings: All that changes the figures of an architecture.
+
+    Attributes:
+        records: Of the architectures so far, in the order of their draw.
 
     Raises:
         ValueError: The file is another run's, or no run's.
@@ -236,24 +243,24 @@ class Results:
                 "the same flags to continue it, or name another file with --json."
             )
 
-    def save(self, records: Sequence[Record], epochs: Sequence[Mapping[str, Any]] | None = None) -> None:
-        """Writes the figures: of the architectures so far and, of a run that has ended, of its epochs."""
-        self.records = list(records)
+    def save(self, epochs: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Writes the file.
+
+        Args:
+            epochs: What `analyse` returned, when all architectures are trained.
+        """
         content = {"settings": self._settings, "epochs": epochs, "architectures": self.records}
         write_atomically(self._path, json.dumps(content, indent=1))
 
 
-def _published(path, column):
-    """A function that looks the published accuracy of an architecture up."""
+def _published(path, column, architectures):
+    """The published accuracies of the architectures."""
     table = tables.load(path, _TABLE_CHOICES, column, [column])
-
-    def look_up(architecture):
-        key = tuple(architecture.values())
+    keys = [tuple(architecture.values()) for architecture in architectures]
+    for key in keys:
         if key not in table.objective:
             raise ValueError(f"--table: {path} has no row for the architecture {', '.join(key)}.")
-        return table.objective[key]
-
-    return look_up
+    return np.array([table.objective[key] for key in keys])
 
 
 def main(_: Sequence[str]) -> None:
@@ -263,32 +270,31 @@ def main(_: Sequence[str]) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
     tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
     setup.set_up(seed=_SEED.value, deterministic=True, tuned_kernels=True)
-    count = _ARCHITECTURES.value
+    count, seed = _ARCHITECTURES.value, _SEED.value
     try:
         results = Results(_JSON.value, settings)
-        look_up = _published(_TABLE.value, _COLUMN.value) if _TABLE.value else None
-        if len(results.records) < count:
+        done = len(results.records)
+        if done < count:
             parsed = Settings.parse({"space": {"name": _SPACE.value}, "search": search})
-            train, val = images.read(_IMAGES.value, _SIZE.value, _TRAIN_IMAGES.value, _VAL_IMAGES.value, _SEED.value)
-            for records in run(
-                results.records,
-                create_space(parsed.space),
-                parsed.search,
-                train,
-                val,
-                count=count,
-                seed=_SEED.value,
-                check=look_up or (lambda path: None),
-            ):
-                results.save(records)
-                told = f"{records[-1]['val_accuracy'][-1]:.4f}, {records[-1]['seconds']:.1f} s"
-                print(f"architecture {len(records)} of {count}: accuracy {told}", flush=True)
-        records = results.records[:count]
-        truth = np.array([look_up(record["path"]) for record in records]) if look_up else None
+            space = create_space(parsed.space)
+            train, val = images.read(_IMAGES.value, _SIZE.value, _TRAIN_IMAGES.value, _VAL_IMAGES.value, seed)
+            trainer = build(space, parsed.search, train)
+            paths = draw(space, trainer.supernet, count, seed)
+        else:
+            paths = [record["path"] for record in results.records[:count]]
+        truth = _published(_TABLE.value, _COLUMN.value, paths) if _TABLE.value else None
+        results.save()  # what cannot be written is known before anything is trained
     except (OSError, ValueError) as error:
         raise app.UsageError(str(error)) from error
+    if done < count:
+        for record in run(paths, done, space, parsed.search, trainer, train, val, seed):
+            results.records.append(record)
+            results.save()
+            told = f"{record['val_accuracy'][-1]:.4f}, {record['seconds']:.1f} s"
+            print(f"architecture {len(results.records)} of {count}: accuracy {told}", flush=True)
+    records = results.records[:count]
     epochs = analyse(np.array([record["val_accuracy"] for record in records]), truth)
-    results.save(results.records, epochs)
+    results.save(epochs)
     print(f"\n{count} architectures of the space {_SPACE.value}, {_TRAIN_IMAGES.value} images to train on\n")
     print(render(epochs))
     seconds = [record["seconds"] for record in records]
