@@ -15,13 +15,13 @@ import os
 import statistics
 import tempfile
 import time
-import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from benchmarks.search_quality import images
 from benchmarks.speed import step_worker
 from models.data import dataset
 from models.data.image_format import ImageFormat
@@ -110,8 +110,8 @@ def watched(clock, oracle):
     """Has the parts of a search report to a clock."""
     make_batches, save = dataset.batches, checkpoint.save
 
-    def batches(images, batch_size, *, epoch=None, **options):
-        made = clock.timed("input", make_batches)(images, batch_size, epoch=epoch, **options)
+    def batches(data, batch_size, *, epoch=None, **options):
+        made = clock.timed("input", make_batches)(data, batch_size, epoch=epoch, **options)
         return TimedBatches(made, "evaluation" if epoch is None else "training", clock)
 
     create_trial = oracle.create_trial
@@ -129,51 +129,27 @@ def watched(clock, oracle):
         dataset.batches, checkpoint.save = make_batches, save
 
 
-def read_images(path, count):
-    """The first `count` training images of a folder or zip file, taken evenly from the classes.
-
-    Returns:
-        The encoded images, their classes' numbers, the classes' names.
-    """
-    if os.path.isdir(path):
-        names = [os.path.join(folder, name) for folder, _, files in os.walk(path) for name in files]
-        stack = contextlib.nullcontext()
-    else:
-        stack = zipfile.ZipFile(path)
-        names = stack.namelist()
-    by_class = collections.defaultdict(list)
-    for name in sorted(names):
-        *_, split, class_name, file = ["", "", *name.split("/")]
-        if split == "train" and file:
-            by_class[class_name].append(name)
-    classes = sorted(by_class)
-    each = -(-count // len(classes))
-    chosen = [(name, number) for number, class_ in enumerate(classes) for name in by_class[class_][:each]]
-    with stack as archive:
-        encoded = [archive.read(name) if archive else open(name, "rb").read() for name, _ in chosen]  # noqa: SIM115
-    return encoded, np.array([number for _, number in chosen], np.int32), tuple(classes)
-
-
 def noise(count):
-    """As `read_images`, of random pixels."""
+    """As `images.draw`, two parts of random pixels."""
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, size=(count, 32, 32, 3), dtype=np.uint8)
-    encoded = [tf.io.encode_png(image).numpy() for image in pixels]
-    return encoded, random.integers(10, size=count).astype(np.int32), tuple("0123456789")
+    pixels = random.integers(0, 256, size=(2 * count, 32, 32, 3), dtype=np.uint8)
+    labels = random.integers(10, size=2 * count)
+    drawn = [(str(i), labels[i], tf.io.encode_png(pixels[i]).numpy()) for i in range(2 * count)]
+    return [drawn[:count], drawn[count:]], tuple("0123456789")
 
 
 def datasets(count, cached):
     """Training and validation images, `count` each."""
-    encoded, labels, classes = read_images(_IMAGES.value, 2 * count) if _IMAGES.value else noise(2 * count)
-    image_shape = tuple(tf.io.decode_image(encoded[0]).shape)
-    order = np.random.default_rng(0).permutation(len(encoded))
+    parts, classes = images.draw(_IMAGES.value, (count, count)) if _IMAGES.value else noise(count)
+    image_shape = tuple(tf.io.decode_image(parts[0][0][2]).shape)
     result = []
-    for part in (order[:count], order[count : 2 * count]):
-        images = dataset.EncodedImages([encoded[i] for i in part], ImageFormat(image_shape))
+    for part in parts:
+        names, labels, encoded = zip(*part, strict=True)
+        pixels = dataset.EncodedImages(encoded, ImageFormat(image_shape))
         if cached:
-            images = images.take(tf.range(count)).numpy()
-        ids = np.array([b"%08d" % i for i in part])
-        result.append(dataset.ImageDataset(images, labels[part], ids, classes, (0.5,) * 3, (0.25,) * 3))
+            pixels = pixels.take(tf.range(count)).numpy()
+        ids = np.array([name.encode() for name in names])
+        result.append(dataset.ImageDataset(pixels, np.array(labels, np.int32), ids, classes, (0.5,) * 3, (0.25,) * 3))
     return result
 
 
