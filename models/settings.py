@@ -7,6 +7,7 @@ neither TensorFlow nor Keras.
 """
 
 import dataclasses
+import functools
 import os
 import typing
 from collections.abc import Callable, Mapping
@@ -136,13 +137,27 @@ class CustomSpace(Space):
     model_config = pydantic.ConfigDict(extra="allow")
 
 
-class Search(Section):
-    """The search: one sampled architecture is trained and validated per epoch."""
+# The accuracy of paths of a trained supernet is the only objective that these settings matter to.
+_trained = functools.partial(setting, objective="val_accuracy")
 
-    epochs: int = setting(100, "search epochs", SEARCH, source="paper", runtime="search_epochs", ge=1)
+
+class Search(Section):
+    """The search: every epoch evaluates one sampled architecture."""
+
+    objective: Literal["val_accuracy", "spectrum"] = setting(
+        "val_accuracy",
+        "val_accuracy: validation accuracy after an epoch of training on shared weights; "
+        "spectrum: score of the untrained final network (docs/search.md)",
+        SEARCH,
+        source="paper",
+    )
+    epochs: int = setting(
+        100, "search epochs: architectures evaluated", SEARCH, source="paper", runtime="search_epochs", ge=1
+    )
+    score_images: int = setting(32, "spectrum: images of a score", SEARCH, objective="spectrum", ge=2)
     # Batch norm needs a batch.
-    batch_size: int = setting(512, "images a step", SEARCH, source="paper", ge=2)
-    cells: int = setting(
+    batch_size: int = _trained(512, "images a step", SEARCH, source="paper", ge=2)
+    cells: int = _trained(
         6,
         "cells of the supernet; nasbench201: of each of its three stages (the benchmark has 5)",
         SEARCH,
@@ -150,23 +165,23 @@ class Search(Section):
         network=True,
         ge=1,
     )
-    channels: int = setting(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
-    learning_rate: float = setting(0.025, "annealed by a cosine", SEARCH, source="paper", gt=0)
-    min_learning_rate: float = setting(
+    channels: int = _trained(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
+    learning_rate: float = _trained(0.025, "annealed by a cosine", SEARCH, source="paper", gt=0)
+    min_learning_rate: float = _trained(
         0.0, "learning rate at the end", SEARCH, source="paper (later code: 0.001)", ge=0
     )
-    momentum: float = setting(0.9, "of SGD", SEARCH, source="paper", ge=0, lt=1)
-    weight_decay: float = setting(3e-4, "part of the gradient, as in PyTorch", SEARCH, source="paper", ge=0)
-    gradient_clip: float = setting(5.0, "global norm; 0: none", SEARCH, source="later code", ge=0)
-    pad: int = setting(4, "random crop after padding by so many pixels", SEARCH, ge=0)
-    flip: bool = setting(True, "random horizontal flip", SEARCH)
-    cutout: int = setting(0, "side of the square erased at random; 0: none", SEARCH, ge=0)
-    norm_images: int = setting(
+    momentum: float = _trained(0.9, "of SGD", SEARCH, source="paper", ge=0, lt=1)
+    weight_decay: float = _trained(3e-4, "part of the gradient, as in PyTorch", SEARCH, source="paper", ge=0)
+    gradient_clip: float = _trained(5.0, "global norm; 0: none", SEARCH, source="later code", ge=0)
+    pad: int = _trained(4, "random crop after padding by so many pixels", SEARCH, ge=0)
+    flip: bool = _trained(True, "random horizontal flip", SEARCH)
+    cutout: int = _trained(0, "side of the square erased at random; 0: none", SEARCH, ge=0)
+    norm_images: int = _trained(
         2048, "training images that give a path its batch norm statistics before it is validated", SEARCH, ge=2
     )
-    mixed_precision: _Precision = setting("", _PRECISION, SEARCH)
-    xla: bool = setting(False, "compiles the steps; on a GPU only", SEARCH)
-    traced_architectures: int = setting(8, "compiled steps kept for architectures seen before", NOTHING, ge=1)
+    mixed_precision: _Precision = _trained("", _PRECISION, SEARCH)
+    xla: bool = _trained(False, "compiles the steps; on a GPU only", SEARCH)
+    traced_architectures: int = _trained(8, "compiled steps kept for architectures seen before", NOTHING, ge=1)
     checkpoint_every: int = setting(1, "epochs between checkpoints", NOTHING, ge=1)
     max_invalid: int = setting(
         5, "trials in a row with a loss that is not finite before the search stops", NOTHING, ge=1
@@ -259,6 +274,7 @@ class Train(Section):
     cells: int = setting(
         20,
         "cells of the network; nasbench201: of each of its three stages (the benchmark has 5)",
+        SEARCH,
         TRAINING,
         source="released script",
         network=True,
@@ -267,6 +283,7 @@ class Train(Section):
     channels: int = setting(
         36,
         "channels of a node of the first cell (nasbench201: the benchmark has 16)",
+        SEARCH,
         TRAINING,
         source="released script",
         network=True,
@@ -428,7 +445,16 @@ class Settings(Section):
         Args:
             of: SEARCH or TRAINING.
         """
-        return {key: value for key, value, note in leaves(self) if of in note.changes and self.chosen(key)}
+        # The final network's size is a matter of the search only where the search looks at that network.
+        sized = of == TRAINING or self.search.objective == "spectrum"
+        return {
+            key: value
+            for key, value, note in leaves(self)
+            if of in note.changes
+            and self.chosen(key)
+            and note.objective in ("", self.search.objective)
+            and (sized or not key.startswith("train."))
+        }
 
     def chosen(self, key: str) -> bool:
         """Returns whether a setting is in use as far as the update rule decides: no option of another rule."""

@@ -36,7 +36,7 @@ _RATES = ("learning_rate", "min_learning_rate")
 _DEPENDS = {
     "data": ("name", "version", "image_folder", "image_size", "channels", "cache_mb", "store"),
     "search": (
-        *("batch_size", "learning_rate", "min_learning_rate", "cells", "channels"),
+        *("objective", "batch_size", "learning_rate", "min_learning_rate", "cells", "channels"),
         *("mixed_precision", "xla", "traced_architectures"),
     ),
     "train": (
@@ -77,7 +77,9 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
 
 
 def _stages(config):
-    return ("train",) if config.architecture else ("search", "train")
+    # A search that trains nothing needs less than the training: few images, and the same network.
+    trained = not config.architecture and config.search.objective == "val_accuracy"
+    return ("search", "train") if trained else ("train",)
 
 
 def _decide(config, given):

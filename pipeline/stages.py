@@ -108,6 +108,7 @@ class Stages:
                     examples=self._examples(),
                     image_report=image_report,
                     oracle=self._settings.oracle,
+                    train=self._settings.train,
                     checkpoint_dir=os.path.join(checkpoint_dir, "search"),
                     **sections,
                     **self._common,

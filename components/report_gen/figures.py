@@ -71,24 +71,26 @@ def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]
 
 @_drawn
 def search_curves(search: Search) -> Figure:
-    """Draws accuracy, loss and entropy of each epoch of a search; an epoch that failed is a grey line."""
-    figure, (accuracy, loss, entropy) = _figure(2.9, columns=3)
+    """Draws objective, loss and entropy of each epoch of a search; an epoch that failed is a grey line."""
+    trained = search.objective == "val_accuracy"
+    figure, panels = _figure(2.9, columns=3 if trained else 2)
+    score, entropy = panels[0], panels[-1]
     completed = [figures for figures in search.epochs if figures["status"] == "COMPLETED"]
     epochs = _numbers(completed)
     few = {"marker": ".", "markersize": 4} if len(completed) <= 60 else {}
 
-    accuracy.plot(
-        epochs,
-        [figures["val_accuracy"] for figures in completed],
-        color=style.BLUE,
-        label="validation, of the sampled",
-        **few,
-    )
-    accuracy.plot(
-        epochs, [figures["accuracy"] for figures in completed], color=style.FAINT, linewidth=1, label="training", **few
-    )
+    def curve(axes: Axes, name: str, label: str, colour: str, width: float = 1.5) -> None:
+        axes.plot(epochs, [figures[name] for figures in completed], color=colour, linewidth=width, label=label, **few)
+
+    curve(score, search.objective, "validation, of the sampled" if trained else "of the sampled", style.BLUE)
+    if trained:
+        curve(score, "accuracy", "training", style.FAINT, 1)
+        curve(panels[1], "val_loss", "validation", style.BLUE)
+        curve(panels[1], "loss", "training", style.FAINT, 1)
+        panels[1].set(title="Loss (nats)")
+        panels[1].legend(fontsize=7)
     known = [figures for figures in search.epochs if figures["best"] is not None]
-    accuracy.step(
+    score.step(
         _numbers(known),
         [figures["best"] for figures in known],
         where="post",
@@ -97,15 +99,8 @@ def search_curves(search: Search) -> Figure:
         label="best so far",
         **few,
     )
-    accuracy.set(title="Accuracy", ylim=(0, 1.02))
-    accuracy.legend(fontsize=7)
-
-    loss.plot(epochs, [figures["val_loss"] for figures in completed], color=style.BLUE, label="validation", **few)
-    loss.plot(
-        epochs, [figures["loss"] for figures in completed], color=style.FAINT, linewidth=1, label="training", **few
-    )
-    loss.set(title="Loss (nats)")
-    loss.legend(fontsize=7)
+    score.set(title="Accuracy" if trained else "Score", ylim=(0, 1.02))
+    score.legend(fontsize=7)
 
     entropy.plot(
         _numbers(search.epochs),
@@ -120,7 +115,7 @@ def search_curves(search: Search) -> Figure:
     entropy.ticklabel_format(axis="y", useOffset=False)
     entropy.legend(fontsize=7)
 
-    for axes in (accuracy, loss, entropy):
+    for axes in panels:
         for figures in search.epochs:
             if figures["status"] != "COMPLETED":
                 axes.axvline(figures["epoch"] + 1, color=style.FAINT, linewidth=0.6, zorder=0)

@@ -16,7 +16,7 @@ from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
-from models.search import search_signal
+from models.search import search_signal, spectrum
 from models.settings import Data
 
 _Parsed = TypeVar("_Parsed")
@@ -38,20 +38,22 @@ class Search:
     Attributes:
         rule: Name of the update rule.
         choices: The choices with their final probabilities.
-        epochs: Per epoch `epoch` (0-based), `status`, `entropy` (nats) and `best` (accuracy so far); of a completed one
-            also `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        objective: What it maximised: "val_accuracy" or "spectrum" (models/search/spectrum.py).
+        epochs: Per epoch `epoch` (0-based), `status`, `entropy` (nats) and `best` (objective so far); of a completed
+            one also the objective, and with "val_accuracy" `loss`, `accuracy` and `val_loss`.
         movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
-        best_epoch: The epoch (0-based) of the most accurate sampled architecture; None where no epoch was completed.
-        best_accuracy: Its validation accuracy then, 0 to 1.
-        warnings: Reasons why its result may be chance (models/search/search_signal.py).
+        best_epoch: The epoch (0-based) of the best sampled architecture; None where no epoch was completed.
+        best_score: Its objective then, 0 to 1.
+        warnings: Reasons why its result may be chance (models/search/search_signal.py, models/search/spectrum.py).
     """
 
     rule: str
+    objective: str
     choices: tuple[Choice, ...]
     epochs: tuple[Mapping[str, Any], ...]
     movement: tuple[tuple[int, Sequence[Sequence[float]]], ...]
     best_epoch: int | None
-    best_accuracy: float | None
+    best_score: float | None
     warnings: tuple[str, ...]
 
 
@@ -272,7 +274,7 @@ def _image_report(document: Any) -> tuple[tuple[str, ...], int]:
 def _epochs(document: Any) -> tuple[Mapping[str, Any], ...]:
     for figures in document:
         _require(figures, "epoch", "status", "entropy", "best")
-        if figures["status"] == "COMPLETED":
+        if figures["status"] == "COMPLETED" and spectrum.OBJECTIVE not in figures:
             _require(figures, "loss", "accuracy", "val_loss", "val_accuracy")
     return tuple(document)
 
@@ -286,8 +288,12 @@ def _require(figures: Mapping[str, Any], *names: str) -> None:
 def _search(
     distribution: Distribution, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]
 ) -> Search:
+    scored = any(spectrum.OBJECTIVE in figures for figures in epochs)
+    train, val = counts["train"], counts["val"]
+    warnings = spectrum.warnings(epochs) if scored else search_signal.warnings(epochs, train, val)
     return Search(
         rule=distribution.rule,
+        objective=spectrum.OBJECTIVE if scored else "val_accuracy",
         choices=tuple(
             Choice(name, tuple(operations), tuple(distribution.probabilities[name]))
             for name, operations in distribution.operations.items()
@@ -295,8 +301,8 @@ def _search(
         epochs=epochs,
         movement=tuple((int(trial), probabilities) for trial, probabilities in distribution.history),
         best_epoch=None if distribution.best_trial is None else int(distribution.best_trial),
-        best_accuracy=distribution.best_score,
-        warnings=tuple(search_signal.warnings(epochs, counts["train"], counts["val"])),
+        best_score=distribution.best_score,
+        warnings=tuple(warnings),
     )
 
 

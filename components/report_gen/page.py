@@ -93,7 +93,7 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
         drawn["confusion"] = (figures.confusion(names, evaluation.confusion), "confusion matrix of the test images")
     if found.search:
         drawn |= {
-            "search": (figures.search_curves(found.search), "accuracy, loss and entropy per search epoch"),
+            "search": (figures.search_curves(found.search), "objective and entropy per search epoch"),
             "probabilities": (figures.probabilities(found.search.choices), "probability of each choice's operations"),
             "movement": (figures.movement(found.search), "probability of each choice's operations per epoch"),
         }
@@ -134,8 +134,9 @@ def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str,
     """Returns the candidates of the derivation: `origin`, `explanation`, `accuracy`, `genotype`, whether `elected`."""
     explanations = {"argmax": "what the update rule recommends; for most, the most probable operations"}
     if search and search.best_epoch is not None:
+        what = "validation accuracy" if search.objective == "val_accuracy" else "score"
         explanations["best"] = (
-            f"sampled in epoch {search.best_epoch + 1}, with a validation accuracy of {search.best_accuracy:.4f} then"
+            f"sampled in epoch {search.best_epoch + 1}, with a {what} of {search.best_score:.4f} then"
         )
     return [
         {

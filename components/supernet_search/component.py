@@ -16,6 +16,7 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
         "search": component_spec.ExecutionParameter(type=str),
         "oracle": component_spec.ExecutionParameter(type=str),
         "data": component_spec.ExecutionParameter(type=str),
+        "train": component_spec.ExecutionParameter(type=str),
         "search_epochs": component_spec.ExecutionParameter(type=int),
         "seed": component_spec.ExecutionParameter(type=int),
         "deterministic": component_spec.ExecutionParameter(type=int),
@@ -37,8 +38,9 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
 class SupernetSearch(base_component.BaseComponent):
     """Trains a supernet and learns, with a KerasTuner oracle, a multinomial distribution over its operations.
 
-    Each search epoch samples one operation per choice, trains that sub-network for one epoch on the shared weights,
-    measures its accuracy on the validation split and updates the distribution (arXiv 1905.07529).
+    Each search epoch samples one operation per choice, evaluates that sub-network and updates the distribution. With
+    the objective "val_accuracy" the sub-network is trained for one epoch on shared weights and validated
+    (arXiv 1905.07529); with "spectrum" it is scored untrained, at the size of the final network.
     """
 
     SPEC_CLASS = SupernetSearchSpec
@@ -53,6 +55,7 @@ class SupernetSearch(base_component.BaseComponent):
         search: settings.Search,
         oracle: settings.Oracle,
         data: settings.Data,
+        train: settings.Train,
         seed: int,
         deterministic: bool,
         tuned_kernels: bool,
@@ -67,6 +70,7 @@ class SupernetSearch(base_component.BaseComponent):
             search: `config.search`.
             oracle: `config.oracle`.
             data: `config.data`.
+            train: `config.train`: the objective "spectrum" scores networks of its cells and channels.
             seed: Of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
             tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
@@ -80,6 +84,8 @@ class SupernetSearch(base_component.BaseComponent):
                 search=search.to_json(),
                 oracle=oracle.to_json(),
                 data=data.to_json(),
+                # Another size of the final network is another search only where the search looks at that network.
+                train=train.model_dump_json(include={"cells", "channels"} if search.objective == "spectrum" else {}),
                 search_epochs=search.epochs,
                 seed=seed,
                 deterministic=int(deterministic),

@@ -12,7 +12,7 @@ from components.examples import load_split
 from models.oracle.oracle import TooManyFailures
 from models.runtime import artifact_files, checkpoint, setup
 from models.runtime.section import SEARCH
-from models.search import tuner
+from models.search import spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
 from models.settings import Settings
 
@@ -42,27 +42,25 @@ class Executor(base_executor.BaseExecutor):
         )
         space = create_space(settings.space)
         train, val = (load_split(input_dict["examples"], split, settings.data) for split in ("train", "val"))
-        with setup.strategy().scope():
-            trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
-        oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
-        results_dir = artifact_utils.get_single_uri(output_dict["results"])
-        supernet_tuner = tuner.SupernetTuner(
-            oracle,
-            trainer,
-            train,
-            val,
-            search,
-            seed=settings.seed,
-            checkpoint_dir=os.path.join(
+        directories = {
+            "checkpoint_dir": os.path.join(
                 exec_properties["checkpoint_dir"],
                 checkpoint.fingerprint(settings.key(SEARCH), train.fingerprint, val.fingerprint),
             ),
-            results_dir=results_dir,
-            log_dir=artifact_utils.get_single_uri(output_dict["logs"]),
-        )
+            "results_dir": artifact_utils.get_single_uri(output_dict["results"]),
+            "log_dir": artifact_utils.get_single_uri(output_dict["logs"]),
+        }
+        oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
+        if search.objective == spectrum.OBJECTIVE:
+            score = spectrum_tuner.spectral_score(space, search, settings.train, train, settings.seed)
+            searched = spectrum_tuner.SpectrumTuner(oracle, score, search, **directories)
+        else:
+            with setup.strategy().scope():
+                trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
+            searched = tuner.SupernetTuner(oracle, trainer, train, val, search, seed=settings.seed, **directories)
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
-            supernet_tuner.search(verbose=0)
+            searched.search(verbose=0)
         except TooManyFailures as error:
             raise RuntimeError(
                 f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with a "
@@ -74,11 +72,11 @@ class Executor(base_executor.BaseExecutor):
         (distribution,) = output_dict["distribution"]
         artifact_files.DISTRIBUTION.save(distribution.uri, oracle.distribution_document())
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
-        artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), trainer.state())
+        artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())
 
 
 def _settings(exec_properties: dict[str, Any]) -> Settings:
-    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data")}
+    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data", "train")}
     sections["search"]["epochs"] = exec_properties["search_epochs"]
     flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
     return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})

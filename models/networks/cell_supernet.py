@@ -37,13 +37,18 @@ class CellSupernet(Supernet):
         self.built = True
 
     def call(self, images, path: Path, training: bool = False):
+        return self.head(self.stages(images, path)[-1])
+
+    def stages(self, images, path: Path) -> list:
         genotype = self._genotype(path)
         state = self.stem(images)
-        states = (state, state)
+        states, ends = (state, state), []
         for cell in self.cells:
+            if cell.reduction:
+                ends.append(states[1])
             nodes = genotype.reduce if cell.reduction else genotype.normal
             states = (states[1], cell(*states, nodes=nodes))
-        return self.head(states[1])
+        return [*ends, states[1]]
 
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         genotype = self._genotype(path)

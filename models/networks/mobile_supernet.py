@@ -39,9 +39,15 @@ class MobileSupernet(Supernet):
         self.built = True
 
     def call(self, images, path: Path, training: bool = False):
-        for layer in self.path_layers(path):
+        return self.head(self.stages(images, path)[-1])
+
+    def stages(self, images, path: Path) -> list:
+        ends = []
+        for layer in self.path_layers(path)[:-1]:
+            if isinstance(layer, operations.InvertedResidual) and layer.strides > 1:
+                ends.append(images)
             images = layer(images)
-        return images
+        return [*ends, images]
 
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         path_genotype(path, self.backbone)  # checks it

@@ -166,7 +166,13 @@ def features(made: Sequence[keras.layers.Layer], images, operations: tuple[str, 
         made: the layers.
         images: float (batch, height, width, channels).
         operations: one for each of `EDGES`.
+
+    Returns:
+        Tensors (batch, height, width, channels): the end of each stage, the last one after the last norm and ReLU.
     """
+    ends = []
     for layer in made:
+        if isinstance(layer, ResidualBlock):
+            ends.append(images)
         images = layer(images, operations=operations) if isinstance(layer, NasBench201Cell) else layer(images)
-    return images
+    return [*ends, images]

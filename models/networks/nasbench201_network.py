@@ -34,7 +34,7 @@ class NasBench201Network(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        return self.head(features(self.skeleton, images, self.genotype.operations))
+        return self.head(features(self.skeleton, images, self.genotype.operations)[-1])
 
 
 def nasbench201_network(

@@ -29,10 +29,13 @@ class NasBench201Supernet(Supernet):
         self.built = True
 
     def call(self, images, path: Path, training: bool = False):
+        return self.head(self.stages(images, path)[-1])
+
+    def stages(self, images, path: Path) -> list:
         operations = self._operations(path)
-        if any(name != NONE for name in operations):
-            return self.head(features(self.skeleton, images, operations))
-        return self.head(ops.zeros((ops.shape(images)[0], 1, 1, self.width)))
+        if all(name == NONE for name in operations):
+            return [ops.zeros((ops.shape(images)[0], 1, 1, self.width))] * STAGES
+        return features(self.skeleton, images, operations)
 
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         operations = self._operations(path)

@@ -50,6 +50,21 @@ class Supernet(keras.Model):
         """
         raise NotImplementedError
 
+    def stages(self, images, path: Path) -> list:
+        """Returns the features at the end of each stage, that is before the sides are halved and before the head.
+
+        Args:
+            images: float32 (batch, height, width, channels), normalised.
+            path: the operation of each choice.
+
+        Returns:
+            Tensors (batch, height, width, channels), the head's input last.
+
+        Raises:
+            ValueError: if the path lacks a choice or names an operation that is not there.
+        """
+        raise NotImplementedError
+
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         """Returns the layers that the sub-network of a path uses, in a fixed order."""
         raise NotImplementedError

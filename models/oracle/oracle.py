@@ -17,10 +17,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial
 
 # Not public: the lock, which `keras_tuner.synchronized` keeps after an exception, and files on any file system.
@@ -28,7 +29,7 @@ from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
 from .multinomial import Multinomial
-from .record import Architecture, Operation, integer, is_real, plain
+from .record import REPAIR, Architecture, Operation, integer, is_real, plain
 
 # Largest number of values of a hyperparameter.
 MAX_OPERATIONS = 1024
@@ -65,6 +66,9 @@ class MultinomialOracle(keras_tuner.Oracle):
         seed: Integer of at least 0; None (default) for a random one.
         lost_after: Seconds without a result after which a trial counts as lost with its worker (FAILED). None
             (default): never; the chief then waits for ever for a worker that died.
+        repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`; returns the
+            architecture to evaluate in its place, for example one that fits a budget. All randomness has to come from
+            the generator. None (default): the samples as they are.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
             As in `keras_tuner.Oracle`.
 
@@ -82,6 +86,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         warmup_rounds: int | None = None,
         seed: int | None = None,
         lost_after: float | None = None,
+        repair: Callable[[Architecture, np.random.Generator], Architecture] | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         allow_new_entries: bool = True,
         tune_new_entries: bool = True,
@@ -102,6 +107,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # The base class would replace the seed 0 by a random one.
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
+        self._repair = repair
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Reports wrong settings now, although the space may become known only later.
         self._new_multinomial([("any", (0,))])
@@ -160,7 +166,10 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of the next trial."""
-        sample = self._multinomial.sample(len(self.trials)) if self._multinomial is not None else {}
+        number = len(self.trials)
+        sample = self._multinomial.sample(number) if self._multinomial is not None else {}
+        if self._multinomial is not None and self._repair is not None:
+            sample = self._repair(sample, self._multinomial.stream(REPAIR, number))
         return {"status": "RUNNING", "values": self._values(sample)}
 
     def update_space(self, hyperparameters: keras_tuner.HyperParameters) -> None:

@@ -13,7 +13,7 @@ Operation = Hashable
 Architecture = dict[str, Operation]
 
 # Numbers of the independent random streams.
-SAMPLES, WARMUP, RULE, FINAL = range(4)
+SAMPLES, WARMUP, RULE, FINAL, REPAIR = range(5)
 
 
 class Record:

@@ -35,6 +35,7 @@ class Note:
         expected: The allowed values in words; "" derives them from type and bounds.
         runtime: The name under which a compiled pipeline can be started with another value; "" if it cannot.
         network: Whether it describes a network, so that a search space may have no use for it.
+        objective: The search objective that alone has a use for it; "" for all.
         variants: For a field whose value can be one of several section types: pydantic's tag -> section type.
     """
 
@@ -43,6 +44,7 @@ class Note:
     expected: str = ""
     runtime: str = ""
     network: bool = False
+    objective: str = ""
     variants: Mapping[str, type["Section"]] = dataclasses.field(default_factory=dict)
 
 
@@ -54,6 +56,7 @@ def setting(
     expected: str = "",
     runtime: str = "",
     network: bool = False,
+    objective: str = "",
     variants: Mapping[str, type["Section"]] | None = None,
     **bounds: Any,
 ) -> Any:
@@ -62,10 +65,10 @@ def setting(
     Args:
         default: Its value where a config says nothing.
         meaning: One line of explanation.
-        changes, source, expected, runtime, network, variants: See `Note`.
+        changes, source, expected, runtime, network, objective, variants: See `Note`.
         bounds: Bounds as in pydantic: ge, gt, le, lt.
     """
-    note = Note(changes, source, expected, runtime, network, variants or {})
+    note = Note(changes, source, expected, runtime, network, objective, variants or {})
     return Field(default, description=meaning, json_schema_extra=cast(Any, {"note": note}), **bounds)
 
 

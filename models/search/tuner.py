@@ -1,8 +1,6 @@
 """The search: a KerasTuner tuner whose trials share the weights of one supernet."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -12,10 +10,10 @@ from absl import logging
 from models.architectures.choices import Path
 from models.data import dataset
 from models.oracle.oracle import MultinomialOracle
-from models.runtime import artifact_files, checkpoint, setup
-from models.runtime.progress import Progress
+from models.runtime import setup
 from models.search import search_signal
 from models.search.path_training import PathTrainer
+from models.search.resumable_tuner import ResumableTuner
 from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import supernet_options
 from models.settings import Oracle, Search
@@ -80,11 +78,10 @@ def learning_rate(search: Search, epoch: int) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * epoch / search.epochs)) / 2
 
 
-class SupernetTuner(keras_tuner.Tuner):
+class SupernetTuner(ResumableTuner):
     """Runs one trial per search epoch: trains the sampled sub-network on the shared weights, then validates it.
 
-    A search that was interrupted goes on from its newest checkpoint, which holds all there is: weights, momentum, the
-    oracle's state and the figures so far. Data order and augmentation are functions of seed and epoch.
+    Its checkpoints hold weights and momentum. Data order and augmentation are functions of seed and epoch.
 
     Args:
         oracle: Samples architectures and learns from their validation accuracy. Its max_trials is the number of epochs.
@@ -111,16 +108,18 @@ class SupernetTuner(keras_tuner.Tuner):
         results_dir: str,
         log_dir: str,
     ):
-        super().__init__(oracle=oracle, directory=results_dir, project_name="trials", overwrite=True)
+        super().__init__(
+            oracle,
+            checkpoint_every=search.checkpoint_every,
+            shown=("loss", OBJECTIVE),
+            checkpoint_dir=checkpoint_dir,
+            results_dir=results_dir,
+            log_dir=log_dir,
+        )
         self.trainer = trainer
         self._train, self._val = train, val
         self._search, self._seed = search, seed
-        self._checkpoint_dir = checkpoint_dir
-        self._results_dir = results_dir
-        self._writer = tf.summary.create_file_writer(log_dir)
-        self._epochs: list[dict[str, Any]] = []
-        self._resume()
-        self._progress = Progress("search", oracle.max_trials, len(self._epochs))
+        self.resume()
 
     def run_trial(self, trial, **_):
         """Trains the trial's sub-network for one epoch and returns its figures.
@@ -157,66 +156,17 @@ class SupernetTuner(keras_tuner.Tuner):
             "learning_rate": rate,
         }
 
-    def _try_run_and_update_trial(self, trial, *args, **kwargs):
-        # KerasTuner counts any exception as a failed trial and goes on; a mistake in the program must be seen.
-        try:
-            self._run_and_update_trial(trial, *args, **kwargs)
-            trial.status = "COMPLETED"
-        except keras_tuner.errors.FailedTrialError as error:
-            trial.status, trial.message = "FAILED", str(error)
+    def arrays(self):
+        return self.trainer.state()
 
-    def on_trial_end(self, trial):
-        """Lets the oracle learn, shows and logs the epoch, checkpoints when due, warns if the search learns nothing."""
-        super().on_trial_end(trial)
-        ended = self.oracle.trials[trial.trial_id]
-        multinomial = self.oracle.multinomial
-        best = multinomial.best()
-        figures = {
-            "epoch": int(trial.trial_id),
-            "status": ended.status,
-            "entropy": multinomial.entropy(),
-            "best": best and best.score,
-            **{name: ended.metrics.get_last_value(name) for name in sorted(ended.metrics.metrics)},
-        }
-        self._epochs.append(figures)
-        self._log(figures)
-        shown = {
-            name: figures[name] for name in ("loss", OBJECTIVE, "best", "entropy") if figures.get(name) is not None
-        }
-        if ended.status != "COMPLETED":
-            shown = {"trial": f"{ended.status}: {ended.message}", **shown}
-        done = len(self._epochs)
-        if done % self._search.checkpoint_every == 0 or done == self.oracle.max_trials:
-            state = {"oracle": self.oracle.get_state(), "epochs": self._epochs}
-            checkpoint.save(self._checkpoint_dir, done, self.trainer.state(), state)
-        # After the checkpoint: an epoch that is shown is not lost.
-        self._progress.epoch(figures["epoch"], **shown)
-        if done in (search_signal.EARLY, self.oracle.max_trials):
+    def restore(self, arrays):
+        self.trainer.restore(arrays)
+
+    def warn(self, epochs):
+        if len(epochs) in (search_signal.EARLY, self.oracle.max_trials):
             counts = (np.bincount(data.labels, minlength=len(data.class_names)) for data in (self._train, self._val))
-            for warning in search_signal.warnings(self._epochs, *counts):
+            for warning in search_signal.warnings(epochs, *counts):
                 logging.warning("%s", warning)
-
-    def on_search_end(self):
-        """Writes the figures of all epochs."""
-        artifact_files.EPOCHS.save(self._results_dir, self._epochs)
-        self._writer.close()
-
-    def _resume(self) -> None:
-        found = checkpoint.latest(self._checkpoint_dir)
-        if found is None:
-            return
-        self.trainer.restore(found.arrays)
-        self.oracle.restore(found.state["oracle"])
-        self._epochs = found.state["epochs"]
-        for figures in self._epochs:
-            self._log(figures)
-
-    def _log(self, figures: Mapping[str, Any]) -> None:
-        with self._writer.as_default(step=figures["epoch"]):
-            for name, value in figures.items():
-                if isinstance(value, float):
-                    tf.summary.scalar(f"search/{name}", value)
-        self._writer.flush()
 
 
 def search_oracle(space: SearchSpace, oracle: Oracle, search: Search, seed: int) -> MultinomialOracle:
@@ -229,12 +179,14 @@ def search_oracle(space: SearchSpace, oracle: Oracle, search: Search, seed: int)
         seed: Of the sampling.
     """
     return MultinomialOracle(
-        objective=keras_tuner.Objective(OBJECTIVE, "max"),
+        objective=keras_tuner.Objective(search.objective, "max"),
         max_trials=search.epochs,
         rule=oracle.rule,
         rule_options=oracle.options,
         warmup_rounds=oracle.warmup_rounds,
         seed=seed,
+        # An untrained network is scored as it would be built; paths of shared weights are the paper's, with all edges.
+        repair=space.repair if search.objective == "spectrum" else None,
         hyperparameters=hyperparameters(space),
         allow_new_entries=False,
         tune_new_entries=False,

@@ -8,6 +8,7 @@ from models.architectures.genotype import Genotype
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from models.networks.supernet import Supernet
 
@@ -47,6 +48,17 @@ class SearchSpace(Protocol):
         Args:
             probabilities: for each choice the probability of each of its operations, in their
                 order in `choices`.
+        """
+        ...
+
+    def repair(self, path: "Path", generator: "np.random.Generator") -> dict[str, str]:
+        """Returns the path of a genotype that `derive` could give, close to a sampled path.
+
+        What is evaluated then is what would be built. The path comes back as it is where it is such a path already.
+
+        Args:
+            path: the operation of each choice.
+            generator: decides where there are several as close.
         """
         ...
 

@@ -19,6 +19,7 @@ from models.architectures.choices import Choice, Path, require_probabilities
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from models.networks.cell_supernet import CellSupernet
 
@@ -142,6 +143,25 @@ class CellSpace:
 
         normal, reduce = (tuple(node(kind, number) for number in CONCAT) for kind in KINDS)
         return CellGenotype(normal, CONCAT, reduce, CONCAT)
+
+    def repair(self, path: Path, generator: "np.random.Generator") -> dict[str, str]:
+        """Returns the path with two edges a node, drawn from those that are not `none`; all others become `none`.
+
+        Where fewer are not `none`, further edges are drawn and get a random operation. In a space without the operation
+        `none` the path stays as it is.
+        """
+        if NONE not in self.operations:
+            return dict(path)
+        real = [name for name in self.operations if name != NONE]
+        repaired = {choice.name: NONE for choice in self.choices}
+        for kind in KINDS:
+            for node in CONCAT:
+                names = [choice_name(kind, node, int(source)) for source in generator.permutation(node)]
+                # A stable sort: edges that are `none` come last, the others stay in their random order.
+                for name in sorted(names, key=lambda name: path[name] == NONE)[:EDGES_PER_NODE]:
+                    found = path[name]
+                    repaired[name] = real[generator.integers(len(real))] if found == NONE else found
+        return repaired
 
     def path(self, genotype: CellGenotype) -> dict[str, str]:
         """Returns the operation of every edge, `none` where the genotype has no edge."""

@@ -13,6 +13,7 @@ from models.architectures.mobile import OPERATIONS, SKIP, Backbone, MobileGenoty
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from models.networks.mobile_supernet import MobileSupernet
 
@@ -105,6 +106,10 @@ class MobileSpace:
             candidates = zip(choice.operations, probabilities[choice.name], strict=True)
             path[choice.name] = max(candidates, key=lambda pair: pair[1])[0]
         return self.genotype(path)
+
+    def repair(self, path: Path, generator: "np.random.Generator") -> dict[str, str]:
+        """Returns the path as it is: every path is that of a genotype."""
+        return dict(path)
 
     def path(self, genotype: MobileGenotype) -> dict[str, str]:
         """Returns the operation of every block."""

@@ -21,6 +21,7 @@ from models.architectures.nasbench201 import (
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from models.networks.nasbench201_supernet import NasBench201Supernet
 
@@ -126,6 +127,10 @@ class NasBench201Space:
         routes = (tuple(best(route)) for route in ROUTES)
         likeliest = max(routes, key=lambda edges: math.prod(float(probability) for _, probability in edges))
         return NasBench201Genotype(tuple(name for name, _ in likeliest))
+
+    def repair(self, path: Path, generator: "np.random.Generator") -> dict[str, str]:
+        """Returns the path as it is: every path is that of a genotype."""
+        return dict(path)
 
     def path(self, genotype: NasBench201Genotype) -> dict[str, str]:
         """Returns the operation of every edge."""

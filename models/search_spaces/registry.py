@@ -84,6 +84,15 @@ def supernet_options(space: SearchSpace, search: Search) -> dict[str, Any]:
     return _taken(space, "supernet", dict(search), "search")
 
 
+def scored_options(space: SearchSpace, train: Train) -> dict[str, Any]:
+    """Returns the settings of `config.train` that size a supernet like the final network.
+
+    Raises:
+        ValueError: The space's supernet has a parameter that is no such setting.
+    """
+    return _taken(space, "supernet", dict(train), "train")
+
+
 def network_options(space: SearchSpace, train: Train) -> dict[str, Any]:
     """Returns the settings of `config.train` that a space's network has parameters for.
 
@@ -109,6 +118,8 @@ def unused(settings: Settings) -> dict[str, str]:
         section, _, name = key.partition(".")
         if not settings.chosen(key):
             found[key] = f"the rule {settings.oracle.rule!r} (config.oracle.rule) has no use for it"
+        elif known.objective not in ("", settings.search.objective):
+            found[key] = f"the objective {settings.search.objective!r} (config.search.objective) has no use for it"
         elif known.network and not _takes(space, section, name):
             found[key] = f"the {space.name} space (config.space.name) has no use for it"
     return found

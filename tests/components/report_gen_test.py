@@ -51,13 +51,14 @@ def search(epochs=5, of=None) -> inputs.Search:
     failed = {"epoch": 2, "status": "FAILED", "entropy": 50.0, "best": 0.5}
     return inputs.Search(
         rule="paper",
+        objective="val_accuracy",
         choices=of,
         epochs=tuple(
             failed if epoch == 2 else {"epoch": epoch, "status": "COMPLETED", **figures_of} for epoch in range(epochs)
         ),
         movement=tuple((epoch, [choice.probabilities for choice in of]) for epoch in range(epochs) if epoch != 2),
         best_epoch=3,
-        best_accuracy=0.5,
+        best_score=0.5,
         warnings=(),
     )
 

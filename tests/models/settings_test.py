@@ -25,6 +25,7 @@ OTHERS = {
     "data.name": "digits2",
     "space.name": "mobile",
     "space.operations": ("k3_e3", "skip"),
+    "search.objective": "spectrum",
     "search.mixed_precision": "bfloat16",
     "train.mixed_precision": "bfloat16",
     "train.network": "imagenet",
@@ -77,6 +78,7 @@ def test_a_setting_changes_the_keys_of_what_it_is_declared_to_change_and_no_othe
         differs = fingerprint(default.key(kind)) != fingerprint(found.key(kind))
         # Options of a rule that is not chosen are refused before, so they are in no key.
         without_use = key.startswith("oracle.") and key.count(".") == 2 and not key.startswith("oracle.paper.")
+        without_use |= known.objective == "spectrum" or (kind == SEARCH and key.startswith("train."))
         assert differs == (kind in known.changes and not without_use and key != "oracle.custom"), kind
 
 
@@ -96,6 +98,14 @@ def test_an_option_of_the_chosen_rule_changes_the_key_and_those_of_others_are_in
     custom = Settings.parse({"oracle": {"rule": "my.Rule", "custom": {"depth": 1}}})
     assert custom.key(SEARCH)["oracle.custom"] == {"depth": 1}
     assert custom.oracle.options == {"depth": 1}
+
+
+def test_a_search_that_trains_nothing_depends_on_the_final_networks_size_and_on_no_training():
+    spectrum = {"objective": "spectrum"}
+    default = Settings.parse({"search": spectrum}).key(SEARCH)
+    for sections in ({"train": {"cells": 4}}, {"train": {"channels": 4}}, {"search": {"score_images": 8}}):
+        assert Settings.parse({**sections, "search": {**spectrum, **sections.get("search", {})}}).key(SEARCH) != default
+    assert Settings.parse({"search": {**spectrum, "learning_rate": 1.0}, "train": {"epochs": 5}}).key(SEARCH) == default
 
 
 def test_options_of_a_custom_space_are_part_of_the_key():
