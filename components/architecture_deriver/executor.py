@@ -1,4 +1,4 @@
-"""The ArchitectureDeriver component: its executor."""
+"""The executor of the ArchitectureDeriver component."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
-    """Derives the architecture and writes it."""
+    """Derives an architecture and writes it."""
 
     def Do(
         self,
@@ -80,7 +80,7 @@ def _settings(exec_properties: dict[str, Any]) -> Settings:
 def _evaluation(
     space: base.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], settings: Settings
 ) -> Callable[[Mapping[str, str]], float]:
-    """Returns a function from a path to its validation accuracy on the searched supernet."""
+    """Returns a function that evaluates a path: it returns the validation accuracy with the weights of the supernet."""
     setup.set_up(
         seed=settings.seed,
         deterministic=settings.deterministic,

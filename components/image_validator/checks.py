@@ -1,4 +1,4 @@
-"""Checks of labelled images: problems that end the run, and warnings. A check reports all of its findings."""
+"""Checks of labelled images: problems, which end the run, and warnings. A check reports all its findings."""
 
 import collections
 import dataclasses
@@ -9,37 +9,40 @@ from typing import Any
 from models.data.dataset_info import DatasetInfo
 from models.data.examples import SPLITS
 
-_NAMED = 5  # examples of a problem that a message names
+_NAMED = 5  # number of examples of a problem that a message names
 
 
-_TOO_DARK = 4096  # 16 bits a channel whose brightest is below: 12 bits or fewer, not stretched to the whole range
+# Images with 16 bits per channel are too dark if their greatest value is below this one: they use 12 bits or fewer.
+_TOO_DARK = 4096
 
 
-_LEARNABLE = 0.1  # a function of the pixels must close this share of the gap between the majority and 1
-_DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images from which it is looked at
+# The best classifier must close this share of the gap between the accuracy of always guessing the largest class and 1.
+_LEARNABLE = 0.1
+# Least share of different pictures in a class, and number of images from which a class is checked for this share.
+_DIFFERENT, _MANY = 0.1, 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """The facts of an image that the checks use."""
+    """The facts about an image that the checks use."""
 
     id: str
     label: int
-    digest: bytes  # of its pixels as training will see them
-    plain: bool  # of one colour
+    digest: bytes  # hash of the pixels that training gets
+    plain: bool  # whether all pixels have the same colour
     size: str
     channels: int
 
 
-Images = Mapping[str, Sequence[Image]]  # split -> its images
+Images = Mapping[str, Sequence[Image]]  # split -> images
 
 
 def problems(images: Images, info: DatasetInfo, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yields why the images cannot be trained on, a sentence each.
+    """Yields the reasons why the images cannot be used for training, one sentence each.
 
     Args:
         images: Split -> its images.
-        info: Facts of the data set.
+        info: Facts about the data set.
         settings: ImageValidator's parameters.
     """
     yield from label_problems(images, info.class_names)
@@ -50,7 +53,7 @@ def problems(images: Images, info: DatasetInfo, settings: Mapping[str, Any]) -> 
 
 
 def warnings(images: Images, info: DatasetInfo, max_imbalance: float) -> Iterator[str]:
-    """Yields what to look at before the result is trusted, a sentence each."""
+    """Yields findings that a person should check before trusting the result, one sentence each."""
     yield from duplicates(images)
     yield from sameness(images, info.class_names)
     yield from count_warnings(images, info.class_names, max_imbalance)
@@ -108,7 +111,7 @@ def depth_problems(info):
 
 
 def learning_problems(images):
-    """Yields a problem where no function of the pixels could tell the classes apart."""
+    """Yields a problem if even the best function of the pixels could not distinguish the classes."""
     labels = collections.defaultdict(collections.Counter)
     for image in (*images["train"], *images["val"]):
         labels[image.digest][image.label] += 1

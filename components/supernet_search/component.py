@@ -1,4 +1,4 @@
-"""The SupernetSearch component: its interface."""
+"""The interface of the SupernetSearch component."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -35,9 +35,9 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
 
 
 class SupernetSearch(base_component.BaseComponent):
-    """Trains a supernet and learns, with a KerasTuner oracle, a multinomial distribution over its operations.
+    """Trains a supernet; a KerasTuner oracle learns a multinomial distribution over its operations.
 
-    Each search epoch samples one operation per choice, trains that sub-network for one epoch on the shared weights,
+    Each search epoch samples one operation per choice, trains this architecture for one epoch on the shared weights,
     measures its accuracy on the validation split and updates the distribution (arXiv 1905.07529).
     """
 
@@ -62,15 +62,16 @@ class SupernetSearch(base_component.BaseComponent):
 
         Args:
             examples: Examples with splits `train` and `val`.
-            image_report: What the ImageValidator found; the search does not start on data it refused.
+            image_report: The report of the ImageValidator; the search does not start with data that the ImageValidator
+                refused.
             space: `config.space`.
             search: `config.search`.
             oracle: `config.oracle`.
             data: `config.data`.
-            seed: Of weights, data order, augmentation and sampling.
+            seed: The seed of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
-            checkpoint_dir: Where the search keeps its checkpoints; an interrupted search resumes from there.
+            tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
+            checkpoint_dir: The folder of the search's checkpoints, from which an interrupted search resumes.
         """
         super().__init__(
             spec=SupernetSearchSpec(

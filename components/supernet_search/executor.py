@@ -1,4 +1,4 @@
-"""The SupernetSearch component: its executor."""
+"""The executor of the SupernetSearch component."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
-    """Searches, and writes what was learned."""
+    """Runs the search and writes its results."""
 
     def Do(
         self,

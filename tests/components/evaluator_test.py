@@ -48,7 +48,7 @@ def test_a_model_that_may_have_learned_nothing_is_told_of():
     found = comparison.Comparison(0.0, 0.1, "cat", 0.5, 0.63)
     assert found.failure(0.63) is None
     assert found.failure(float(np.float32(0.63))) is None
-    assert "always guessing 'cat' reaches, 0.5000: 0.6300 would be." in found.failure(0.62)
+    assert "than 0.5000, the accuracy of always guessing 'cat': 0.6300 would be clearly more." in found.failure(0.62)
 
 
 def test_what_is_written_is_read_again(tmp_path):
