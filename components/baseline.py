@@ -30,10 +30,10 @@ def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFo
     saved_model = path_utils.serving_model_path(model_uri)
     for name in ("saved_model.pb", "variables/variables.index"):
         if not tf.io.gfile.exists(os.path.join(saved_model, name)):
-            return f"its {name} is gone from {saved_model}"
+            return f"its file {name} is missing in {saved_model}"
     earlier = read_class_names(saved_model)
     if earlier != tuple(class_names):
-        return f"its classes are others: {_difference(earlier, tuple(class_names))}"
+        return f"its classes are different: {_difference(earlier, tuple(class_names))}"
     seen = read_form(saved_model)
     for name in ("image_shape", "resize", "background"):
         # Models of earlier versions of this project have no description of their images.
@@ -63,7 +63,7 @@ def read_form(saved_model: str) -> ImageFormat | None:
 def _difference(earlier: tuple[str, ...], now: tuple[str, ...]) -> str:
     added = [name for name in now if name not in earlier]
     removed = [name for name in earlier if name not in now]
-    told = [f"{what} {_some(names)}" for what, names in (("new is", added), ("gone is", removed)) if names]
+    told = [f"{what} {_some(names)}" for what, names in (("added:", added), ("removed:", removed)) if names]
     return "; ".join(told) or "they are in another order"
 
 

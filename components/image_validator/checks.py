@@ -105,8 +105,8 @@ def size_problems(images, settings):
 def depth_problems(info):
     if 0 < info.brightest < _TOO_DARK:
         yield (
-            f"The images with 16 bits a channel use values up to {info.brightest} of 65535 alone, so that they would "
-            "come out nearly black: save them with 8 bits, or stretch them to the whole range."
+            f"The images with 16 bits per channel only use values up to {info.brightest} of 65535, so they would be "
+            "nearly black. Save them with 8 bits, or scale them to the whole range."
         )
 
 
@@ -120,9 +120,9 @@ def learning_problems(images):
     reachable = sum(max(counts.values()) for counts in labels.values())
     if reachable - majority < _LEARNABLE * (count - majority):
         yield (
-            f"{count} images to train on come out as {len(labels)} different pictures: whoever knew all by heart would "
-            f"tell {reachable} of them right, and {majority} are of the largest class, so that nothing can be learned. "
-            "Look at the files: are they transparent (config.data.background), of 16 bits, coloured "
+            f"The {count} images for training give {len(labels)} different pictures, so that nothing can be learned: "
+            f"the best answer to every picture is right for {reachable} images, and {majority} images are of the "
+            "largest class. Check the files: are they transparent (config.data.background), of 16 bits, coloured "
             "(config.data.channels), much larger than config.data.image_size?"
         )
 
@@ -140,9 +140,9 @@ def sameness(images, class_names):
         elif len(found) >= _MANY and different < _DIFFERENT * len(found):
             few.append(f"{name} ({len(found)} images, {different} different)")
     if plain:
-        yield f"All images of {len(plain)} classes are of one colour each, without a picture: {_some(plain)}."
+        yield f"In {len(plain)} classes each image has a single colour: {_some(plain)}."
     if few:
-        yield f"Most images of {len(few)} classes are the same picture over again: {_some(few)}."
+        yield f"In {len(few)} classes most images repeat the same pictures: {_some(few)}."
 
 
 def duplicates(images):
@@ -154,7 +154,7 @@ def duplicates(images):
         twice = [(first[one][image.digest], image) for image in images[other] if image.digest in first[one]]
         if twice:
             yield (
-                f"{len(twice)} images of {other} are in {one} too, so the accuracy on {other} flatters: "
+                f"{len(twice)} images of {other} are also in {one}, so the accuracy on {other} is too high: "
                 f"{_some(f'{b.id} is {a.id}' for a, b in twice)}."
             )
         contradicting = [(a, b) for a, b in twice if a.label != b.label]
@@ -169,14 +169,14 @@ def count_warnings(images, class_names, max_imbalance):
     tested = {image.label for image in images["test"]}
     missing = [name for label, name in enumerate(class_names) if label not in tested]
     if missing:
-        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Nothing will be known of them."
+        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Their accuracy will be unknown."
     counts = collections.Counter(image.label for split in ("train", "val") for image in images[split])
     known = {name: counts[label] for label, name in enumerate(class_names) if counts[label]}
     if known and max(known.values()) > max_imbalance * min(known.values()):
         most, least = max(known, key=known.get), min(known, key=known.get)
         yield (
             f"The classes are very unequal: {known[most]} training images of {most}, {known[least]} of {least}. "
-            "Accuracy will say little of the small ones; look at the metrics per class."
+            "The accuracy will say little about the small classes; look at the metrics per class."
         )
 
 

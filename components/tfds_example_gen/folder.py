@@ -104,7 +104,7 @@ class ImageFolder:
         """Warns about non-image files, which are otherwise skipped silently (hidden files excluded)."""
         if self.passed_over:
             beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
-            logging.warning("%s: passed over beside %s: %s.", self.path, beside, _some(self.passed_over))
+            logging.warning("%s: skipped beside %s: %s.", self.path, beside, _some(self.passed_over))
         if self.others:
             logging.warning(
                 "%s: %d files are not used (%s); images end in %s.",
@@ -168,7 +168,7 @@ def _splits(path, folders):
     if without:
         raise DataError(
             f"{os.path.join(path, without[0])} has no class directories, so nothing tells the classes of its images. "
-            f"Needed are {os.path.join(without[0], '<class>', '')} with images; under another name it is passed over."
+            f"Needed are {os.path.join(without[0], '<class>', '')} with images; a folder with another name is skipped."
         )
     for names in named.values():
         if len(names) > 1:
@@ -272,7 +272,9 @@ def _refuse_other_bytes(path):
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{_readable(path)}: the name is not UTF-8, so nothing can tell of it. Rename it.") from None
+        raise DataError(
+            f"{_readable(path)}: the name is not UTF-8, so it cannot be used in texts. Rename it."
+        ) from None
 
 
 def _readable(path):

@@ -176,7 +176,7 @@ def _feature(builder, kind, usual, wanted):
     if not likely and len(names) > 1:
         raise DataError(
             f"The TFDS data set {builder.info.full_name} has {len(names)} {kind.__name__} features "
-            f"({', '.join(names)}), and none is called {usual}: say which as {setting}."
+            f"({', '.join(names)}), and none is called {usual}: name one in {setting}."
         )
     return (likely or names)[0]
 
