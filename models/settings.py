@@ -482,9 +482,8 @@ def document() -> str:
 Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
 file. The column *changes* names the results that change with a setting: the examples; the search or the training, which
 then start from the beginning instead of resuming; the steps afterwards; or nothing, if only time and memory change. A
-setting with a *parameter* can be set anew at each start of a compiled Kubeflow pipeline. Only a config file, not the
-command line, can set `config.space.backbone` (which only the mobile space has) and the options in
-`config.oracle.custom`.
+setting with a *parameter* can be set anew at each start of a compiled Kubeflow pipeline. The options of a custom rule
+are `config.oracle.custom.OPTION`, those of a custom space `config.space.OPTION`.
 """
     return intro + "\n".join(markdown(Settings())) + "\n"
 
