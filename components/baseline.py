@@ -14,6 +14,7 @@ from tfx.utils import path_utils
 from models.data import dataset_info
 from models.data.image_format import ImageFormat, colour
 from models.runtime import artifact_files
+from models.runtime.messages import some
 
 _NAMED = 3  # number of classes that a reason names
 
@@ -63,13 +64,12 @@ def read_form(saved_model: str) -> ImageFormat | None:
 def _difference(earlier: tuple[str, ...], now: tuple[str, ...]) -> str:
     added = [name for name in now if name not in earlier]
     removed = [name for name in earlier if name not in now]
-    told = [f"{what} {_some(names)}" for what, names in (("added:", added), ("removed:", removed)) if names]
+    told = [
+        f"{what} {some(map(repr, names), _NAMED)}"
+        for what, names in (("added:", added), ("removed:", removed))
+        if names
+    ]
     return "; ".join(told) or "they are in another order"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(repr, names[:_NAMED])) + more
 
 
 class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStrategy):

@@ -1,6 +1,5 @@
 """The executor of the ArchitectureDeriver component."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
 from components.genotype_io import write_genotype
+from components.parameters import parse_settings
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files, setup
 from models.search import derivation, tuner
@@ -28,7 +28,7 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
-        settings = _settings(exec_properties)
+        settings = parse_settings(exec_properties, "space", "search", "data", "derive")
         derive, space = settings.derive, create_space(settings.space)
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         distribution = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document)
@@ -69,12 +69,6 @@ def _warnings(undecided: int, choices: int) -> list[str]:
     return [
         f"The distribution prefers no operation in {undecided} of {choices} choices: the first of equals was taken."
     ]
-
-
-def _settings(exec_properties: dict[str, Any]) -> Settings:
-    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "data", "derive")}
-    flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
-    return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})
 
 
 def _evaluation(

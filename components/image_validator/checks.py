@@ -3,14 +3,12 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from models.data.dataset_info import DatasetInfo
 from models.data.examples import SPLITS
-
-_NAMED = 5  # number of examples of a problem that a message names
-
+from models.runtime.messages import some
 
 # Images with 16 bits per channel are too dark if their greatest value is below this one: they use 12 bits or fewer.
 _TOO_DARK = 4096
@@ -65,7 +63,7 @@ def label_problems(images, class_names):
     if unknown:
         yield (
             f"{len(unknown)} labels lie outside the {len(class_names)} classes (0 to {len(class_names) - 1}): "
-            f"{_some(f'{image.id} has {image.label}' for image in unknown)}."
+            f"{some(f'{image.id} has {image.label}' for image in unknown)}."
         )
     for split in ("train", "val"):
         found = {image.label for image in images[split]}
@@ -73,7 +71,7 @@ def label_problems(images, class_names):
         if len(found) < 2:
             yield f"{split} has {len(found)} classes; needed are 2 or more."
         elif missing:
-            yield f"{split} has no image of {len(missing)} classes: {_some(missing)}. Add images or remove the class."
+            yield f"{split} has no image of {len(missing)} classes: {some(missing)}. Add images or remove the class."
 
 
 def shape_problems(images, image_size, channels):
@@ -88,7 +86,7 @@ def shape_problems(images, image_size, channels):
             others = [image for image in everything if getattr(image, attribute) != usual]
             yield (
                 f"The images differ in {what}: {number} have {usual}, {len(others)} do not: "
-                f"{_some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
+                f"{some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
             )
 
 
@@ -98,7 +96,7 @@ def size_problems(images, settings):
     if small and not settings["image_size"]:
         yield (
             f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
-            f"{_some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
+            f"{some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
         )
 
 
@@ -140,9 +138,9 @@ def sameness(images, class_names):
         elif len(found) >= _MANY and different < _DIFFERENT * len(found):
             few.append(f"{name} ({len(found)} images, {different} different)")
     if plain:
-        yield f"In {len(plain)} classes each image has a single colour: {_some(plain)}."
+        yield f"In {len(plain)} classes each image has a single colour: {some(plain)}."
     if few:
-        yield f"In {len(few)} classes most images repeat the same pictures: {_some(few)}."
+        yield f"In {len(few)} classes most images repeat the same pictures: {some(few)}."
 
 
 def duplicates(images):
@@ -155,13 +153,13 @@ def duplicates(images):
         if twice:
             yield (
                 f"{len(twice)} images of {other} are also in {one}, so the accuracy on {other} is too high: "
-                f"{_some(f'{b.id} is {a.id}' for a, b in twice)}."
+                f"{some(f'{b.id} is {a.id}' for a, b in twice)}."
             )
         contradicting = [(a, b) for a, b in twice if a.label != b.label]
         if contradicting:
             yield (
                 f"{len(contradicting)} of them have another label there: "
-                f"{_some(f'{b.id} is {a.id}' for a, b in contradicting)}."
+                f"{some(f'{b.id} is {a.id}' for a, b in contradicting)}."
             )
 
 
@@ -169,7 +167,7 @@ def count_warnings(images, class_names, max_imbalance):
     tested = {image.label for image in images["test"]}
     missing = [name for label, name in enumerate(class_names) if label not in tested]
     if missing:
-        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Their accuracy will be unknown."
+        yield f"test has no image of {len(missing)} classes: {some(missing)}. Their accuracy will be unknown."
     counts = collections.Counter(image.label for split in ("train", "val") for image in images[split])
     known = {name: counts[label] for label, name in enumerate(class_names) if counts[label]}
     if known and max(known.values()) > max_imbalance * min(known.values()):
@@ -178,9 +176,3 @@ def count_warnings(images, class_names, max_imbalance):
             f"The classes are very unequal: {known[most]} training images of {most}, {known[least]} of {least}. "
             "The accuracy will say little about the small classes; look at the metrics per class."
         )
-
-
-def _some(texts: Iterable[str]) -> str:
-    texts = list(texts)
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return ", ".join(texts[:_NAMED]) + more

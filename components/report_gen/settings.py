@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.parameters import set_runtime_parameters
 from models.runtime.section import leaves
 from models.search_spaces.registry import unused
-from models.settings import Settings, runtime_parameters
+from models.settings import Settings
 
 
 def used(exec_properties: Mapping[str, Any]) -> Settings:
@@ -24,12 +25,7 @@ def used(exec_properties: Mapping[str, Any]) -> Settings:
     settings = json.loads(exec_properties["settings"])
     training = json.loads(exec_properties["training"])
     settings.update({section: training[section] for section in ("train", "serving") if section in training})
-    for name, key in runtime_parameters().items():
-        *sections, setting = key.split(".")
-        section = settings
-        for part in sections:
-            section = section[part]
-        section[setting] = exec_properties[name]
+    set_runtime_parameters(settings, exec_properties)
     return Settings.parse(settings)
 
 

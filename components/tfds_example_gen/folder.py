@@ -17,7 +17,9 @@ import tensorflow as tf
 from absl import logging
 
 from models.data.dataset_info import DataError
+from models.runtime.messages import some
 
+_NAMED = 10  # number of names in a message
 READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
 # Endings of images that TensorFlow cannot decode. A served model could not decode them either.
 UNREADABLE = (
@@ -93,7 +95,7 @@ class ImageFolder:
         paths = [path for split in self.images for path in self.items(split)[0]]
         endings = collections.Counter(ending for ending in map(_ending, paths) if ending in UNREADABLE)
         if endings.total() > allowed_share * len(paths):
-            named = _some([path for path in paths if _ending(path) in UNREADABLE])
+            named = some([path for path in paths if _ending(path) in UNREADABLE], _NAMED)
             raise DataError(
                 f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
                 f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or have them left out by a "
@@ -104,7 +106,7 @@ class ImageFolder:
         """Warns about non-image files, which are otherwise skipped silently (hidden files excluded)."""
         if self.passed_over:
             beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
-            logging.warning("%s: skipped beside %s: %s.", self.path, beside, _some(self.passed_over))
+            logging.warning("%s: skipped beside %s: %s.", self.path, beside, some(self.passed_over, _NAMED))
         if self.others:
             logging.warning(
                 "%s: %d files are not used (%s); images end in %s.",
@@ -176,7 +178,7 @@ def _splits(path, folders):
     splits = {split: names[0] for split, names in named.items() if names}
     if "train" not in splits:
         raise DataError(
-            f"{path} has no directory train/; found: {_some(folders)}. Needed are train/<class>/ beside "
+            f"{path} has no directory train/; found: {some(folders, _NAMED)}. Needed are train/<class>/ beside "
             f"{'/ and '.join(splits.values())}/, or folders of classes alone."
         )
     if "val" in splits and "test" not in splits:
@@ -261,7 +263,7 @@ def _check_same_classes(folder, one, other):
     (one, these), (other, those) = classes.items()
     if these != those:
         only = [(one, these - those), (other, those - these)]
-        only = [f"only in {name}/: {_some(sorted(has))}" for name, has in only if has]
+        only = [f"only in {name}/: {some(sorted(has), _NAMED)}" for name, has in only if has]
         raise DataError(
             f"The classes in {folder.path}/{one} and {folder.path}/{other} differ ({'; '.join(only)}). Each class "
             "needs a directory of the same name in both."
@@ -296,11 +298,6 @@ def _ending(name):
 
 def _counted(endings):
     return ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in endings.most_common(5))
-
-
-def _some(names):
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
 
 
 def _size_and_time(path):
