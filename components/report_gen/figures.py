@@ -1,7 +1,7 @@
 """The charts of the report. A chart is a function that takes numbers and returns an SVG file.
 
 The charts work with few and with many items: if there is no room for all, a chart leaves out the least important items.
-The docstring of each function gives the number from which on it does so.
+The docstring of each function gives the limit.
 """
 
 import math
@@ -189,7 +189,7 @@ def probabilities(choices: Sequence[Choice]) -> Figure:
 
 @_drawn
 def movement(search: Search) -> Figure:
-    """Draws the probabilities over the epochs, in a panel per choice: of PANELS choices at most, which moved most."""
+    """Draws the probabilities over the epochs, for the PANELS choices that moved most, a panel per choice."""
     operations = _operations(search.choices)
     kept = sorted(most_moved(search.choices)[:PANELS])
     columns = min(7, len(kept))

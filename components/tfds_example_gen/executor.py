@@ -109,7 +109,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _cut(images, seed, test_fraction, val_fraction):
-    """Returns the part of each image, per split of the source, and the source of each part, in words."""
+    """Returns two mappings: split of the source -> part of each image; part -> place of its images, in words."""
     splits, origins = images.origins, dict(images.origins)
     ids, labels = images.items("train")
     if "val" not in splits:

@@ -124,8 +124,7 @@ def scan(path: str) -> ImageFolder:
         path: The folder, on this machine or in an object store that TensorFlow supports.
 
     Raises:
-        DataError: The folder does not contain labelled images; the message gives the content found and the one
-            expected.
+        DataError: The folder does not contain labelled images; the message gives its content and the expected content.
     """
     _refuse_other_bytes(path)
     if not tf.io.gfile.isdir(path):

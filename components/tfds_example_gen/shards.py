@@ -48,7 +48,7 @@ class Shard:
 
 
 def decode(data: Data, encoded: bytes) -> image_file.Picture:
-    """Decodes an image with the size and the channels in the settings; by default it keeps its own.
+    """Decodes an image with the size and the channels in the settings; 0 keeps those of the image.
 
     Raises:
         UnreadableImage: The file is not a complete image of a format that can be read.

@@ -217,8 +217,8 @@ class MultinomialOracle(keras_tuner.Oracle):
             trial.hyperparameters = _TrialHyperParameters.of(trial.hyperparameters, self._saved)
             self._started.setdefault(trial.trial_id, time.monotonic())
         elif self.ongoing_trials and self.lost_after is not None:
-            # The chief waits for the running trials. If their workers died and all others have left, no further call
-            # would give these trials up, so a timer does.
+            # The chief waits for the running trials. After the last worker has left, no call follows that fails the
+            # lost ones, so a timer does it.
             timer = threading.Timer(self.lost_after, self._give_up_lost)
             timer.daemon = True
             timer.start()

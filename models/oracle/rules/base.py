@@ -47,7 +47,7 @@ class Rule:
     def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
         """Returns the next architecture: the index of an operation per choice, int64 (choices,)."""
         cumulative = np.cumsum(record.probabilities, axis=1)
-        # The division by the last value prevents that rounding errors produce an index beyond the last operation.
+        # The division by the last value ensures that rounding errors cannot lead to an index beyond the last operation.
         draws = generator.random(len(cumulative))[:, np.newaxis]
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 

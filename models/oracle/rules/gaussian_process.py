@@ -1,4 +1,4 @@
-"""The Gaussian process of the rule `interactions`: evaluations, parameters and posterior (docs/oracle.md)."""
+"""The Gaussian process of the rule `interactions`: evaluations, parameters, posterior (docs/oracle_mathematics.md)."""
 
 from __future__ import annotations
 

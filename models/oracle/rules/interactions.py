@@ -1,4 +1,4 @@
-"""The update rule `interactions`: a Gaussian process over whole architectures (docs/oracle.md).
+"""The update rule `interactions`: a Gaussian process over whole architectures (docs/oracle_mathematics.md).
 
 A sum of effects per choice cannot express that two operations are good only together. A Gaussian process can express
 it, if the covariance of two architectures decreases with the number of choices in which they differ. Such a covariance

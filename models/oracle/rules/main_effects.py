@@ -69,8 +69,8 @@ class MainEffects(Rule):
     def recommend(self, record: Record) -> np.ndarray:
         if self._mean is None:
             return super().recommend(record)
-        # An operation without evaluations (for example, all its trials failed) only has the prior mean, so it never
-        # wins.
+        # An operation without evaluations (all its trials failed, for example) must not win: its mean is only the
+        # prior's.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, record: Record) -> np.ndarray:
