@@ -36,14 +36,14 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line for `app.run`; a mistake ends the process with one line."""
     try:
         rest = app.parse_flags_with_usage(argv)
+        if CONFIG.value is not None:  # raises an OSError if the file cannot be loaded
+            CONFIG.value.lock()
     except (AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
         line = one_line(error)
         if not isinstance(error, OSError | ImportError) and "Did you mean" not in line:
             line = _outside_a_section(argv) or line
         say(f"ERROR: {line}")
         sys.exit(1)
-    if CONFIG.value is not None:
-        CONFIG.value.lock()
     return rest
 
 
