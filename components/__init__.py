@@ -1,4 +1,4 @@
-"""TFX components. Artifact types can be imported from here, by their registered names."""
+"""TFX components. The artifact types can be imported from this package under their registered names."""
 
 _ARTIFACTS = (
     "Distribution",
@@ -12,7 +12,7 @@ _ARTIFACTS = (
 
 
 def __getattr__(name):
-    # Lazy, so that a module of this package which needs no TFX does not import it.
+    # The import is lazy: a module of this package that does not need TFX does not import it.
     if name in _ARTIFACTS:
         from components import artifacts
 

@@ -1,26 +1,26 @@
-"""Artifact types of the pipeline, beside TFX's own.
+"""The artifact types that the pipeline adds to those of TFX.
 
-Each is registered under the name `components.<Class>` and can be imported under it, as the Kubeflow compiler requires.
-An artifact's properties are custom properties: the same compiler refuses a type that declares properties.
+A type is registered under the name `components.<Class>` and can be imported under this name, as the Kubeflow compiler
+requires. All properties are custom properties, because this compiler refuses a type that declares properties.
 """
 
 from tfx.types import artifact
 
 
 class Distribution(artifact.Artifact):
-    """A search's outcome: probabilities per edge, epochs, accuracies and the history (JSON)."""
+    """The result of a search: probabilities, epochs and accuracies of each choice, and the history (JSON)."""
 
     TYPE_NAME = "components.Distribution"
 
 
 class SupernetWeights(artifact.Artifact):
-    """The weights that all sub-networks of the search shared, as they were at its end."""
+    """The weights that all architectures of the search shared, at the end of the search."""
 
     TYPE_NAME = "components.SupernetWeights"
 
 
 class TunerResults(artifact.Artifact):
-    """KerasTuner's account of the search: one trial per sampled architecture."""
+    """KerasTuner's record of the search: one trial per sampled architecture."""
 
     TYPE_NAME = "components.TunerResults"
 
@@ -38,12 +38,12 @@ class Genotype(artifact.Artifact):
 
 
 class ImageReport(artifact.Artifact):
-    """What the look at every image found: counts, problems, warnings (JSON)."""
+    """The findings of ImageValidator in the images: counts, problems, warnings (JSON)."""
 
     TYPE_NAME = "components.ImageReport"
 
 
 class Report(artifact.Artifact):
-    """What a person looks at after a run (HTML)."""
+    """The report of a run, for a person (HTML)."""
 
     TYPE_NAME = "components.Report"

@@ -1,4 +1,4 @@
-"""The baseline, an earlier model that a new one must not fall behind: which it is, and whether it can be compared."""
+"""The baseline: an earlier model with which a new model is compared. This module selects and checks it."""
 
 import os
 from collections.abc import Sequence
@@ -14,43 +14,45 @@ from tfx.utils import path_utils
 from models.data import dataset_info
 from models.data.image_format import ImageFormat, colour
 from models.runtime import artifact_files
+from models.runtime.messages import some
 
-_NAMED = 3  # classes that a reason names
+_NAMED = 3  # number of classes that a reason names
 
 
 def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFormat | None) -> str:
-    """Returns why the test accuracy of an earlier model says nothing of a new one, or "" where the two can be compared.
+    """Returns why the test accuracies of an earlier and a new model cannot be compared, or "" if they can.
 
     Args:
-        model_uri: Of the earlier model's artifact.
-        class_names: The new model's, in the order of their labels.
-        form: In which the new model gets images; None where the examples hold images as they were, which suit any form.
+        model_uri: The URI of the earlier model's artifact.
+        class_names: The class names of the new model, in the order of their labels.
+        form: The form in which the new model gets images. None if the examples contain the original images, which can
+            be converted to any form.
     """
     saved_model = path_utils.serving_model_path(model_uri)
     for name in ("saved_model.pb", "variables/variables.index"):
         if not tf.io.gfile.exists(os.path.join(saved_model, name)):
-            return f"its {name} is gone from {saved_model}"
+            return f"its file {name} is missing in {saved_model}"
     earlier = read_class_names(saved_model)
     if earlier != tuple(class_names):
-        return f"its classes are others: {_difference(earlier, tuple(class_names))}"
+        return f"its classes are different: {_difference(earlier, tuple(class_names))}"
     seen = read_form(saved_model)
     for name in ("image_shape", "resize", "background"):
-        # A model without a description of its images is from before there was one.
+        # Models of earlier versions of this project have no description of their images.
         if seen and form and getattr(seen, name) != getattr(form, name):
             return f"it was trained on other images: {name} is {getattr(seen, name)}, now {getattr(form, name)}"
     return ""
 
 
 def read_class_names(saved_model: str) -> tuple[str, ...]:
-    """Returns the class names of an exported model in the order of their labels; none where it does not tell."""
+    """Returns the class names of an exported model in the order of their labels; an empty tuple if it has none."""
     if not artifact_files.CLASS_NAMES.exists(saved_model):
         return ()
     names = artifact_files.CLASS_NAMES.read(saved_model).decode()
-    return tuple(names.split("\n")[:-1])  # not splitlines: names may hold what Unicode calls a line's end
+    return tuple(names.split("\n")[:-1])  # not splitlines: a name may contain other line separators of Unicode
 
 
 def read_form(saved_model: str) -> ImageFormat | None:
-    """Returns the form in which an exported model gets images; None where it does not tell."""
+    """Returns the form in which an exported model gets images; None if the model does not describe it."""
     if not artifact_files.IMAGE_FORMAT.exists(saved_model):
         return None
     return artifact_files.IMAGE_FORMAT.load(
@@ -62,21 +64,19 @@ def read_form(saved_model: str) -> ImageFormat | None:
 def _difference(earlier: tuple[str, ...], now: tuple[str, ...]) -> str:
     added = [name for name in now if name not in earlier]
     removed = [name for name in earlier if name not in now]
-    told = [f"{what} {_some(names)}" for what, names in (("new is", added), ("gone is", removed)) if names]
+    told = [
+        f"{what} {some(map(repr, names), _NAMED)}"
+        for what, names in (("added:", added), ("removed:", removed))
+        if names
+    ]
     return "; ".join(told) or "they are in another order"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(repr, names[:_NAMED])) + more
-
-
 class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStrategy):
-    """Chooses the latest blessed model that the new one can be compared with.
+    """Chooses the latest blessed model with which the new model can be compared.
 
-    If the latest blessed model cannot be compared, a warning gives the reason, and an older one is chosen. If no model
-    can be compared, the latest is chosen all the same: the Evaluator then records the reason and compares with no
-    model.
+    If the latest blessed model cannot be compared, a warning gives the reason, and an older model is chosen. If no
+    model can be compared, the latest model is chosen: the Evaluator then records the reason and uses no baseline.
 
     Args:
         image_size: `config.data.image_size`.
@@ -92,7 +92,7 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
     def resolve_artifacts(
         self, store: MetadataStore, input_dict: dict[str, list[artifact.Artifact]]
     ) -> dict[str, list[artifact.Artifact]]:
-        """Called by TFX; takes all models and blessings, and the new model's examples, and returns one of each."""
+        """Called by TFX; takes all models, all blessings and the new model's examples, and returns one of each."""
         examples = input_dict["examples"]
         info = dataset_info.load(artifact_utils.get_single_uri(examples))
         form = None
@@ -121,5 +121,5 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
 
 
 def _why(chosen: dict[str, list[Any]], class_names: Sequence[str], form: ImageFormat | None) -> str:
-    """Returns why the chosen model, if there is one, is not comparable."""
+    """Returns why the chosen model cannot be compared; "" if it can, or if there is none."""
     return why_not_comparable(chosen["model"][0].uri, class_names, form) if chosen["model"] else ""

@@ -1,4 +1,4 @@
-"""What a model's test accuracy is compared with. Written beside the evaluation, read by the summary and the report."""
+"""The accuracies with which the Evaluator compares a model's test accuracy. Summary and report read them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from scipy import stats
 
 from models.runtime.artifact_files import COMPARISON
 
-_LUCK = 0.01  # probability above which a result may well be luck
+_LUCK = 0.01  # a result with a higher probability than this may be chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,14 +15,14 @@ class Comparison:
     """Accuracies on `test`, 0 to 1.
 
     Attributes:
-        threshold: The least accuracy of a blessed model.
-        chance: What guessing among the classes reaches.
+        threshold: The accuracy that a model needs to be blessed.
+        chance: The accuracy of guessing a class at random.
         majority_class: The name of the class with the most images.
-        majority_share: What always guessing that class reaches.
+        majority_share: The accuracy of always guessing this class.
         clearly_more: The least accuracy that is clearly more than `majority_share`.
-        baseline_accuracy: The earlier model's; None where there is none to compare with.
-        baseline_not_compared: Why an earlier model was left out, in words that continue "it is not compared:"; None if
-            no model was left out.
+        baseline_accuracy: The accuracy of the earlier model; None if there is no baseline.
+        baseline_not_compared: Why an earlier model was not compared, as a text that continues "it is not compared:";
+            None if no model was left out.
     """
 
     threshold: float
@@ -34,23 +34,23 @@ class Comparison:
     baseline_not_compared: str | None = None
 
     def failure(self, accuracy: float) -> str | None:
-        """Returns a warning for a model that may have learned nothing; None for any other."""
+        """Returns a warning if the model may have learned nothing, and otherwise None."""
         if accuracy >= least_passing(self.clearly_more):
             return None
         return (
-            f"The accuracy is not clearly more than what always guessing {self.majority_class!r} reaches, "
-            f"{self.majority_share:.4f}: {self.clearly_more:.4f} would be."
+            f"The accuracy is not clearly more than {self.majority_share:.4f}, the accuracy of always guessing "
+            f"{self.majority_class!r}: {self.clearly_more:.4f} would be clearly more."
         )
 
 
 def majority(counts: Sequence[int]) -> tuple[int, float, float]:
-    """Returns the largest class's label, its share, and the least accuracy that is clearly more than that.
+    """Returns the label of the largest class, its share, and the least accuracy that is clearly more than this share.
 
-    A guess that is right with that share as its probability reaches this accuracy in fewer than one of a hundred tests.
-    If there are too few images for such an accuracy, it is 1.
+    Always guessing this class reaches that accuracy in fewer than one of a hundred tests. If there are too few images
+    for such an accuracy, it is 1.
 
     Args:
-        counts: Test images of each class; at least one in all.
+        counts: Number of test images of each class; their sum is at least 1.
     """
     images = sum(counts)
     label = max(range(len(counts)), key=lambda label: counts[label])
@@ -60,19 +60,19 @@ def majority(counts: Sequence[int]) -> tuple[int, float, float]:
 
 
 def least_passing(accuracy: float) -> float:
-    """Returns a bound just below an accuracy, so that a model of this accuracy passes: TFMA counts in float32."""
+    """Returns a bound just below an accuracy. TFMA computes in float32, and a model of this accuracy must pass."""
     return accuracy - 1e-7
 
 
 def write(uri: str, comparison: Comparison) -> None:
-    """Writes it into the folder of the artifact `evaluation`."""
+    """Writes a comparison into the folder of the artifact `evaluation`."""
     COMPARISON.save(uri, dataclasses.asdict(comparison))
 
 
 def read(uri: str) -> Comparison:
-    """Reads it from the folder of the artifact `evaluation`.
+    """Reads the comparison from the folder of the artifact `evaluation`.
 
     Raises:
-        ArtifactError: The evaluation was not written by this Evaluator.
+        ArtifactError: Another component than this project's Evaluator wrote the evaluation.
     """
     return COMPARISON.load(uri, lambda document: Comparison(**document))

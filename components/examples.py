@@ -1,4 +1,4 @@
-"""The examples artifact, as the components that train on it read it."""
+"""Reads the examples artifact, for the components that train on it."""
 
 import os
 
@@ -9,6 +9,6 @@ from models.settings import Data
 
 
 def load_split(examples: list[artifact.Artifact], split: str, data: Data) -> dataset.ImageDataset:
-    """Returns a split of the examples, decoded as `config.data` says."""
+    """Returns a split of the examples, decoded with the settings of `config.data`."""
     patterns = [os.path.join(uri, "*") for uri in artifact_utils.get_split_uris(examples, split)]
     return dataset.load_examples(patterns, data)

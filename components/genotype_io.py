@@ -1,4 +1,4 @@
-"""How the two components that bring an architecture write it."""
+"""Writes an architecture, for ArchitectureDeriver and ArchitectureImporter."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ def write_genotype(
     """Writes the outputs `genotype` and `hyperparameters`.
 
     Args:
-        output_dict: The executor's.
-        genotype: What to write.
-        origin: Where it came from, for the lineage: a custom property of the Genotype artifact.
-        notes: JSON-able facts about the derivation, kept beside the genotype.
+        output_dict: The outputs of the executor.
+        genotype: The architecture to write.
+        origin: The source of the architecture. It becomes a custom property of the Genotype artifact, for the lineage.
+        notes: JSON values about the derivation, stored beside the genotype.
     """
     (written,) = output_dict["genotype"]
     written.set_string_custom_property("origin", origin)
@@ -25,6 +25,6 @@ def write_genotype(
     content = genotype.to_dict()
     artifact_files.GENOTYPE.save(written.uri, content)
     artifact_files.DERIVATION.save(written.uri, {"origin": origin, **notes})
-    # The Trainer hands on the content of the only file there.
+    # TFX's Trainer passes the content of the only file in this folder to the module of the training.
     hyperparameters = artifact_utils.get_single_uri(output_dict["hyperparameters"])
     artifact_files.HYPERPARAMETERS.save(hyperparameters, {"genotype": content})

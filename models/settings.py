@@ -1,9 +1,9 @@
 """Every setting of the pipeline, declared once: type, default, bounds, meaning, source, and what the setting changes.
 
-From here come the configs' defaults (pipeline/configs/base.py), the checks, the components' parameters, the keys of
-checkpoints, the report's table and docs/settings.md (`make settings`). "paper" is arXiv 1905.07529, "later
-code" is what its authors published afterwards, "released script" is the run script of the published network. Imports
-neither TensorFlow nor Keras.
+These declarations are the source of the configs' defaults (pipeline/configs/base.py), the checks, the components'
+parameters, the keys of checkpoints, the report's table and docs/settings.md (`make settings`). As a source, "paper" is
+arXiv 1905.07529, "later code" is the code that its authors published afterwards, and "released script" is the run
+script of the published network. This module imports neither TensorFlow nor Keras.
 """
 
 import dataclasses
@@ -52,35 +52,38 @@ def _is_colour(name: str) -> bool:
 
 
 _Precision = Literal["", "bfloat16", "float16"]
-_PRECISION = "numbers of the network; half precision is of use on a GPU"
+_PRECISION = 'number format of the network\'s computations; "": float32; the others are only useful on a GPU'
 _Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Data(Section):
     """The images, and the form in which networks get them (docs/data.md)."""
 
-    name: str = setting("digits", 'a TFDS data set; "digits" comes with this project', EXAMPLES)
-    version: str = setting("", '"" takes the newest', EXAMPLES, runtime="data_version")
-    data_dir: str = setting("", "TFDS's directory; \"\" is TFDS's default", EXAMPLES, runtime="data_dir")
+    name: str = setting("digits", 'name of a TFDS data set; "digits" is part of this project', EXAMPLES)
+    version: str = setting("", 'version of the TFDS data set; "": the newest', EXAMPLES, runtime="data_version")
+    data_dir: str = setting("", "folder of TFDS's data sets; \"\": TFDS's default", EXAMPLES, runtime="data_dir")
     download: bool = setting(False, "whether TFDS may download the data set", EXAMPLES)
     image_folder: str = setting(
-        "", "DIR/<class>/* or DIR/train/<class>/* and so on; replaces data.name", EXAMPLES, runtime="image_folder"
+        "",
+        "folder DIR of own images, as DIR/<class>/*, DIR/train/<class>/* and so on; replaces data.name",
+        EXAMPLES,
+        runtime="image_folder",
     )
     test_split: str = setting(
-        "", 'TFDS split to test on; "": test, or validation if test has no labels or does not exist', EXAMPLES
+        "", 'TFDS split with the test images; "": test, or validation if test has no labels or does not exist', EXAMPLES
     )
     image_feature: str = setting(
-        "", 'TFDS feature that holds the image; "": the one called image, or the only one', EXAMPLES
+        "", 'TFDS feature with the image; "": the feature called image, or the only Image feature', EXAMPLES
     )
     label_feature: str = setting(
-        "", 'TFDS feature that holds the class; "": the one called label, or the only one', EXAMPLES
+        "", 'TFDS feature with the class; "": the feature called label, or the only ClassLabel feature', EXAMPLES
     )
     test_fraction: float = setting(
-        0.2, "of each class of a data set without test images of its own, cut off for the test", EXAMPLES, gt=0, lt=1
+        0.2, "share of each class that becomes test images, if the data set has no test images", EXAMPLES, gt=0, lt=1
     )
     val_fraction: float = setting(
         0.5,
-        "of each class's training images, cut off to validate sampled networks",
+        "share of each class's training images that becomes val, which validates sampled networks",
         EXAMPLES,
         source="later code",
         gt=0,
@@ -88,31 +91,38 @@ class Data(Section):
     )
     image_size: Annotated[int, _require(lambda size: size == 0 or size >= 4)] = setting(
         0,
-        "images are resized to this many pixels square; 0: all have one size already",
+        "side in pixels of the square to which images are resized; 0: all images already have the same size",
         EXAMPLES,
         expected="0 (as the images are) or 4 or more pixels",
     )
     resize: Literal["crop", "pad", "squash"] = setting("crop", "how images that are not square are resized", EXAMPLES)
     background: Annotated[str, _require(_is_colour)] = setting(
         "white",
-        "colour behind transparent pixels and in padding; a name or #rrggbb",
+        "colour behind transparent pixels and in padding: a name or #rrggbb",
         EXAMPLES,
         expected="a colour's name or #rrggbb",
     )
     channels: Literal[0, 1, 3] = setting(
         0,
-        "1 or 3 converts all images to grey or colours; 0: as they are",
+        "1 converts all images to grey, 3 to colours; 0: images stay as they are",
         EXAMPLES,
         expected="0 (as the images are), 1 or 3",
     )
     store: Literal["resized", "original"] = setting(
-        "resized", "what the examples hold of an image that is resized", EXAMPLES
+        "resized", "whether the examples store the resized or the original image", EXAMPLES
     )
     cache_mb: int = setting(
-        2048, "decoded images are kept in memory up to this size, else decoded every epoch", NOTHING, ge=0
+        2048,
+        "decoded images stay in memory if they need at most this size; otherwise they are decoded in every epoch",
+        NOTHING,
+        ge=0,
     )
     max_corrupt_share: float = setting(
-        0.0, "share of undecodable images that is skipped instead of refused", EXAMPLES, ge=0, lt=1
+        0.0,
+        "largest share of undecodable images that is skipped; with more, the data set is refused",
+        EXAMPLES,
+        ge=0,
+        lt=1,
     )
 
 
@@ -120,7 +130,7 @@ class Space(Section):
     """The search space (docs/search_spaces.md)."""
 
     name: str = setting("cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH)
-    operations: _Names = setting((), "operations that a choice offers; () takes the space's own", SEARCH)
+    operations: _Names = setting((), "operations that a choice offers; (): all operations of the space", SEARCH)
 
 
 class MobileSpace(Space):
@@ -132,7 +142,7 @@ class MobileSpace(Space):
 
 
 class CustomSpace(Space):
-    """A custom space checks its own options: `create`'s parameters, or its pydantic model `Options`."""
+    """A custom space declares and checks its options: the parameters of `create`, or a pydantic model `Options`."""
 
     model_config = pydantic.ConfigDict(extra="allow")
 
@@ -152,44 +162,55 @@ class Search(Section):
         source="paper",
     )
     epochs: int = setting(
-        100, "search epochs: architectures evaluated", SEARCH, source="paper", runtime="search_epochs", ge=1
+        100, "search epochs, one architecture each", SEARCH, source="paper", runtime="search_epochs", ge=1
     )
-    score_images: int = setting(32, "spectrum: images of a score", SEARCH, objective="spectrum", ge=2)
-    # Batch norm needs a batch.
-    batch_size: int = _trained(512, "images a step", SEARCH, source="paper", ge=2)
+    score_images: int = setting(32, "images that a spectral score looks at", SEARCH, objective="spectrum", ge=2)
+    # At least 2, because batch norm computes statistics over the batch.
+    batch_size: int = _trained(512, "images per step", SEARCH, source="paper", ge=2)
     cells: int = _trained(
         6,
-        "cells of the supernet; nasbench201: of each of its three stages (the benchmark has 5)",
+        "cells of the supernet; nasbench201: cells of each of its three stages (the benchmark has 5)",
         SEARCH,
         source="paper (later code: 8)",
         network=True,
         ge=1,
     )
     channels: int = _trained(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
-    learning_rate: float = _trained(0.025, "annealed by a cosine", SEARCH, source="paper", gt=0)
-    min_learning_rate: float = _trained(
-        0.0, "learning rate at the end", SEARCH, source="paper (later code: 0.001)", ge=0
+    learning_rate: float = _trained(
+        0.025, "learning rate at the start; a cosine anneals it", SEARCH, source="paper", gt=0
     )
-    momentum: float = _trained(0.9, "of SGD", SEARCH, source="paper", ge=0, lt=1)
-    weight_decay: float = _trained(3e-4, "part of the gradient, as in PyTorch", SEARCH, source="paper", ge=0)
-    gradient_clip: float = _trained(5.0, "global norm; 0: none", SEARCH, source="later code", ge=0)
-    pad: int = _trained(4, "random crop after padding by so many pixels", SEARCH, ge=0)
-    flip: bool = _trained(True, "random horizontal flip", SEARCH)
-    cutout: int = _trained(0, "side of the square erased at random; 0: none", SEARCH, ge=0)
+    min_learning_rate: float = _trained(
+        0.0, "learning rate at the end of the search", SEARCH, source="paper (later code: 0.001)", ge=0
+    )
+    momentum: float = _trained(0.9, "momentum of SGD", SEARCH, source="paper", ge=0, lt=1)
+    weight_decay: float = _trained(
+        3e-4, "weight decay, added to the gradient as in PyTorch", SEARCH, source="paper", ge=0
+    )
+    gradient_clip: float = _trained(
+        5.0, "largest global norm of the gradients; 0: no clipping", SEARCH, source="later code", ge=0
+    )
+    pad: int = _trained(4, "padding in pixels before a random crop", SEARCH, ge=0)
+    flip: bool = _trained(True, "whether images are flipped horizontally at random", SEARCH)
+    cutout: int = _trained(0, "side in pixels of the randomly erased square; 0: no cutout", SEARCH, ge=0)
     norm_images: int = _trained(
         2048, "training images that give a path its batch norm statistics before it is validated", SEARCH, ge=2
     )
     mixed_precision: _Precision = _trained("", _PRECISION, SEARCH)
-    xla: bool = _trained(False, "compiles the steps; on a GPU only", SEARCH)
-    traced_architectures: int = _trained(8, "compiled steps kept for architectures seen before", NOTHING, ge=1)
+    xla: bool = _trained(False, "whether XLA compiles the steps; only on a GPU", SEARCH)
+    traced_architectures: int = _trained(
+        8, "number of architectures whose traced steps are kept for reuse", NOTHING, ge=1
+    )
     checkpoint_every: int = setting(1, "epochs between checkpoints", NOTHING, ge=1)
     max_invalid: int = setting(
-        5, "trials in a row with a loss that is not finite before the search stops", NOTHING, ge=1
+        5,
+        "number of consecutive failed trials (loss not finite, or out of memory) that stops the search",
+        NOTHING,
+        ge=1,
     )
 
 
 def _options(rule: type[Rule]) -> type[Section]:
-    """Returns the section of an update rule's options: the rule's own fields, checked by the rule itself."""
+    """Returns the section with an update rule's options. The rule's class declares them and checks their values."""
     hints = typing.get_type_hints(rule)
     fields = {
         field.name: (hints[field.name], setting(field.default, field.metadata.get("meaning", ""), SEARCH))
@@ -212,7 +233,7 @@ def _options(rule: type[Rule]) -> type[Section]:
 
 
 _OPTIONS = {name: _options(rule) for name, rule in RULES.items()}
-# Accuracies on shared weights move with the training.
+# Defaults of the pipeline that differ from those of the rules: accuracies on shared weights change with the training.
 _PIPELINE_OPTIONS = {"interactions": {"trend": True}}
 
 
@@ -220,11 +241,11 @@ class _Oracle(Section):
     """The oracle, which learns the distribution (docs/oracle.md)."""
 
     rule: str = setting(
-        "paper", f"update rule: {', '.join(RULES)}, or the dotted path of a custom one", SEARCH, source="paper"
+        "paper", f"update rule: {', '.join(RULES)}, or the dotted path of a custom rule", SEARCH, source="paper"
     )
     warmup_rounds: int | None = setting(
         None,
-        "rounds that sample every operation equally often, first; None: as many as the rule asks for (paper: 0)",
+        "first rounds, in which every operation is sampled equally often; None: the rule's default (paper: 0)",
         SEARCH,
         expected="None or 0 or more",
         ge=0,
@@ -252,28 +273,28 @@ else:
 
 
 class Derive(Section):
-    """The derivation of an architecture from what the search learned."""
+    """The derivation of an architecture from the result of the search."""
 
     source: Literal["argmax", "best", "verify"] = setting(
         "argmax",
-        "the most probable operations; the best evaluated architecture; or both and some samples, evaluated again",
+        "argmax: the most probable operations; best: the best evaluated architecture; verify: evaluates both again",
         AFTERWARDS,
         source="paper",
     )
-    samples: int = setting(4, "verify: so many samples of the final distribution are evaluated too", AFTERWARDS, ge=0)
+    samples: int = setting(4, "number of samples of the final distribution that verify evaluates too", AFTERWARDS, ge=0)
 
 
 class Train(Section):
     """The final training, from fresh weights."""
 
     network: Literal["cifar", "imagenet", "mobile", "nasbench201"] = setting(
-        "cifar", "stem, auxiliary head and batch norm's epsilon", TRAINING
+        "cifar", "family of the network: defines stem, auxiliary head and batch norm's epsilon", TRAINING
     )
-    epochs: int = setting(600, "epochs", TRAINING, source="released script", ge=1)
-    batch_size: int = setting(96, "images a step", TRAINING, source="released script", ge=2)
+    epochs: int = setting(600, "training epochs", TRAINING, source="released script", ge=1)
+    batch_size: int = setting(96, "images per step", TRAINING, source="released script", ge=2)
     cells: int = setting(
         20,
-        "cells of the network; nasbench201: of each of its three stages (the benchmark has 5)",
+        "cells of the network; nasbench201: cells of each of its three stages (the benchmark has 5)",
         SEARCH,
         TRAINING,
         source="released script",
@@ -289,23 +310,36 @@ class Train(Section):
         network=True,
         ge=1,
     )
-    momentum: float = setting(0.9, "of SGD", TRAINING, source="released script", ge=0, lt=1)
-    learning_rate: float = setting(0.025, "at the start", TRAINING, source="released script", gt=0)
+    momentum: float = setting(0.9, "momentum of SGD", TRAINING, source="released script", ge=0, lt=1)
+    learning_rate: float = setting(0.025, "learning rate at the start", TRAINING, source="released script", gt=0)
     schedule: Literal["cosine", "exponential"] = setting(
-        "cosine", "cosine to 0 (CIFAR-10) or exponential (ImageNet)", TRAINING, source="paper"
+        "cosine",
+        "schedule of the learning rate: cosine to 0 (CIFAR-10) or exponential (ImageNet)",
+        TRAINING,
+        source="paper",
     )
-    decay_rate: float = setting(0.97, "exponential: learning rate's factor per epoch", TRAINING, gt=0, le=1)
-    warmup_epochs: int = setting(0, "linear warm-up of the learning rate", TRAINING, ge=0)
-    weight_decay: float = setting(3e-4, "part of the gradient", TRAINING, source="released script", ge=0)
-    decay_batch_norm: bool = setting(False, "True decays batch norm's scale and offset too, as DARTS does", TRAINING)
-    gradient_clip: float = setting(5.0, "global norm; 0: none", TRAINING, source="released script", ge=0)
-    label_smoothing: float = setting(0.0, "ImageNet: 0.1", TRAINING, ge=0, lt=1)
-    pad: int = setting(4, "random crop after padding by so many pixels", TRAINING, ge=0)
-    flip: bool = setting(True, "random horizontal flip", TRAINING)
-    cutout: int = setting(16, "side of the square erased at random; 0: none", TRAINING, source="released script", ge=0)
+    decay_rate: float = setting(
+        0.97, "factor of the learning rate per epoch in the exponential schedule", TRAINING, gt=0, le=1
+    )
+    warmup_epochs: int = setting(0, "epochs in which the learning rate rises linearly", TRAINING, ge=0)
+    weight_decay: float = setting(
+        3e-4, "weight decay, added to the gradient as in PyTorch", TRAINING, source="released script", ge=0
+    )
+    decay_batch_norm: bool = setting(
+        False, "whether weight decay includes batch norm's scale and offset, as in DARTS", TRAINING
+    )
+    gradient_clip: float = setting(
+        5.0, "largest global norm of the gradients; 0: no clipping", TRAINING, source="released script", ge=0
+    )
+    label_smoothing: float = setting(0.0, "label smoothing; the paper uses 0.1 on ImageNet", TRAINING, ge=0, lt=1)
+    pad: int = setting(4, "padding in pixels before a random crop", TRAINING, ge=0)
+    flip: bool = setting(True, "whether images are flipped horizontally at random", TRAINING)
+    cutout: int = setting(
+        16, "side in pixels of the randomly erased square; 0: no cutout", TRAINING, source="released script", ge=0
+    )
     drop_path: float = setting(
         0.3,
-        "probability at the last epoch, raised linearly from 0",
+        "drop path probability in the last epoch; it rises linearly from 0",
         TRAINING,
         source="released script",
         network=True,
@@ -314,77 +348,87 @@ class Train(Section):
     )
     auxiliary_weight: float = setting(
         0.4,
-        "weight of the auxiliary head's loss; 0: no head",
+        "weight of the auxiliary head's loss; 0: no auxiliary head",
         TRAINING,
         source="released script",
         network=True,
         ge=0,
     )
-    dropout: float = setting(0.2, "before the classifier", TRAINING, source="released script", network=True, ge=0, lt=1)
+    dropout: float = setting(
+        0.2, "dropout rate before the classifier", TRAINING, source="released script", network=True, ge=0, lt=1
+    )
     ema: float = setting(0.0, "momentum of the weights' moving average; 0: off", TRAINING, ge=0, lt=1)
     mixed_precision: _Precision = setting("", _PRECISION, TRAINING)
-    xla: bool = setting(False, "compiles the steps; on a GPU only", TRAINING)
+    xla: bool = setting(False, "whether XLA compiles the steps; only on a GPU", TRAINING)
     checkpoint_seconds: float = setting(
-        60.0, "of work that a kill costs at most; less where saving is quick", NOTHING, ge=0
+        60.0, "longest time between checkpoints in seconds; less if saving is quick", NOTHING, ge=0
     )
 
 
 class Evaluate(Section):
-    """What a model must reach to be blessed."""
+    """The conditions under which a model is blessed."""
 
     accuracy_threshold: float | None = setting(
         None,
-        "least test accuracy; None: clearly more than always guessing the largest class",
+        "least test accuracy; None: clearly more than the accuracy of always guessing the largest class",
         AFTERWARDS,
         expected="None (clearly more than the largest class's share) or from 0 to 1",
         ge=0,
         le=1,
     )
-    max_accuracy_drop: float = setting(0.0, "how far below the latest blessed model it may be", AFTERWARDS, ge=0, le=1)
+    max_accuracy_drop: float = setting(
+        0.0,
+        "largest accepted difference by which the accuracy is below that of the latest blessed model",
+        AFTERWARDS,
+        ge=0,
+        le=1,
+    )
 
 
 class Serving(Section):
     """The exported model."""
 
-    top_k: int = setting(5, "classes in a served answer", AFTERWARDS, ge=1)
+    top_k: int = setting(5, "number of classes in a served answer", AFTERWARDS, ge=1)
 
 
 class Deploy(Section):
-    """Steps around the push. Off by default: without Docker or Kubernetes no model would ever be pushed."""
+    """Steps around the push. Validation is off by default: it needs Docker or Kubernetes."""
 
     infra_validation: Literal["", "docker", "kubernetes"] = setting(
-        "", "where a real TF Serving loads the model before it is pushed", AFTERWARDS
+        "", 'place where a real TF Serving loads the model before the push; "": nowhere', AFTERWARDS
     )
-    tensorflow_serving_tag: str = setting("2.16.1", "of the image tensorflow/serving", AFTERWARDS)
+    tensorflow_serving_tag: str = setting("2.16.1", "tag of the image tensorflow/serving", AFTERWARDS)
     bulk_inference: Literal["", "train", "val", "test"] = setting(
-        "", 'a split whose images the blessed model classifies; "": none', AFTERWARDS
+        "", 'split whose images the blessed model classifies; "": none', AFTERWARDS
     )
 
 
 class Pod(Section):
-    """What a pod asks of Kubernetes."""
+    """The resources that a pod requests from Kubernetes."""
 
-    cpu: float = setting(2.0, "cores", NOTHING, gt=0)
-    memory_gb: float = setting(8.0, "memory", NOTHING, gt=0)
-    gpus: int = setting(0, "GPUs", NOTHING, ge=0)
+    cpu: float = setting(2.0, "processor cores", NOTHING, gt=0)
+    memory_gb: float = setting(8.0, "memory in GB", NOTHING, gt=0)
+    gpus: int = setting(0, "number of GPUs", NOTHING, ge=0)
 
 
 class Kubeflow(Section):
-    """What the pods ask of Kubernetes (pipeline/kubeflow_runner.py)."""
+    """The resources that the pods request from Kubernetes (pipeline/kubeflow_runner.py)."""
 
     gpu_resource: str = setting(
-        "nvidia.com/gpu", "the name that the cluster's device plugin gives to its GPUs", NOTHING
+        "nvidia.com/gpu", "name of the GPU resource in the cluster, as its device plugin defines it", NOTHING
     )
     gpu_node_label: Annotated[str, _require(lambda label: not label or label.count("=") == 1)] = setting(
         "",
-        '"KEY=VALUE" of the nodes with the kind of GPU that is wanted; "": any',
+        'label "KEY=VALUE" of the nodes with the wanted kind of GPU; "": any GPU node',
         NOTHING,
         expected="'' or 'KEY=VALUE'",
     )
-    retries: int = setting(3, "of the search and the training, which resume from their checkpoints", NOTHING, ge=0)
-    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "of the search and the derivation", NOTHING)
-    train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "of the final training", NOTHING)
-    other: Pod = setting(Pod(), "of all other components", NOTHING)
+    retries: int = setting(
+        3, "restarts of a failed search or training, which resume from their checkpoints", NOTHING, ge=0
+    )
+    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search and of the derivation", NOTHING)
+    train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training", NOTHING)
+    other: Pod = setting(Pod(), "pod of each other component", NOTHING)
 
 
 class Settings(Section):
@@ -394,13 +438,13 @@ class Settings(Section):
         str, _require(lambda name: bool(name) and name == os.path.basename(name) and name not in (".", ".."))
     ] = setting(
         "mdenas",
-        "pipeline name; part of the lineage in ML Metadata",
+        "name of the pipeline, under which ML Metadata records its runs",
         AFTERWARDS,
         expected="a name without slashes: it becomes part of paths",
     )
     seed: int = setting(
         0,
-        "of everything random: split, weights, data order, augmentation, sampling",
+        "seed of all randomness: split, weights, data order, augmentation, sampling",
         EXAMPLES,
         SEARCH,
         TRAINING,
@@ -408,14 +452,19 @@ class Settings(Section):
         ge=0,
         le=2**31 - 1,
     )
-    deterministic: bool = setting(True, "TensorFlow's op determinism: same settings, same bits", SEARCH, TRAINING)
+    deterministic: bool = setting(
+        True, "whether TensorFlow's op determinism is on: equal settings then give equal bits", SEARCH, TRAINING
+    )
     architecture: str = setting(
         "",
-        "\"\" searches; a preset's name (models/architectures/presets.py) or a genotype's JSON file skips the search",
+        'a preset (models/architectures/presets.py) or the JSON file of a genotype, in place of a search; "": search',
         AFTERWARDS,
     )
     tuned_kernels: bool = setting(
-        True, "False: plain Keras operations everywhere (models/networks/kernels.py)", SEARCH, TRAINING
+        True,
+        "whether the tuned layers are used instead of plain Keras operations (models/networks/kernels.py)",
+        SEARCH,
+        TRAINING,
     )
     data: Data = setting(Data(), "the images", EXAMPLES)
     space: Annotated[
@@ -437,10 +486,10 @@ class Settings(Section):
     evaluate: Evaluate = setting(Evaluate(), "the evaluation", AFTERWARDS)
     serving: Serving = setting(Serving(), "the exported model", AFTERWARDS)
     deploy: Deploy = setting(Deploy(), "steps around the push", AFTERWARDS)
-    kubeflow: Kubeflow = setting(Kubeflow(), "pods", NOTHING)
+    kubeflow: Kubeflow = setting(Kubeflow(), "the pods", NOTHING)
 
     def key(self, of: str) -> dict[str, Any]:
-        """Returns the settings that a search or a training depends on, by dotted name; no others are in its key.
+        """Returns the settings on which the result of a search or of a training depends, by dotted name.
 
         Args:
             of: SEARCH or TRAINING.
@@ -457,7 +506,7 @@ class Settings(Section):
         }
 
     def chosen(self, key: str) -> bool:
-        """Returns whether a setting is in use as far as the update rule decides: no option of another rule."""
+        """Returns whether the update rule uses a setting. False only for an option of a rule that is not chosen."""
         section, *parts = key.split(".")
         if section != "oracle" or parts[0] not in (*RULES, "custom"):
             return True
@@ -479,10 +528,10 @@ def document() -> str:
     intro = """# Settings
 
 Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
-file. *Changes* says what another value changes: the examples; the search or the training, which then start from the
-beginning instead of resuming; what comes afterwards; or nothing but time and memory. A setting with a *parameter* can
-be given to a compiled Kubeflow pipeline when it is started. Only a config file, not the command line, can set
-`config.space.backbone` (of the mobile space alone) and the options in `config.oracle.custom`.
+file. The column *changes* names the results that change with a setting: the examples; the search or the training, which
+then start from the beginning instead of resuming; the steps afterwards; or nothing, if only time and memory change. A
+setting with a *parameter* can be set anew at each start of a compiled Kubeflow pipeline. The options of a custom rule
+are `config.oracle.custom.OPTION`, those of a custom space `config.space.OPTION`.
 """
     return intro + "\n".join(markdown(Settings())) + "\n"
 

@@ -1,4 +1,4 @@
-"""The ArchitectureDeriver component: its interface."""
+"""The interface of the ArchitectureDeriver component."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -34,8 +34,8 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
 class ArchitectureDeriver(base_component.BaseComponent):
     """Derives the architecture to train from a learned distribution.
 
-    The architecture is written twice: as a Genotype artifact (JSON that a person can read and that
-    `--config.architecture` accepts), and as HyperParameters, which the stock Trainer reads.
+    The architecture is written twice: as a Genotype artifact (JSON, which a person can read and which
+    `--config.architecture` accepts), and as a HyperParameters artifact, which TFX's Trainer reads.
     """
 
     SPEC_CLASS = ArchitectureDeriverSpec
@@ -58,16 +58,17 @@ class ArchitectureDeriver(base_component.BaseComponent):
         """Takes the sections of the config of the same names.
 
         Args:
-            distribution: What SupernetSearch learned.
-            supernet: The weights it trained, for `derive.source` "verify".
-            examples: "verify" evaluates on their split `val`, with batch norm statistics from `train`.
+            distribution: The distribution that SupernetSearch learned.
+            supernet: The weights that SupernetSearch trained, for `derive.source` "verify".
+            examples: Examples with splits `train` and `val`. "verify" evaluates on `val`, with batch norm statistics of
+                `train`.
             space: `config.space`.
-            search: `config.search`, which says how the supernet is built.
+            search: `config.search`, which defines the supernet.
             data: `config.data`.
             derive: `config.derive`.
-            seed: Of the samples that "verify" adds.
+            seed: The seed of the samples that "verify" adds.
             deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
+            tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
         """
         super().__init__(
             spec=ArchitectureDeriverSpec(

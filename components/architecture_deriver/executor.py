@@ -1,6 +1,5 @@
-"""The ArchitectureDeriver component: its executor."""
+"""The executor of the ArchitectureDeriver component."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
 from components.genotype_io import write_genotype
+from components.parameters import parse_settings
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files, setup
 from models.search import derivation, tuner
@@ -19,7 +19,7 @@ from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
-    """Derives the architecture and writes it."""
+    """Derives an architecture and writes it."""
 
     def Do(
         self,
@@ -28,7 +28,7 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
-        settings = _settings(exec_properties)
+        settings = parse_settings(exec_properties, "space", "search", "data", "derive")
         derive, space = settings.derive, create_space(settings.space)
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         distribution = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document)
@@ -71,16 +71,10 @@ def _warnings(undecided: int, choices: int) -> list[str]:
     ]
 
 
-def _settings(exec_properties: dict[str, Any]) -> Settings:
-    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "data", "derive")}
-    flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
-    return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})
-
-
 def _evaluation(
     space: base.SearchSpace, input_dict: dict[str, list[artifact.Artifact]], settings: Settings
 ) -> Callable[[Mapping[str, str]], float]:
-    """Returns a function from a path to its validation accuracy on the searched supernet."""
+    """Returns a function that evaluates a path: it returns the validation accuracy with the weights of the supernet."""
     setup.set_up(
         seed=settings.seed,
         deterministic=settings.deterministic,

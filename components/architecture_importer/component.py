@@ -1,4 +1,4 @@
-"""The ArchitectureImporter component: its interface."""
+"""The interface of the ArchitectureImporter component."""
 
 import json
 
@@ -25,26 +25,28 @@ class ArchitectureImporterSpec(component_spec.ComponentSpec):
 
 
 class ArchitectureImporter(base_component.BaseComponent):
-    """Brings a known architecture into the pipeline in place of a search, with a note of where it came from."""
+    """Brings a known architecture into the pipeline in place of a search, and records its source."""
 
     SPEC_CLASS = ArchitectureImporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, image_report: channel.BaseChannel, *, architecture: str):
-        """Reads and checks the architecture at once, so that a mistake shows before anything runs.
+        """Reads and checks the architecture at once, so that a mistake is reported before anything runs.
 
         Args:
-            image_report: What the ImageValidator found; training does not start on data it refused.
+            image_report: The report of the ImageValidator; training does not start with data that the ImageValidator
+                refused.
             architecture: The name of a preset (models/architectures/presets.py) or the path of a genotype's JSON file.
 
         Raises:
-            GenotypeError: Unknown preset, unreadable file or malformed genotype.
+            GenotypeError: The preset is unknown, the file cannot be read, or the genotype is malformed.
         """
         genotype, origin = presets.resolve_architecture(architecture)
         super().__init__(
             spec=ArchitectureImporterSpec(
                 image_report=image_report,
-                # The content, not the path: a changed file is another execution, and Kubeflow has no such file.
+                # The parameter is the content of the file, not its path: a changed file is not taken for the cached
+                # one, and Kubeflow's pods do not have the file.
                 architecture=json.dumps(genotype.to_dict(), sort_keys=True),
                 origin=origin,
                 genotype=channel.Channel(type=artifacts.Genotype),

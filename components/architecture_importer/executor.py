@@ -1,4 +1,4 @@
-"""The ArchitectureImporter component: its executor."""
+"""The executor of the ArchitectureImporter component."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from models.architectures.genotype import genotype_from_dict
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes the architecture it is given as artifacts."""
+    """Writes the given architecture as artifacts."""
 
     def Do(
         self,
@@ -20,6 +20,6 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
-        del input_dict  # the image report only says that the data may be used
+        del input_dict  # the image report is an input only to start this component after the ImageValidator
         architecture = genotype_from_dict(json.loads(exec_properties["architecture"]))
         write_genotype(output_dict, architecture, exec_properties["origin"])

@@ -1,4 +1,4 @@
-"""The Evaluator component: TFX's, with an executor of our own."""
+"""The Evaluator component: TFX's Evaluator with a custom executor."""
 
 from tfx.components.evaluator import component
 from tfx.dsl.components.base import executor_spec
@@ -9,9 +9,9 @@ from components.evaluator import executor
 class Evaluator(component.Evaluator):
     """Tests the model and blesses it, as TFX's Evaluator does, with three differences.
 
-    An accuracy threshold without a value is set once the classes' test images are counted. A baseline that the model
-    cannot be compared with is left out. What the accuracy is to be compared with is written beside the evaluation, for
-    summary and report (components/comparison.py).
+    If the accuracy threshold has no value, the executor computes it from the numbers of test images per class. If the
+    model cannot be compared with the baseline, the executor leaves the baseline out. For summary and report, it writes
+    the accuracies of chance, of the largest class and of the baseline beside the evaluation (components/comparison.py).
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)

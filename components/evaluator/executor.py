@@ -1,4 +1,4 @@
-"""The Evaluator component: its executor, which extends TFX's."""
+"""The executor of the Evaluator component. It extends the executor of TFX's Evaluator."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from models.data import dataset_info
 
 
 class Executor(executor.Executor):
-    """TFX's, on a completed configuration and without a baseline that is not comparable."""
+    """Calls TFX's executor with a complete configuration, and with a baseline only if it can be compared."""
 
     def Do(
         self,
@@ -25,7 +25,7 @@ class Executor(executor.Executor):
         """Called by TFX; see TFX's Evaluator for inputs, outputs and parameters.
 
         Raises:
-            DataError: The examples are not TfdsExampleGen's.
+            DataError: The examples were not written by TfdsExampleGen.
         """
         info = dataset_info.load(artifact_utils.get_single_uri(input_dict["examples"]))
         eval_config = proto_utils.json_to_proto(exec_properties["eval_config"], tfma.EvalConfig())
@@ -68,7 +68,7 @@ def _complete(eval_config: tfma.EvalConfig, threshold: float) -> float:
 
 
 def _baseline_accuracy(uri: str) -> float | None:
-    """Returns the accuracy that was measured of the baseline; None where there was none."""
+    """Returns the measured accuracy of the baseline; None if there is no baseline."""
     for measured in tfma.load_metrics(uri):
         for item in measured.metric_keys_and_values:
             if (

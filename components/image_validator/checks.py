@@ -1,45 +1,46 @@
-"""Checks of labelled images: problems that end the run, and warnings. A check reports all of its findings."""
+"""Checks of labelled images: problems, which end the run, and warnings. A check reports all its findings."""
 
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from models.data.dataset_info import DatasetInfo
 from models.data.examples import SPLITS
+from models.runtime.messages import some
 
-_NAMED = 5  # examples of a problem that a message names
+# Images with 16 bits per channel are too dark if their greatest value is below this one: they use 12 bits or fewer.
+_TOO_DARK = 4096
 
 
-_TOO_DARK = 4096  # 16 bits a channel whose brightest is below: 12 bits or fewer, not stretched to the whole range
-
-
-_LEARNABLE = 0.1  # a function of the pixels must close this share of the gap between the majority and 1
-_DIFFERENT, _MANY = 0.1, 10  # share of a class's images that differ, and images from which it is looked at
+# The best classifier must close this share of the gap between the accuracy of always guessing the largest class and 1.
+_LEARNABLE = 0.1
+# Least share of different pictures in a class, and number of images from which a class is checked for this share.
+_DIFFERENT, _MANY = 0.1, 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """The facts of an image that the checks use."""
+    """The facts about an image that the checks use."""
 
     id: str
     label: int
-    digest: bytes  # of its pixels as training will see them
-    plain: bool  # of one colour
+    digest: bytes  # hash of the pixels that training gets
+    plain: bool  # whether all pixels have the same colour
     size: str
     channels: int
 
 
-Images = Mapping[str, Sequence[Image]]  # split -> its images
+Images = Mapping[str, Sequence[Image]]  # split -> images
 
 
 def problems(images: Images, info: DatasetInfo, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yields why the images cannot be trained on, a sentence each.
+    """Yields the reasons why the images cannot be used for training, one sentence each.
 
     Args:
         images: Split -> its images.
-        info: Facts of the data set.
+        info: Facts about the data set.
         settings: ImageValidator's parameters.
     """
     yield from label_problems(images, info.class_names)
@@ -50,7 +51,7 @@ def problems(images: Images, info: DatasetInfo, settings: Mapping[str, Any]) -> 
 
 
 def warnings(images: Images, info: DatasetInfo, max_imbalance: float) -> Iterator[str]:
-    """Yields what to look at before the result is trusted, a sentence each."""
+    """Yields findings that a person should check before trusting the result, one sentence each."""
     yield from duplicates(images)
     yield from sameness(images, info.class_names)
     yield from count_warnings(images, info.class_names, max_imbalance)
@@ -62,7 +63,7 @@ def label_problems(images, class_names):
     if unknown:
         yield (
             f"{len(unknown)} labels lie outside the {len(class_names)} classes (0 to {len(class_names) - 1}): "
-            f"{_some(f'{image.id} has {image.label}' for image in unknown)}."
+            f"{some(f'{image.id} has {image.label}' for image in unknown)}."
         )
     for split in ("train", "val"):
         found = {image.label for image in images[split]}
@@ -70,7 +71,7 @@ def label_problems(images, class_names):
         if len(found) < 2:
             yield f"{split} has {len(found)} classes; needed are 2 or more."
         elif missing:
-            yield f"{split} has no image of {len(missing)} classes: {_some(missing)}. Add images or remove the class."
+            yield f"{split} has no image of {len(missing)} classes: {some(missing)}. Add images or remove the class."
 
 
 def shape_problems(images, image_size, channels):
@@ -85,7 +86,7 @@ def shape_problems(images, image_size, channels):
             others = [image for image in everything if getattr(image, attribute) != usual]
             yield (
                 f"The images differ in {what}: {number} have {usual}, {len(others)} do not: "
-                f"{_some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
+                f"{some(f'{image.id} has {getattr(image, attribute)}' for image in others)}. Set {example}."
             )
 
 
@@ -95,20 +96,20 @@ def size_problems(images, settings):
     if small and not settings["image_size"]:
         yield (
             f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
-            f"{_some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
+            f"{some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
         )
 
 
 def depth_problems(info):
     if 0 < info.brightest < _TOO_DARK:
         yield (
-            f"The images with 16 bits a channel use values up to {info.brightest} of 65535 alone, so that they would "
-            "come out nearly black: save them with 8 bits, or stretch them to the whole range."
+            f"The images with 16 bits per channel only use values up to {info.brightest} of 65535, so they would be "
+            "nearly black. Save them with 8 bits, or scale them to the whole range."
         )
 
 
 def learning_problems(images):
-    """Yields a problem where no function of the pixels could tell the classes apart."""
+    """Yields a problem if even the best function of the pixels could not distinguish the classes."""
     labels = collections.defaultdict(collections.Counter)
     for image in (*images["train"], *images["val"]):
         labels[image.digest][image.label] += 1
@@ -117,9 +118,9 @@ def learning_problems(images):
     reachable = sum(max(counts.values()) for counts in labels.values())
     if reachable - majority < _LEARNABLE * (count - majority):
         yield (
-            f"{count} images to train on come out as {len(labels)} different pictures: whoever knew all by heart would "
-            f"tell {reachable} of them right, and {majority} are of the largest class, so that nothing can be learned. "
-            "Look at the files: are they transparent (config.data.background), of 16 bits, coloured "
+            f"The {count} images for training give {len(labels)} different pictures, so that nothing can be learned: "
+            f"the best answer to every picture is right for {reachable} images, and {majority} images are of the "
+            "largest class. Check the files: are they transparent (config.data.background), of 16 bits, coloured "
             "(config.data.channels), much larger than config.data.image_size?"
         )
 
@@ -137,9 +138,9 @@ def sameness(images, class_names):
         elif len(found) >= _MANY and different < _DIFFERENT * len(found):
             few.append(f"{name} ({len(found)} images, {different} different)")
     if plain:
-        yield f"All images of {len(plain)} classes are of one colour each, without a picture: {_some(plain)}."
+        yield f"In {len(plain)} classes each image has a single colour: {some(plain)}."
     if few:
-        yield f"Most images of {len(few)} classes are the same picture over again: {_some(few)}."
+        yield f"In {len(few)} classes most images repeat the same pictures: {some(few)}."
 
 
 def duplicates(images):
@@ -151,14 +152,14 @@ def duplicates(images):
         twice = [(first[one][image.digest], image) for image in images[other] if image.digest in first[one]]
         if twice:
             yield (
-                f"{len(twice)} images of {other} are in {one} too, so the accuracy on {other} flatters: "
-                f"{_some(f'{b.id} is {a.id}' for a, b in twice)}."
+                f"{len(twice)} images of {other} are also in {one}, so the accuracy on {other} is too high: "
+                f"{some(f'{b.id} is {a.id}' for a, b in twice)}."
             )
         contradicting = [(a, b) for a, b in twice if a.label != b.label]
         if contradicting:
             yield (
                 f"{len(contradicting)} of them have another label there: "
-                f"{_some(f'{b.id} is {a.id}' for a, b in contradicting)}."
+                f"{some(f'{b.id} is {a.id}' for a, b in contradicting)}."
             )
 
 
@@ -166,18 +167,12 @@ def count_warnings(images, class_names, max_imbalance):
     tested = {image.label for image in images["test"]}
     missing = [name for label, name in enumerate(class_names) if label not in tested]
     if missing:
-        yield f"test has no image of {len(missing)} classes: {_some(missing)}. Nothing will be known of them."
+        yield f"test has no image of {len(missing)} classes: {some(missing)}. Their accuracy will be unknown."
     counts = collections.Counter(image.label for split in ("train", "val") for image in images[split])
     known = {name: counts[label] for label, name in enumerate(class_names) if counts[label]}
     if known and max(known.values()) > max_imbalance * min(known.values()):
         most, least = max(known, key=known.get), min(known, key=known.get)
         yield (
             f"The classes are very unequal: {known[most]} training images of {most}, {known[least]} of {least}. "
-            "Accuracy will say little of the small ones; look at the metrics per class."
+            "The accuracy will say little about the small classes; look at the metrics per class."
         )
-
-
-def _some(texts: Iterable[str]) -> str:
-    texts = list(texts)
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return ", ".join(texts[:_NAMED]) + more

@@ -1,4 +1,4 @@
-"""The ImageValidator component: its interface."""
+"""The interface of the ImageValidator component."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -6,8 +6,8 @@ from tfx.types import channel, component_spec, standard_artifacts
 from components import artifacts
 from components.image_validator import executor
 
-# The schema of the examples; ImportSchemaGen gives it to ExampleValidator. The path is relative to the project's root,
-# in which pipelines are started: on Kubeflow the root has another absolute path than here.
+# The schema of the examples; ImportSchemaGen passes it to ExampleValidator. The path is relative to the project's root,
+# in which pipelines are started, because this root has another absolute path on Kubeflow.
 SCHEMA_FILE = "components/image_validator/schema.pbtxt"
 
 
@@ -31,16 +31,16 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
 
 
 class ImageValidator(base_component.BaseComponent):
-    """Looks at every image before time is spent on training, and fails if the data cannot be used.
+    """Checks every image before the search and the training, and fails if the data cannot be used.
 
-    These are refused: anomalies that ExampleValidator found, labels outside the classes, classes without images to
-    train on, fewer than two classes, images that are too small for the networks, images that differ in size or channels
-    without a setting to make them alike, 16 bits of which only the dark end is used, and images that look so alike to a
-    network that nothing can be learned from them. These lead to a warning: the same picture in two splits, classes of
-    few different pictures or of one colour, classes without test images, and very unequal classes. The output
-    `image_report` has all of it.
+    These findings are errors: anomalies that ExampleValidator found, labels outside the classes, classes without
+    training images, fewer than two classes, images that are too small for the networks, images that differ in size or
+    channels without a setting that converts them, images with 16 bits per channel that only use the dark end of the
+    range, and images with so few different pictures that nothing can be learned. These findings are warnings: the same
+    picture in two splits, classes with few different pictures or with images of one colour, classes without test
+    images, and very unequal classes. The output `image_report` contains all findings.
 
-    Images that cannot be decoded do not get here: TfdsExampleGen names them, and refuses or leaves them out.
+    Images that cannot be decoded do not reach this component: TfdsExampleGen refuses them or leaves them out.
     """
 
     SPEC_CLASS = ImageValidatorSpec
@@ -63,14 +63,15 @@ class ImageValidator(base_component.BaseComponent):
 
         Args:
             examples: Examples of TfdsExampleGen.
-            anomalies: What ExampleValidator found in them.
-            image_size: `config.data.image_size`: what images are resized to in training; 0 for not at all.
-            resize: `config.data.resize`: what becomes of images of another aspect ratio.
+            anomalies: The anomalies that ExampleValidator found in the examples.
+            image_size: `config.data.image_size`: the side to which training resizes images; 0 if it does not.
+            resize: `config.data.resize`: how images of another aspect ratio are resized.
             background: `config.data.background`: the colour behind transparent pixels.
-            channels: `config.data.channels`: 1 or 3, what images are converted to in training; 0 for not at all.
-            smallest_side: Pixels that each side of an image needs, where images are not resized.
-            needed_by: What needs them, for the message.
-            max_imbalance: Images of the largest class per image of the smallest, above which a warning is given.
+            channels: `config.data.channels`: the number of channels to which training converts images; 0 if it does
+                not.
+            smallest_side: The least number of pixels of each side of an image, if images are not resized.
+            needed_by: The name of the network that needs this size, for the message.
+            max_imbalance: The largest ratio between the sizes of the largest and the smallest class without a warning.
 
         Raises:
             ValueError: An argument is out of range.

@@ -1,4 +1,4 @@
-"""The ImageValidator component: its executor."""
+"""The executor of the ImageValidator component."""
 
 import collections
 import functools
@@ -23,11 +23,11 @@ from models.data.examples import SPLITS, read_examples
 from models.data.image_format import ImageFormat, colour
 from models.runtime import artifact_files
 
-_BATCH_BYTES = 2**24  # decoded images at a time
+_BATCH_BYTES = 2**24  # size of the images that are decoded at a time
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes a report on all images, and fails if they cannot be trained on."""
+    """Writes a report on all images, and fails if they cannot be used for training."""
 
     def Do(
         self,
@@ -40,10 +40,10 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `examples` and, if there are any, `anomalies`.
             output_dict: `image_report`.
-            exec_properties: As the component's specification says.
+            exec_properties: The parameters in the specification of the component.
 
         Raises:
-            DataError: The images cannot be used; every problem is listed, each with some of the images' ids.
+            DataError: The images cannot be used; the message lists all problems, each with some ids of images.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         info = dataset_info.load(examples.uri)
@@ -70,16 +70,16 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _format(info, settings):
-    """Returns the form that images are trained in."""
+    """Returns the form in which the training gets images."""
     try:
         shape = info.image_shape(settings["image_size"], settings["channels"])
-    except DataError:  # reported as a problem; the images are still compared, in this form
+    except DataError:  # the checks report it as a problem; until then, the images are decoded in this form
         shape = (32, 32, 3)
     return ImageFormat(shape, settings["resize"], colour(settings["background"]))
 
 
 def _look(split_uri, image_format):
-    """Yields the facts of each image of a split; decodes a few images at a time."""
+    """Yields the facts about each image of a split; decodes a few images at a time."""
     size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
     for examples in read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
         for start in range(0, len(examples["id"]), size):
@@ -99,7 +99,7 @@ def _look(split_uri, image_format):
 
 @functools.cache
 def _decoder(image_format):
-    """Returns a function of files (batch,): their pixels, sizes and numbers of channels."""
+    """Returns a function that maps files (batch,) to their pixels, sizes and numbers of channels."""
 
     def decode(encoded):
         header = image_header.read(encoded)
@@ -118,7 +118,7 @@ def _decoder(image_format):
 
 
 def _anomalies(input_dict, severity):
-    """Returns what TFDV found of a severity, in its own words."""
+    """Yields the anomalies of a severity that TFDV found, in TFDV's words."""
     for artifact in input_dict.get("anomalies") or []:
         for split in artifact_utils.decode_split_names(artifact.split_names):
             anomalies = anomalies_pb2.Anomalies()

@@ -1,4 +1,4 @@
-"""The Pusher component: its executor, which replaces TFX's."""
+"""The executor of the Pusher component. It replaces the executor of TFX's Pusher."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from tfx.utils import io_utils, proto_utils
 
 from models.runtime.files import write_atomically
 
-# TF Serving takes folders with a number for a name as versions, and passes over all else.
+# TF Serving takes a folder as a version if its name is a number, and ignores everything else.
 _VERSION = re.compile("[0-9]{1,18}")
 _UNFINISHED = ".pushing-"
-_LAST = ".pushed"  # this file tells which version was pushed last
+_LAST = ".pushed"  # this file contains the version that was pushed last
 
 
 class Executor(executor.Executor):
-    """Pushes whole versions, and none twice in a row."""
+    """Pushes complete versions, and no model twice in a row."""
 
     def Do(
         self,
@@ -33,7 +33,7 @@ class Executor(executor.Executor):
         """Called by TFX; see TFX's Pusher for inputs, outputs and parameters.
 
         Raises:
-            OSError: The version cannot be written (disk full, no permission). Nothing of it is left then.
+            OSError: The version cannot be written (disk full, no permission). No part of the version is left.
         """
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
@@ -44,7 +44,7 @@ class Executor(executor.Executor):
         serving_dir = destination.filesystem.base_directory
         version = last_pushed(serving_dir)
         if version and _same_files(model, os.path.join(serving_dir, version)):
-            logging.info("Version %s is this very model; it is not pushed again.", version)
+            logging.info("Version %s is the same model; it is not pushed again.", version)
         else:
             version = push(model, serving_dir)
         io_utils.copy_dir(model, pushed_model.uri)
@@ -52,17 +52,17 @@ class Executor(executor.Executor):
 
 
 def push(model: str, serving_dir: str) -> str:
-    """Copies a model to the folder of TF Serving's versions; a version is complete or absent.
+    """Copies a model to TF Serving's folder of versions; the new version is complete or absent.
 
     Args:
         model: The folder of a SavedModel.
-        serving_dir: The versions' folder; made when missing. What else is in it stays as it is.
+        serving_dir: The folder of versions; created if it is missing. Its other content does not change.
 
     Returns:
-        The version: the seconds since the epoch, or one above the highest existing version if that is more.
+        The version: the time in seconds (Unix time), or one above the highest existing version if that is higher.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The version cannot be written.
     """
     tf.io.gfile.makedirs(serving_dir)
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(serving_dir))
@@ -86,7 +86,7 @@ def push(model: str, serving_dir: str) -> str:
 
 
 def last_pushed(serving_dir: str) -> str | None:
-    """Returns the version that `push` wrote last, or None where there was none or it is gone."""
+    """Returns the version that `push` wrote last, or None if there is no such version any more."""
     record = os.path.join(serving_dir, _LAST)
     if not tf.io.gfile.exists(record):
         return None
@@ -97,14 +97,14 @@ def last_pushed(serving_dir: str) -> str | None:
 
 
 def remove_unfinished(serving_dir: str) -> None:
-    """Removes the remains of killed pushes from a local folder; no push may be running."""
+    """Removes the remains of killed pushes from a local folder. No push may be running at the same time."""
     for name in os.listdir(serving_dir) if os.path.isdir(serving_dir) else ():
         if name.startswith(_UNFINISHED):
             shutil.rmtree(os.path.join(serving_dir, name), ignore_errors=True)
 
 
 def _same_files(one: str, other: str) -> bool:
-    """Returns whether two folders hold files of the same names and contents."""
+    """Returns whether the files of two folders have the same names and contents."""
     files = [
         {
             os.path.relpath(os.path.join(folder, name), root)

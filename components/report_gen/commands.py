@@ -1,4 +1,4 @@
-"""Commands that a run ends with, to be copied by a person."""
+"""Commands at the end of a run, which a person can copy."""
 
 import os
 import shlex
@@ -8,8 +8,8 @@ def serve(version: str, tag: str) -> str:
     """Returns the command that starts TF Serving with a pushed model.
 
     Args:
-        version: The folder the Pusher made; its parent holds the model's versions, of which the newest is served.
-        tag: Of the image tensorflow/serving.
+        version: The folder that the Pusher created. Its parent contains all versions; the newest version is served.
+        tag: The tag of the image tensorflow/serving.
     """
     base = os.path.abspath(os.path.dirname(version))
     return (

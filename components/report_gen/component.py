@@ -1,4 +1,4 @@
-"""The ReportGen component: its interface."""
+"""The interface of the ReportGen component."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -15,7 +15,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "training": component_spec.ExecutionParameter(type=str),
-        # Settings that a compiled pipeline can be started with in place of the others.
+        # Settings that can be set anew at each start of a compiled pipeline. They replace the values in `settings`.
         **{
             name: component_spec.ExecutionParameter(type=type(value(Settings(), key)))
             for name, key in runtime_parameters().items()
@@ -39,7 +39,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
 class ReportGen(base_component.BaseComponent):
     """Shows a run on one page: the verdict, the data, the search, the architecture, training and test.
 
-    The page needs neither a network nor JavaScript. The same artifacts and settings make the same page, byte by byte.
+    The page needs neither a network nor JavaScript. The same artifacts and settings give the same page, byte by byte.
     """
 
     SPEC_CLASS = ReportGenSpec
@@ -61,24 +61,24 @@ class ReportGen(base_component.BaseComponent):
         settings: Settings,
         training: str,
     ):
-        """Takes what the other components wrote.
+        """Takes the artifacts of the other components.
 
         Args:
             examples: Examples of TfdsExampleGen.
-            image_report: What the ImageValidator found in them.
+            image_report: The report of the ImageValidator on these examples.
             genotype: The architecture that was trained.
-            model: The trained model, whose wrong answers are shown.
-            model_run: The Trainer's account of the training.
-            evaluation: What the Evaluator measured.
-            blessing: Whether it blessed the model.
-            pushed_model: Whether and where to the Pusher pushed it.
-            distribution: What SupernetSearch learned; None, as is `results`, when the architecture was given.
-            results: Its figures of every epoch.
+            model: The trained model. The page shows some of its mistakes.
+            model_run: The Trainer's record of the training.
+            evaluation: The results of the Evaluator.
+            blessing: Whether the Evaluator blessed the model.
+            pushed_model: Whether the Pusher pushed the model, and to which folder.
+            distribution: The distribution that SupernetSearch learned; None if the architecture was given.
+            results: The figures of every epoch of SupernetSearch; None if the architecture was given.
             settings: All settings of the run.
             training: The Trainer's parameter `custom_config`.
 
         Raises:
-            ValueError: Only one of `distribution` and `results` is there.
+            ValueError: Only one of `distribution` and `results` is given.
         """
         if (distribution is None) != (results is None):
             raise ValueError("ReportGen needs both `distribution` and `results`, or neither.")

@@ -13,14 +13,14 @@ from matplotlib.path import Path
 from components.report_gen import style
 from models.architectures import cell, genotype, mobile, nasbench201
 
-_COLUMN = 2.35  # inches from a node to one a step deeper
-_ROW = 0.36  # inches from an edge to the next
-_BOX = (1.12, 0.27)  # an operation's width and height
-_RADIUS = 0.15  # a node's
-_BLOCK = (0.86, 0.62)  # a mobile block's width and height
-_CHAIN = 9  # blocks in a row
+_COLUMN = 2.35  # inches from a node to the next deeper node
+_ROW = 0.36  # inches from an edge to the next edge
+_BOX = (1.12, 0.27)  # width and height of an operation
+_RADIUS = 0.15  # radius of a node
+_BLOCK = (0.86, 0.62)  # width and height of a mobile block
+_CHAIN = 9  # number of blocks in a row
 
-# What an operation's name tells of it: the first that fits gives the colour.
+# Part of an operation's name -> colour. The first part that the name contains gives the colour.
 _FAMILIES = (
     ("pool", style.GREEN),
     ("skip", style.FAINT),
@@ -44,10 +44,10 @@ class Drawing:
 
 
 def draw(architecture: genotype.Genotype) -> list[Drawing]:
-    """Returns the pictures of an architecture: one of each cell, or the chain of a mobile network's blocks."""
+    """Returns the pictures of an architecture: one per cell, or one of the chain of a mobile network's blocks."""
     with style.styled():
         if isinstance(architecture, cell.CellGenotype):
-            caption = "A node adds up what its operations make of the outputs of earlier nodes."
+            caption = "A node adds up the results of its operations on the outputs of earlier nodes."
             return [
                 Drawing("Normal cell", caption, style.svg(_cell(architecture.normal, architecture.normal_concat))),
                 Drawing("Reduction cell", caption, style.svg(_cell(architecture.reduce, architecture.reduce_concat))),
@@ -62,8 +62,9 @@ def draw(architecture: genotype.Genotype) -> list[Drawing]:
 def _cell(nodes: Sequence[cell.Node], concat: Sequence[int]) -> Figure:
     """Draws a cell from left to right.
 
-    Each node has a lane of its own, with its operations before it. No line runs through a box: a line leaves its
-    source, changes to the target's lane in the gap behind the source's column, and stays in that lane.
+    Each node has a separate lane, with its operations to the left of the node. No line runs through a box: a line
+    leaves its source, changes to the target's lane in the gap to the right of the source's column, and stays in this
+    lane.
     """
     depth = [0] * cell.INPUTS
     for edges in nodes:
@@ -152,7 +153,7 @@ def _lanes(nodes: Sequence[Sequence[cell.Edge]]) -> list[float]:
 
 
 def _chain(architecture: mobile.MobileGenotype) -> Figure:
-    """Draws a mobile network's blocks in the order of reading."""
+    """Draws the blocks of a mobile network in rows, from left to right."""
     backbone = architecture.backbone
     boxes = [(style.INK, f"stem 3x3\n{backbone.stem} ch{_stride(backbone.stem_stride)}", 1.0)]
     for block, (channels, stride) in zip(architecture.blocks, backbone.blocks, strict=True):
@@ -189,7 +190,7 @@ def _family(operation: str) -> str:
 
 
 def _canvas(left: float, right: float, bottom: float, top: float) -> Axes:
-    """Returns axes of these borders, an inch a unit."""
+    """Returns axes with these borders; a unit is an inch."""
     figure = Figure(figsize=(right - left, top - bottom))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(left, right), ylim=(bottom, top))
@@ -198,7 +199,7 @@ def _canvas(left: float, right: float, bottom: float, top: float) -> Axes:
 
 
 def _wire(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str, alpha: float) -> None:
-    """Draws a line that changes lanes right behind its start and is level from there on."""
+    """Draws a line that changes lanes directly after its start and is horizontal from there on."""
     (x, y), (end_x, end_y) = start, end
     turn = min(0.5, end_x - x)
     path = Path(

@@ -1,4 +1,4 @@
-"""The ReportGen component: its executor."""
+"""The executor of the ReportGen component."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from models.runtime import artifact_files
 
 
 class Executor(base_executor.BaseExecutor):
-    """Reads what the other components wrote, and shows it."""
+    """Reads the artifacts of the other components and writes the page."""
 
     def Do(
         self,

@@ -1,7 +1,7 @@
-"""The report's charts, each a function from plain figures to an SVG file.
+"""The charts of the report. A chart is a function that takes numbers and returns an SVG file.
 
-They suit few items and many: a chart without room for all leaves out those that matter least. Each function's
-docstring says from which number on.
+The charts work with few and with many items: if there is no room for all, a chart leaves out the least important items.
+The docstring of each function gives the limit.
 """
 
 import math
@@ -18,16 +18,16 @@ from matplotlib.figure import Figure
 from components.report_gen import style
 from components.report_gen.inputs import Choice, ClassResult, Search
 
-_WIDTH = 10.4  # inches; the page is as wide
-BARS = 40  # classes that get a bar each
-PANELS = 56  # choices whose movement is drawn
-MATRIX = 150  # classes up to which a confusion matrix can be read
-_NUMBERS = 25  # classes up to which its cells hold numbers
-_POINTS = 200  # of a line
+_WIDTH = 10.4  # inches, the width of the page
+BARS = 40  # largest number of classes with a bar each
+PANELS = 56  # largest number of choices with a panel each
+MATRIX = 150  # largest number of classes for which a confusion matrix is readable
+_NUMBERS = 25  # largest number of classes for which the cells of the matrix contain numbers
+_POINTS = 200  # largest number of points of a line
 
 
 def _drawn(draw: Callable[..., Figure]) -> Callable[..., bytes]:
-    """Makes a function that returns a figure return it as an SVG file."""
+    """Wraps a function that returns a figure: the wrapped function returns the figure as an SVG file."""
 
     @wraps(draw)
     def drawn(*args, **kwargs) -> bytes:
@@ -39,11 +39,12 @@ def _drawn(draw: Callable[..., Figure]) -> Callable[..., bytes]:
 
 @_drawn
 def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Figure:
-    """Draws how many images each class has: stacked bars, or above BARS classes the sorted counts as lines.
+    """Draws the number of images of each class: as stacked bars, or with more than BARS classes as lines of sorted
+    counts.
 
     Args:
-        class_names: In the order of the labels.
-        counts: Split -> images a class.
+        class_names: The names of the classes, in the order of the labels.
+        counts: Split -> number of images per class.
     """
     palette = dict(zip(counts, style.CYCLE, strict=False))
     if len(class_names) > BARS:
@@ -71,7 +72,7 @@ def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]
 
 @_drawn
 def search_curves(search: Search) -> Figure:
-    """Draws objective, loss and entropy of each epoch of a search; an epoch that failed is a grey line."""
+    """Draws objective, loss and entropy of each epoch of a search. A failed epoch is a grey vertical line."""
     trained = search.objective == "val_accuracy"
     figure, panels = _figure(2.9, columns=3 if trained else 2)
     score, entropy = panels[0], panels[-1]
@@ -125,10 +126,10 @@ def search_curves(search: Search) -> Figure:
 
 @_drawn
 def probabilities(choices: Sequence[Choice]) -> Figure:
-    """Draws the final probabilities as a heat map, a row a choice; the likeliest of each row has a frame.
+    """Draws the final probabilities as a heat map with a row per choice. The highest of each row has a frame.
 
-    Above 16 choices there are two columns of them. Numbers stand in the cells up to 80 choices. A hatched cell is an
-    operation that a choice does not have.
+    With more than 16 choices there are two heat maps side by side. With at most 80 choices the cells contain numbers. A
+    hatched cell is an operation that a choice does not have.
     """
     operations = _operations(choices)
     shown = np.full((len(choices), len(operations)), np.nan)
@@ -137,7 +138,7 @@ def probabilities(choices: Sequence[Choice]) -> Figure:
     halves = np.array_split(np.arange(len(choices)), 2 if len(choices) > 16 else 1)
     row_height = 0.25 if len(choices) <= 80 else 0.14
     figure, panels = _figure(1.3 + row_height * len(halves[0]), columns=len(halves))
-    # At least twice the uniform probability: a uniform distribution must not look decided.
+    # The colour scale ends at twice the uniform probability or more, so that a uniform distribution looks pale.
     top = max(float(np.nanmax(shown)), 2 / len(operations))
     for axes, rows in zip(np.atleast_1d(panels), halves, strict=True):
         image = axes.pcolormesh(shown[rows], cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=0.8)
@@ -183,20 +184,20 @@ def probabilities(choices: Sequence[Choice]) -> Figure:
 
 @_drawn
 def movement(search: Search) -> Figure:
-    """Draws how the probabilities moved over the epochs, a panel a choice; above PANELS, those that moved most."""
+    """Draws the probabilities over the epochs, for the PANELS choices that moved most, a panel per choice."""
     operations = _operations(search.choices)
     kept = sorted(most_moved(search.choices)[:PANELS])
     columns = min(7, len(kept))
     rows = math.ceil(len(kept) / columns)
     figure, axes = _figure(1.05 * rows + 0.6)
     every = math.ceil(len(search.movement) / _POINTS)
-    # Counted from the end, so that the last epoch is always there.
+    # The selection starts at the end, so it always contains the last epoch.
     moved = search.movement[::-1][:: max(1, every)][::-1]
     epochs = np.array([0, *(epoch + 1 for epoch, _ in moved)])
     last = max(1, epochs[-1])
     top = max(max(row) for _, after in moved for row in after) if moved else 1.0
 
-    # All panels are drawn into one pair of axes: matplotlib takes seconds to lay out dozens.
+    # All panels are drawn into one Axes object, because matplotlib takes seconds to lay out dozens of them.
     def place(position, x, y):
         row, column = divmod(position, columns)
         return np.column_stack([column + 0.85 * x / last, -row - 0.92 + 0.72 * y / top])
@@ -246,7 +247,7 @@ def movement(search: Search) -> Figure:
 
 
 def most_moved(choices: Sequence[Choice]) -> list[int]:
-    """Returns the numbers of the choices, those farthest from the uniform distribution first; of equals the first."""
+    """Returns the numbers of the choices, those farthest from the uniform distribution first."""
     distance = [
         sum(abs(probability - 1 / len(choice.operations)) for probability in choice.probabilities) for choice in choices
     ]
@@ -277,10 +278,12 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 @_drawn
 def class_accuracies(results: Sequence[ClassResult], overall: float) -> Figure:
-    """Draws the test accuracy of each class, the worst first; above BARS classes the worst BARS, beside a histogram.
+    """Draws the test accuracy of each class, the worst first.
+
+    With more than BARS classes it draws the worst BARS classes and a histogram of all.
 
     Args:
-        results: In any order.
+        results: The results of the classes, in any order.
         overall: Accuracy on all images, 0 to 1.
     """
     worst = worst_first(results)[:BARS]
@@ -315,17 +318,17 @@ def class_accuracies(results: Sequence[ClassResult], overall: float) -> Figure:
 
 
 def worst_first(results: Sequence[ClassResult]) -> list[ClassResult]:
-    """Returns the classes by accuracy; of equals the one with more images first, whose figure is the surer."""
+    """Returns the classes sorted by accuracy. If accuracies are equal, the class with more images is first."""
     return sorted(results, key=lambda result: (result.accuracy, -result.support, result.name))
 
 
 @_drawn
 def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int]) -> Figure:
-    """Draws a confusion matrix: shares of a class's images, right ones blue and mistakes red.
+    """Draws a confusion matrix with the shares of a class's images: correct answers are blue, mistakes are red.
 
     Args:
-        class_names: At most MATRIX, in the order of the labels. Up to 25 classes the cells hold the counts.
-        counts: (label, predicted label) -> images; 0 where left out.
+        class_names: At most MATRIX names, in the order of the labels. With at most 25 classes the cells contain counts.
+        counts: (label, predicted label) -> number of images; a missing pair counts as 0.
     """
     size = len(class_names)
     matrix = np.zeros((size, size))
@@ -335,7 +338,7 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
     signed = np.where(np.eye(size, dtype=bool), share, -share)
     side = float(np.clip(1.6 + 0.3 * size, 3.2, 8.6))
     figure, axes = _figure(side, width=side + 0.8)
-    # The root, and the jump of the colours beside 0, show even a mistake made once in a hundred times.
+    # The square root, and the jump of the colours beside 0, make even a share of one in a hundred visible.
     stops = [(0.0, style.RED), (0.499, "#fbdcd9"), (0.5, "white"), (0.501, "#dfeaf5"), (1.0, style.BLUE)]
     image = axes.imshow(
         np.sign(signed) * np.sqrt(np.abs(signed)),
@@ -372,14 +375,14 @@ def confusion(class_names: Sequence[str], counts: Mapping[tuple[int, int], int])
 
 
 def _figure(height: float, *, width: float = _WIDTH, rows: int = 1, columns: int = 1, **options: Any) -> tuple:
-    """Returns a figure of a size in inches and its axes; several axes come as an array."""
+    """Returns a figure with a size in inches, and its axes; several axes are an array."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure, figure.subplots(rows, columns, **options)
 
 
 def _numbers(epochs: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Returns the epochs as people count them, from 1."""
+    """Returns the numbers of the epochs, counted from 1."""
     return [figures["epoch"] + 1 for figures in epochs]
 
 
@@ -400,5 +403,5 @@ def _operations(choices: Sequence[Choice]) -> list[str]:
 
 
 def _last_part(operation: str) -> str:
-    """Returns the name of an operation; a custom one loses its module."""
+    """Returns the name of an operation; for a custom operation without its module."""
     return operation.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What the report shows, read from the artifacts of a run."""
+"""Reads the contents of the report from the artifacts of a run."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,18 +33,20 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a search learned.
+    """The results of a search.
 
     Attributes:
         rule: Name of the update rule.
         choices: The choices with their final probabilities.
-        objective: What it maximised: "val_accuracy" or "spectrum" (models/search/spectrum.py).
-        epochs: Per epoch `epoch` (0-based), `status`, `entropy` (nats) and `best` (objective so far); of a completed
-            one also the objective, and with "val_accuracy" `loss`, `accuracy` and `val_loss`.
-        movement: Per completed epoch its number (0-based), and the probabilities after it, a sequence a choice.
-        best_epoch: The epoch (0-based) of the best sampled architecture; None where no epoch was completed.
-        best_score: Its objective then, 0 to 1.
-        warnings: Reasons why its result may be chance (models/search/search_signal.py, models/search/spectrum.py).
+        objective: What the search maximised: "val_accuracy" or "spectrum" (models/search/spectrum.py).
+        epochs: For each epoch `epoch` (0-based), `status`, `entropy` (nats) and `best` (best score so far). A completed
+            epoch also has its score under the name of the objective, and with "val_accuracy" `loss`, `accuracy` and
+            `val_loss`.
+        movement: A pair for each completed epoch: its number (0-based), and the probabilities after it as one sequence
+            per choice.
+        best_epoch: The epoch (0-based) of the best sampled architecture; None if no epoch was completed.
+        best_score: The score in this epoch, 0 to 1.
+        warnings: Reasons why the result of the search may be chance (models/search/search_signal.py and spectrum.py).
     """
 
     rule: str
@@ -59,14 +61,14 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Derivation:
-    """Where the architecture came from.
+    """The source of the architecture.
 
     Attributes:
-        origin: In words.
-        candidates: Per candidate of a search its origin, its validation accuracy on the supernet (0 to 1; None when it
-            was not evaluated again), and its genotype.
-        elected: The origin of the candidate that was taken; None without a search.
-        warnings: What speaks against it.
+        origin: The source in words.
+        candidates: For each candidate of a search its origin, its validation accuracy on the supernet (0 to 1; None if
+            it was not evaluated again), and its genotype.
+        elected: The origin of the selected candidate; None without a search.
+        warnings: Reasons against this architecture.
     """
 
     origin: str
@@ -88,7 +90,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class ClassResult:
-    """Accuracy (0 to 1) on a class's test images, and how many these are."""
+    """Accuracy (0 to 1) on the test images of a class, and the number of these images."""
 
     name: str
     accuracy: float
@@ -97,15 +99,15 @@ class ClassResult:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What the Evaluator measured on `test`.
+    """The results of the Evaluator on `test`.
 
     Attributes:
-        accuracy: 0 to 1.
-        loss: Cross-entropy in nats.
-        images: How many there are.
-        classes: Those with test images, in the order of their labels.
+        accuracy: The accuracy, 0 to 1.
+        loss: The cross-entropy in nats.
+        images: The number of test images.
+        classes: The results of the classes with test images, in the order of their labels.
         confusion: (label, predicted label) -> number of images; pairs without images are left out.
-        failures: Why the model was not blessed, a sentence each.
+        failures: The reasons why the model was not blessed, one sentence each.
     """
 
     accuracy: float
@@ -118,23 +120,23 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """All that the report shows.
+    """The contents of the report.
 
     Attributes:
-        info: Facts of the data set.
+        info: Facts about the data set.
         form: The form in which the network gets images.
-        samples: Class name -> images of `train`, as PNGs; classes without one are left out.
-        mistakes: Images of `test` that the model takes for another class.
-        warnings: What the ImageValidator warned of.
+        samples: Class name -> images of `train`, as PNGs; classes without images are left out.
+        mistakes: Images of `test` for which the model predicts a wrong class.
+        warnings: The warnings of the ImageValidator.
         undecodable: Number of images left out because they could not be decoded.
         genotype: The architecture that was trained.
-        derivation: Where it came from.
-        search: What was learned; None when the architecture was given.
+        derivation: The source of the architecture.
+        search: The results of the search; None if the architecture was given.
         training: The final training.
-        evaluation: The test.
-        compared: What the test accuracy is to be compared with.
-        blessed: Whether the model may be used.
-        pushed: The folder it was pushed to; None when it was not.
+        evaluation: The results on the test images.
+        compared: The accuracies with which the test accuracy is compared.
+        blessed: Whether the Evaluator blessed the model.
+        pushed: The folder to which the model was pushed; None if it was not pushed.
     """
 
     info: dataset_info.DatasetInfo
@@ -157,12 +159,12 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs
     """Reads the inputs of ReportGen.
 
     Args:
-        artifacts: ReportGen's inputs by name.
+        artifacts: The inputs of ReportGen by name.
         data: `config.data`.
 
     Raises:
         ArtifactError: A file is missing or malformed.
-        DataError: The same of the facts of the data set.
+        DataError: The file with the facts about the data set is missing or malformed.
     """
     uris = {name: artifact_utils.get_single_uri(found) for name, found in artifacts.items() if found}
     info = dataset_info.load(uris["examples"])
@@ -197,14 +199,14 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs
 
 
 def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
-    """Reads what the Evaluator wrote.
+    """Reads the results of the Evaluator.
 
     Args:
-        uri: Of its artifact `evaluation`.
-        class_names: In the order of the labels.
+        uri: The URI of the artifact `evaluation`.
+        class_names: The names of the classes, in the order of the labels.
 
     Raises:
-        ArtifactError: It is not there, or lacks a metric of pipeline/pipeline.py's `evaluation`.
+        ArtifactError: The results do not exist, or lack a metric that `evaluation` of pipeline/pipeline.py requests.
     """
     try:
         figures = {
@@ -223,7 +225,7 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
             if _is_candidate(item.key)
             for matrix in item.value.multi_class_confusion_matrix_at_thresholds.matrices
             for entry in matrix.entries
-            if entry.predicted_class_id >= 0  # below: no class had a probability above 0
+            if entry.predicted_class_id >= 0  # negative: no class had a probability above 0
         }
         overall = figures.pop(None)
         return Evaluation(
@@ -244,13 +246,13 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
 
 
 def _label(of_slice) -> int | None:
-    """Returns the label that a slice has, or None for all of the split."""
+    """Returns the label of a slice, or None for the whole split."""
     keys = of_slice.slice_key.single_slice_keys
     return keys[0].int64_value if keys else None
 
 
 def _is_candidate(key) -> bool:
-    """Returns whether a metric is of the new model; with a latest blessed one there are that one's too."""
+    """Returns whether a metric belongs to the new model. If there is a baseline, it has metrics too."""
     return key.model_name in ("", tfma.CANDIDATE_KEY)
 
 

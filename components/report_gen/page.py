@@ -1,4 +1,4 @@
-"""The report's page: the data for the template page.html."""
+"""The page of the report: fills the template page.html."""
 
 import base64
 import dataclasses
@@ -15,7 +15,7 @@ from components.report_gen.inputs import ClassResult, Derivation, Evaluation, In
 from components.report_gen.pictures import LOOKED_AT
 from models.settings import Data, Settings
 
-_CONFUSED = 10  # pairs of classes that are named
+_CONFUSED = 10  # number of pairs of classes in the table of mistakes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Picture:
 
     Attributes:
         source: A data URI.
-        description: For those who do not see it.
+        description: The text for people who cannot see the image.
     """
 
     source: str
@@ -35,8 +35,8 @@ def render(found: Inputs, used: Settings) -> str:
     """Returns the page as HTML that needs no other file.
 
     Args:
-        found: What the run left.
-        used: Its settings.
+        found: The contents of the report.
+        used: The settings of the run.
     """
     document = found.genotype.to_dict()
     environment = jinja2.Environment(
@@ -81,7 +81,7 @@ def render(found: Inputs, used: Settings) -> str:
 
 
 def _pictures(found: Inputs) -> dict[str, Picture | None]:
-    """Returns the charts by name; None if a chart has nothing to draw, or no room."""
+    """Returns the charts by name; None if a chart has no data, or too much data to be readable."""
     names = found.info.class_names
     evaluation = found.evaluation
     drawn = {
@@ -110,13 +110,13 @@ def _picture(content: bytes, kind: str, description: str) -> Picture:
 
 
 def _failures(found: Inputs) -> list[str]:
-    """Returns why the model was not blessed, or may have learned nothing although it was."""
+    """Returns why the model was not blessed, and a warning if it may have learned nothing."""
     unclear = found.compared.failure(found.evaluation.accuracy)
     return [*found.evaluation.failures, *([unclear] if unclear else [])]
 
 
 def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
-    """Returns the accuracies that the test accuracy is compared with, by name."""
+    """Returns the accuracies with which the test accuracy is compared, with their names."""
     yardsticks = [("chance", compared.chance), (f"always {compared.majority_class}", compared.majority_share)]
     if compared.baseline_accuracy is not None:
         yardsticks.append(("latest blessed model", compared.baseline_accuracy))
@@ -124,7 +124,7 @@ def _yardsticks(compared: Comparison) -> list[tuple[str, float]]:
 
 
 def _form(found: Inputs, data: Data) -> str:
-    """Returns in what form the network gets the images."""
+    """Returns the form in which the network gets the images, in words."""
     height, width, channels = found.form.image_shape
     form = f"{height}x{width} pixels, {'grey' if channels == 1 else 'colours'}"
     return form + (f", resize {data.resize}, background {data.background}" if data.image_size else "")
@@ -151,7 +151,7 @@ def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str,
 
 
 def _classes(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[ClassResult, str]]:
-    """Returns the classes, the worst first, with what their images are most often mistaken for."""
+    """Returns the classes, the worst first, each with the class for which its images are most often mistaken."""
     mistaken: dict[str, tuple[int, str]] = {}
     for (label, predicted), count in evaluation.confusion.items():
         name = class_names[label]
@@ -161,7 +161,7 @@ def _classes(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[C
 
 
 def _confused(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Returns class, class predicted in its place, and the number of images, the most frequent first."""
+    """Returns triples, the most frequent mistake first: class, predicted class, number of images."""
     mistakes = [(pair, count) for pair, count in evaluation.confusion.items() if pair[0] != pair[1]]
     mistakes.sort(key=lambda mistake: -mistake[1])
     return [(class_names[label], class_names[predicted], count) for (label, predicted), count in mistakes[:_CONFUSED]]

@@ -1,4 +1,4 @@
-"""Images as small pictures: samples of each class, and what the model takes for something else."""
+"""Small pictures of images: samples of each class, and mistakes of the model."""
 
 import collections
 import dataclasses
@@ -17,23 +17,23 @@ from models.data.examples import read_examples
 from models.data.image_format import ImageFormat
 
 TILE = 64  # largest side of a picture, in pixels
-LOOKED_AT = 20_000  # examples read to find them, the first of the split
-_ROOM = 240  # samples shown
-_PER_CLASS = 8  # of one class at most
-_MISTAKES = 40  # shown
-_BATCH = 64  # images the model answers at a time
+LOOKED_AT = 20_000  # number of examples, from the start of a split, among which pictures are selected
+_ROOM = 240  # largest number of samples
+_PER_CLASS = 8  # largest number of samples of one class
+_MISTAKES = 40  # largest number of mistakes
+_BATCH = 64  # images per call of the model
 
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A test image that the model takes for another class.
+    """A test image for which the model predicts a wrong class.
 
     Attributes:
-        name: The image's class.
-        taken_for: The class the model thinks most probable.
-        probability: How probable, 0 to 1.
+        name: The class of the image.
+        taken_for: The predicted class.
+        probability: The model's probability of the predicted class, 0 to 1.
         picture: A PNG of at most TILE x TILE pixels.
-        id: What names the image: of a folder, its path there.
+        id: The id of the image; for an image folder, its path in the folder.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Mistake:
 def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
     """Returns the network's view of an image file, as a PNG that fits TILE x TILE pixels.
 
-    Small ones are enlarged by a whole factor.
+    Small images are enlarged by a whole factor.
 
     Args:
         encoded: The bytes of an image file.
@@ -65,7 +65,7 @@ def thumbnail(encoded: bytes, form: ImageFormat) -> bytes:
 
 @functools.cache
 def _decoder(form: ImageFormat) -> Callable[[bytes], tf.Tensor]:
-    """Returns the decoder of a form, traced once: one operation after the other it is slow."""
+    """Returns the decoder of a form. It is traced once, because eager execution is slow."""
     signature = [tf.TensorSpec((), tf.string)]
     return tf.function(lambda encoded: preprocessing.decode_image(encoded, form), signature, autograph=False)
 
@@ -75,11 +75,11 @@ def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> di
 
     Args:
         split_uri: Folder of a split's examples.
-        class_names: In the order of the labels.
+        class_names: The names of the classes, in the order of the labels.
         form: The form of the network's images.
 
     Returns:
-        PNGs by class name; classes without one are left out.
+        PNGs by class name; classes without images are left out.
 
     Raises:
         DataError: There are no examples.
@@ -99,28 +99,29 @@ def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> di
 
 
 def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: ImageFormat) -> tuple[Mistake, ...]:
-    """Returns the images whose wrong class the model is surest of, spread over the classes.
+    """Returns mistakes: images for which the model predicts a wrong class with a high probability.
 
-    Every class's surest mistake comes before any class's second: of few classes many are shown, of many classes few.
+    The mistakes are spread over the classes: the most probable mistake of every class comes before the second of any
+    class. With few classes, many mistakes per class are shown; with many classes, few.
 
     Args:
         model_dir: A SavedModel as models/export.py exports it.
         split_uri: Folder of a split's examples.
-        class_names: In the order of the labels.
+        class_names: The names of the classes, in the order of the labels.
         form: The form of the network's images.
 
     Returns:
-        At most 40, the surest first.
+        At most 40 mistakes, those with the highest probability first.
 
     Raises:
         DataError: There are no examples.
     """
-    model = tf.saved_model.load(model_dir)  # kept, as the signature does not keep its variables
+    model = tf.saved_model.load(model_dir)  # this name keeps the variables alive; the signature does not
     answer = model.signatures["serve_bytes"]
     found: list[_Wrong] = []
     for batch in _first(split_uri):
         probabilities = answer(image_bytes=tf.constant(batch["image"]))["probabilities"].numpy()
-        # A mistake that is dropped here is not among the surest of all either.
+        # A mistake that is dropped here cannot be among the selected mistakes of all batches either.
         found = _surest([*found, *_wrong(batch, probabilities)])
     return tuple(
         Mistake(
@@ -136,7 +137,7 @@ def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: I
 
 @dataclasses.dataclass(frozen=True)
 class _Wrong:
-    """An example that was taken for another class."""
+    """An example for which the model predicts a wrong class."""
 
     probability: float
     id: bytes
@@ -146,7 +147,7 @@ class _Wrong:
 
 
 def _wrong(batch: dict[str, np.ndarray], probabilities: np.ndarray) -> Iterator[_Wrong]:
-    """Yields the examples of a batch that are taken for another class."""
+    """Yields the examples of a batch for which the model predicts a wrong class."""
     predicted = probabilities.argmax(axis=1)
     for row in np.flatnonzero(predicted != batch["label"]):
         label = predicted[row]
@@ -160,7 +161,7 @@ def _sure(wrong: _Wrong) -> tuple[float, bytes]:
 
 
 def _surest(found: Sequence[_Wrong]) -> list[_Wrong]:
-    """Returns the mistakes to show: the surest of each class, then the second, and so on."""
+    """Returns the mistakes to show: the most probable one of each class, then the second of each class, and so on."""
     ranked, seen = [], collections.Counter()
     for wrong in sorted(found, key=_sure):
         ranked.append((seen[wrong.label], wrong))

@@ -1,22 +1,23 @@
-"""The settings of a run: which were used, and a config file that asks for them again."""
+"""The settings of a run: their values, and a config file with these values."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.parameters import set_runtime_parameters
 from models.runtime.section import leaves
 from models.search_spaces.registry import unused
-from models.settings import Settings, runtime_parameters
+from models.settings import Settings
 
 
 def used(exec_properties: Mapping[str, Any]) -> Settings:
-    """Returns the settings of a run: its config, with the values that the run was started with.
+    """Returns the settings of a run: its config, with the values of the parameters at its start.
 
-    On Kubeflow a compiled pipeline can be started with other values of some settings (`runtime_parameters`), and with
-    other settings of the training. Elsewhere these parameters are as in the config.
+    On Kubeflow, each start of a compiled pipeline can set some settings anew (`runtime_parameters`), and the settings
+    of the training. With the other runners these parameters have the values of the config.
 
     Args:
-        exec_properties: ReportGen's.
+        exec_properties: The parameters of ReportGen.
 
     Raises:
         ConfigError: A setting is unknown or out of bounds.
@@ -24,24 +25,19 @@ def used(exec_properties: Mapping[str, Any]) -> Settings:
     settings = json.loads(exec_properties["settings"])
     training = json.loads(exec_properties["training"])
     settings.update({section: training[section] for section in ("train", "serving") if section in training})
-    for name, key in runtime_parameters().items():
-        *sections, setting = key.split(".")
-        section = settings
-        for part in sections:
-            section = section[part]
-        section[setting] = exec_properties[name]
+    set_runtime_parameters(settings, exec_properties)
     return Settings.parse(settings)
 
 
 def flat(settings: Settings) -> dict[str, Any]:
-    """Returns the settings that the run had a use for, by dotted name."""
+    """Returns the settings that the run used, by dotted name."""
     without_use = unused(settings)
     found = {key: value for key, value, _ in leaves(settings) if key not in without_use}
     return dict(sorted(found.items()))
 
 
 def config_file(settings: Settings) -> str:
-    """Returns a Python file whose `get_config()` returns the settings, as a change of pipeline/configs/base.py."""
+    """Returns a Python file whose `get_config()` changes pipeline/configs/base.py to these settings."""
     defaults = {key: value for key, value, _ in leaves(Settings())}
     lines = [
         f"    config.{key} = {value!r}"

@@ -1,4 +1,4 @@
-"""How the report's pictures look, and how they become bytes that are always the same."""
+"""The style of the report's pictures, and their conversion to SVG files. Equal pictures give equal bytes."""
 
 import io
 
@@ -11,14 +11,14 @@ BLUE = "#2a6fb0"
 ORANGE = "#dd8a2e"
 GREEN = "#3a9d6b"
 RED = "#c0413b"
-# Told apart by most of those who do not see all colours, too.
+# Most people with colour blindness can distinguish these colours too.
 CYCLE = (BLUE, ORANGE, GREEN, RED, "#8a63b8", "#16a3b8", "#a8763e", FAINT)
 
 _SETTINGS = {
     "font.family": "sans-serif",
     "font.size": 8.5,
     "text.color": INK,
-    "text.parse_math": False,  # a class may be called $x$
+    "text.parse_math": False,  # the name of a class may be $x$
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.titlesize": 9.5,
@@ -36,13 +36,13 @@ _SETTINGS = {
     "ytick.labelsize": 8,
     "legend.frameon": False,
     "lines.linewidth": 1.5,
-    "svg.fonttype": "none",  # the browser has the letters of every script, matplotlib's font has not
-    "svg.hashsalt": "report",  # else the ids within an SVG are random
+    "svg.fonttype": "none",  # a browser has the letters of every script, matplotlib's font does not
+    "svg.hashsalt": "report",  # without this, the ids within an SVG are random
 }
 
 
 def styled():
-    """Returns the context in which figures are made and drawn: nothing of the user's own matplotlibrc counts."""
+    """Returns the context in which figures are drawn: it ignores the user's matplotlibrc."""
     return matplotlib.style.context(["default", _SETTINGS])
 
 
@@ -54,5 +54,5 @@ def svg(figure: Figure) -> bytes:
 
 
 def shortened(name: str, length: int = 24) -> str:
-    """Returns a name that has room beside a bar."""
+    """Returns a name, shortened to fit beside a bar."""
     return name if len(name) <= length else name[: length - 1] + "…"

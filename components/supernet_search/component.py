@@ -1,4 +1,4 @@
-"""The SupernetSearch component: its interface."""
+"""The interface of the SupernetSearch component."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -36,11 +36,11 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
 
 
 class SupernetSearch(base_component.BaseComponent):
-    """Trains a supernet and learns, with a KerasTuner oracle, a multinomial distribution over its operations.
+    """Trains a supernet; a KerasTuner oracle learns a multinomial distribution over its operations.
 
-    Each search epoch samples one operation per choice, evaluates that sub-network and updates the distribution. With
-    the objective "val_accuracy" the sub-network is trained for one epoch on shared weights and validated
-    (arXiv 1905.07529); with "spectrum" it is scored untrained, at the size of the final network.
+    Each search epoch samples one operation per choice, evaluates this architecture and updates the distribution. With
+    the objective "val_accuracy" the architecture is trained for one epoch on shared weights and validated
+    (arXiv 1905.07529). With "spectrum" the untrained architecture is scored at the size of the final network.
     """
 
     SPEC_CLASS = SupernetSearchSpec
@@ -65,16 +65,17 @@ class SupernetSearch(base_component.BaseComponent):
 
         Args:
             examples: Examples with splits `train` and `val`.
-            image_report: What the ImageValidator found; the search does not start on data it refused.
+            image_report: The report of the ImageValidator; the search does not start with data that the ImageValidator
+                refused.
             space: `config.space`.
             search: `config.search`.
             oracle: `config.oracle`.
             data: `config.data`.
-            train: `config.train`: the objective "spectrum" scores networks of its cells and channels.
-            seed: Of weights, data order, augmentation and sampling.
+            train: `config.train`. The objective "spectrum" scores networks of its cells and channels.
+            seed: The seed of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned TensorFlow paths are used (models/networks/kernels.py).
-            checkpoint_dir: Where the search keeps its checkpoints; an interrupted search resumes from there.
+            tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
+            checkpoint_dir: The folder of the search's checkpoints, from which an interrupted search resumes.
         """
         super().__init__(
             spec=SupernetSearchSpec(

@@ -1,6 +1,5 @@
-"""The SupernetSearch component: its executor."""
+"""The executor of the SupernetSearch component."""
 
-import json
 import os
 from typing import Any
 
@@ -9,16 +8,16 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
+from components.parameters import parse_settings
 from models.oracle.oracle import TooManyFailures
 from models.runtime import artifact_files, checkpoint, setup
 from models.runtime.section import SEARCH
 from models.search import spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
-from models.settings import Settings
 
 
 class Executor(base_executor.BaseExecutor):
-    """Searches, and writes what was learned."""
+    """Runs the search and writes its results."""
 
     def Do(
         self,
@@ -32,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
             RuntimeError: Too many trials in a row had a loss that is not finite.
             ValueError: The data or the settings do not fit the search space.
         """
-        settings = _settings(exec_properties)
+        settings = parse_settings(exec_properties, "space", "search", "oracle", "data")
         search = settings.search
         setup.set_up(
             seed=settings.seed,
@@ -73,10 +72,3 @@ class Executor(base_executor.BaseExecutor):
         artifact_files.DISTRIBUTION.save(distribution.uri, oracle.distribution_document())
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
         artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())
-
-
-def _settings(exec_properties: dict[str, Any]) -> Settings:
-    sections = {name: json.loads(exec_properties[name]) for name in ("space", "search", "oracle", "data", "train")}
-    sections["search"]["epochs"] = exec_properties["search_epochs"]
-    flags = {name: bool(exec_properties[name]) for name in ("deterministic", "tuned_kernels")}
-    return Settings.parse({**sections, **flags, "seed": exec_properties["seed"]})

@@ -1,4 +1,4 @@
-"""The TfdsExampleGen component: its interface."""
+"""The interface of the TfdsExampleGen component."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "data": component_spec.ExecutionParameter(type=str),
-        # Settings that a compiled pipeline can be started with in place of the others.
+        # Settings that can be set anew at each start of a compiled pipeline. They replace the values in `data`.
         "data_dir": component_spec.ExecutionParameter(type=str),
         "data_version": component_spec.ExecutionParameter(type=str),
         "image_folder": component_spec.ExecutionParameter(type=str),
@@ -28,27 +28,28 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
 class TfdsExampleGen(base_beam_component.BaseBeamComponent):
     """Brings labelled images into the pipeline, from a TFDS data set or from a folder.
 
-    The split `train` trains the weights, `val` validates architectures, `test` is for the final model alone. If the
-    source lacks `test` or `val`, this component cuts it from the training images, in each class by itself, by a hash of
-    the images' ids: first test_fraction to test, then val_fraction of the others to val.
+    The split `train` trains the weights, `val` validates architectures, and `test` is used only for the final model. If
+    the source lacks `test` or `val`, this component cuts it from the training images. Each class is cut separately, by
+    a hash of the images' ids: first the share test_fraction becomes test, then the share val_fraction of the others
+    becomes val.
 
         TfdsExampleGen(name="digits")
         TfdsExampleGen(image_folder="photos", image_size=64)
 
-    Beside its splits, the output `examples` holds the facts of the data set (models/data/dataset_info.py).
+    The output `examples` also contains the facts about the data set (models/data/dataset_info.py), beside its splits.
     """
 
     SPEC_CLASS = TfdsExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(self, *, seed: int = 0, **data: Any):
-        """Looks at the source, so that a mistake is found before the pipeline starts.
+        """Checks the source, so that a mistake is found before the pipeline starts.
 
-        A fingerprint of the data becomes a parameter: other data are not taken for cached ones.
+        A fingerprint of the data becomes a parameter, so TFX does not use cached examples of other data.
 
         Args:
-            seed: Of the cut.
-            data: Settings of `config.data` (models/settings.py) with other values than the defaults.
+            seed: The seed of the cut.
+            data: Settings of `config.data` (models/settings.py) whose values differ from the defaults.
 
         Raises:
             ConfigError: A setting is unknown or out of bounds.

@@ -1,4 +1,4 @@
-"""Which images train, validate and test: cuts by a hash of each image's id, within each class."""
+"""Cuts images into train, val and test, by a hash of each image's id, within each class."""
 
 import collections
 import hashlib
@@ -8,17 +8,17 @@ from models.data.dataset_info import DataError
 
 
 def order_key(image_id: str, seed: int | str) -> int:
-    """Returns the number that decides which part an image goes to: a hash of id and seed, so always the same."""
+    """Returns the number that decides to which part an image belongs: a hash of id and seed, so it never changes."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{image_id}".encode()).digest()[:8], "big")
 
 
 def part(count: int, fraction: float, kept: int = 1) -> int:
-    """Returns how many of a class's images a cut takes: its share, at least one, but never the last ones.
+    """Returns how many images of a class a cut takes: its share, but at least one, and never the images to keep.
 
     Args:
-        count: Images of the class.
+        count: Number of images of the class.
         fraction: The share, between 0 and 1.
-        kept: Images that must be left.
+        kept: Number of images that must be left.
     """
     return min(max(1, round(fraction * count)), max(count - kept, 0))
 
@@ -28,16 +28,16 @@ def cut(
 ) -> list[str]:
     """Cuts images into train, val and test, each class by itself.
 
-    A class gives its share to each part: at least one image to train and to val, then one to test. The choice of images
-    does not depend on their order. The choice for test does not depend on the seed either, so that models of several
-    seeds are tested on images that none of them has seen.
+    A class gives its share to each part: at least one image to train and one to val, and at least one to test if the
+    class has three or more. The choice of images does not depend on their order. The choice for test does not depend on
+    the seed either, so that models of several seeds are tested on images that none of them has seen.
 
     Args:
         ids: Ids of the images.
-        labels: Their classes.
+        labels: Labels of the images.
         test_fraction: Share of the images that goes to test; 0 for none.
-        val_fraction: Share of the other images that goes to val; 0 for none.
-        seed: Of the cut between train and val.
+        val_fraction: Share of the remaining images that goes to val; 0 for none.
+        seed: The seed of the cut between train and val.
 
     Returns:
         The part of each image, in the order of the ids.
@@ -55,7 +55,7 @@ def cut(
 
 
 def _take(positions, count, name, seed, ids, parts):
-    """Names the part of those with the lowest keys; returns the positions of the others."""
+    """Assigns the images with the lowest keys to a part; returns the positions of the others."""
     ordered = sorted(positions, key=lambda position: (order_key(ids[position], seed), ids[position]))
     for position in ordered[:count]:
         parts[position] = name
@@ -63,13 +63,13 @@ def _take(positions, count, name, seed, ids, parts):
 
 
 def refuse_small_classes(counts: Mapping[str, int]) -> None:
-    """Sees to it that validation can be cut from the training images of each class.
+    """Checks that each class has enough training images to cut val from them.
 
     Args:
-        counts: Class name -> training images.
+        counts: Class name -> number of training images.
 
     Raises:
-        DataError: Some classes have fewer than two; all of them are named.
+        DataError: Some classes have fewer than two; the message names all of them.
     """
     small = [f"{name} ({count})" for name, count in counts.items() if count < 2]
     if small:

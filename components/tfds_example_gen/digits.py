@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 class Digits(tfds.core.GeneratorBasedBuilder):
     """The test part of UCI's "Optical recognition of handwritten digits", which scikit-learn ships.
 
-    Every fifth image is a test image: the writers come one after the other, so both splits see all of them.
+    Every fifth image is a test image. The images are sorted by writer, so both splits contain images of all writers.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -27,10 +27,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager
-        from sklearn import datasets  # not needed to read what was prepared before
+        from sklearn import datasets  # not needed to read a prepared data set
 
         digits = datasets.load_digits()
-        images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]  # brightness comes as 0 to 16
+        images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]  # scikit-learn's values are 0 to 16
         examples = [
             (number, {"image": image, "label": int(label)})
             for number, (image, label) in enumerate(zip(images, digits.target, strict=True))
@@ -41,4 +41,4 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self):
-        """Not used: the splits are handed over as iterators."""
+        """Does nothing: `_split_generators` returns the splits as iterators."""

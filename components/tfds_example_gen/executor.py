@@ -1,4 +1,4 @@
-"""The TfdsExampleGen component: its Beam executor."""
+"""The Beam executor of the TfdsExampleGen component."""
 
 import collections
 import functools
@@ -26,8 +26,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes the images of a source as tf.Examples into the splits train, val and test.
 
     A tf.Example has the features `image` (an encoded image), `label` (int64) and `id` (bytes). Images that cannot be
-    decoded are left out, if they are no more than the share allowed. The facts of the data set
-    (models/data/dataset_info.py) lie beside the splits.
+    decoded are left out, if their share is not above the allowed share. A file with the facts about the data set
+    (models/data/dataset_info.py) is beside the splits.
     """
 
     def Do(
@@ -41,7 +41,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: Empty.
             output_dict: `examples`.
-            exec_properties: As the component's specification says.
+            exec_properties: The parameters in the specification of the component.
 
         Raises:
             DataError: The source cannot be used, too many images cannot be decoded, or a class has no image in one of
@@ -83,7 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             examples.set_string_custom_property(name, json.dumps(getattr(info, name)))
 
     def _write(self, images, parts, data, examples, about):
-        """Writes the examples of each split, and the facts of the data set."""
+        """Writes the examples of each split, and the facts about the data set."""
         directories = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
         unfinished = os.path.join(examples.uri, "unfinished")
         for directory in (*directories.values(), unfinished):
@@ -109,7 +109,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _cut(images, seed, test_fraction, val_fraction):
-    """Returns the part of each image of each of the source's splits, and in words where the parts come from."""
+    """Returns two mappings: split of the source -> part of each image; part -> place of its images, in words."""
     splits, origins = images.origins, dict(images.origins)
     ids, labels = images.items("train")
     if "val" not in splits:
@@ -133,7 +133,7 @@ def _say_split(parts, origins):
 
 
 def _info(totals, about):
-    """Returns the facts that all images together tell."""
+    """Returns the facts about the data set, from the totals over all images."""
     labels = range(len(about["class_names"]))
     return DatasetInfo(
         **about,

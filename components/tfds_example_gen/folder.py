@@ -1,9 +1,9 @@
-"""A folder of labelled images: which of its files count, of which class and in which split.
+"""Lists the labelled images in a folder, with their classes and splits.
 
-    DIR/<class>/*                     all are training images, to be cut
-    DIR/train/<class>/*               and val/, test/ beside train/, with the same classes
+    DIR/<class>/*                     all images are training images, from which val and test are cut
+    DIR/train/<class>/*               val/ and test/ may lie beside train/, with the same classes
 
-Images of a class lie at any depth below its folder. Hidden files and folders are passed over everywhere.
+Images of a class may lie at any depth below its folder. Hidden files and folders are always skipped.
 """
 
 import collections
@@ -17,30 +17,32 @@ import tensorflow as tf
 from absl import logging
 
 from models.data.dataset_info import DataError
+from models.runtime.messages import some
 
+_NAMED = 10  # number of names in a message
 READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
-# Images to people, but TensorFlow cannot decode them, so that a served model could not either.
+# Endings of images that TensorFlow cannot decode. A served model could not decode them either.
 UNREADABLE = (
     *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".tga"),
     *(".ppm", ".pgm", ".pnm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 )
-# What a folder of a split may be called, in upper or lower case.
+# The allowed names of a split's folder, in upper or lower case.
 _NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-# Folders that operating systems and network drives put beside files, the last with small copies of the images.
+# Folders that operating systems and network drives create. The last one contains small copies of the images.
 _SYSTEM = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found", "@eaDir")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFolder:
-    """What was found in a folder.
+    """The labelled images in a folder.
 
     Attributes:
         path: The folder.
         splits: train, val and test, if they exist -> the split's folder below `path`; "" is `path` itself. Without a
             folder for test, the folder for validation becomes test.
-        images: The same keys -> class -> paths of its images relative to `path`, both in sorted order.
-        passed_over: Names of other files and folders in `path`.
-        others: Ending -> number of files among the images that are none.
+        images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
+        passed_over: Names of the files and folders in `path` that are skipped.
+        others: Ending -> number of files beside the images that are not images.
     """
 
     path: str
@@ -72,7 +74,7 @@ class ImageFolder:
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
         """Yields for each of the ids a function that reads the file."""
-        del split, start  # an id says it all
+        del split, start  # an id is the path of a file, so it is sufficient
         for path in ids:
             yield functools.partial(_read, os.path.join(self.path, path))
 
@@ -82,18 +84,18 @@ class ImageFolder:
         return f"{self.path} {hash_listing(self.path, paths)}"
 
     def refuse_unreadable(self, allowed_share: float) -> None:
-        """Looks at the images' endings.
+        """Refuses a folder with too many images of formats that cannot be read; the endings decide.
 
         Args:
-            allowed_share: Share of the images that may be of a kind that cannot be read.
+            allowed_share: Largest share of images whose format cannot be read.
 
         Raises:
-            DataError: There are more.
+            DataError: The share of such images is larger.
         """
         paths = [path for split in self.images for path in self.items(split)[0]]
         endings = collections.Counter(ending for ending in map(_ending, paths) if ending in UNREADABLE)
         if endings.total() > allowed_share * len(paths):
-            named = _some([path for path in paths if _ending(path) in UNREADABLE])
+            named = some([path for path in paths if _ending(path) in UNREADABLE], _NAMED)
             raise DataError(
                 f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
                 f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or have them left out by a "
@@ -104,7 +106,7 @@ class ImageFolder:
         """Warns about non-image files, which are otherwise skipped silently (hidden files excluded)."""
         if self.passed_over:
             beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
-            logging.warning("%s: passed over beside %s: %s.", self.path, beside, _some(self.passed_over))
+            logging.warning("%s: skipped beside %s: %s.", self.path, beside, some(self.passed_over, _NAMED))
         if self.others:
             logging.warning(
                 "%s: %d files are not used (%s); images end in %s.",
@@ -116,13 +118,13 @@ class ImageFolder:
 
 
 def scan(path: str) -> ImageFolder:
-    """Looks through a folder, without reading an image.
+    """Lists the labelled images in a folder, without reading an image.
 
     Args:
-        path: The folder; of this machine or of an object store that TensorFlow knows.
+        path: The folder, on this machine or in an object store that TensorFlow supports.
 
     Raises:
-        DataError: The folder holds no labelled images; the message says what was found and what is expected.
+        DataError: The folder does not contain labelled images; the message gives its content and the expected content.
     """
     _refuse_other_bytes(path)
     if not tf.io.gfile.isdir(path):
@@ -158,16 +160,16 @@ def hash_listing(directory: str, files: Sequence[str]) -> str:
 
 
 def _splits(path, folders):
-    """Returns split -> its folder; all of `path` is train where the folders are classes."""
+    """Returns split -> its folder; if the folders are classes, all of `path` is train."""
     named = {split: [name for name in folders if name.lower() in names] for split, names in _NAMES.items()}
     found = [name for names in named.values() for name in names]
     without = [name for name in found if not _has_classes(path, name)]
     if without == found and (len(folders) > len(found) or not found):
-        return {"train": ""}  # a class may be called train
+        return {"train": ""}  # the folders are classes; one of them may be called train
     if without:
         raise DataError(
             f"{os.path.join(path, without[0])} has no class directories, so nothing tells the classes of its images. "
-            f"Needed are {os.path.join(without[0], '<class>', '')} with images; under another name it is passed over."
+            f"Needed are {os.path.join(without[0], '<class>', '')} with images; a folder with another name is skipped."
         )
     for names in named.values():
         if len(names) > 1:
@@ -175,7 +177,7 @@ def _splits(path, folders):
     splits = {split: names[0] for split, names in named.items() if names}
     if "train" not in splits:
         raise DataError(
-            f"{path} has no directory train/; found: {_some(folders)}. Needed are train/<class>/ beside "
+            f"{path} has no directory train/; found: {some(folders, _NAMED)}. Needed are train/<class>/ beside "
             f"{'/ and '.join(splits.values())}/, or folders of classes alone."
         )
     if "val" in splits and "test" not in splits:
@@ -226,7 +228,7 @@ def _list_local(directory):
 
 def _list_store(directory):
     for name in tf.io.gfile.listdir(directory):
-        # Each question to a store takes a while, and a store's folders mostly tell by a slash.
+        # A request to a store takes a while, and most stores mark a folder by a slash at the end of its name.
         is_folder = name.endswith("/") or (not _is_image(name) and tf.io.gfile.isdir(os.path.join(directory, name)))
         yield name.rstrip("/"), is_folder
 
@@ -260,7 +262,7 @@ def _check_same_classes(folder, one, other):
     (one, these), (other, those) = classes.items()
     if these != those:
         only = [(one, these - those), (other, those - these)]
-        only = [f"only in {name}/: {_some(sorted(has))}" for name, has in only if has]
+        only = [f"only in {name}/: {some(sorted(has), _NAMED)}" for name, has in only if has]
         raise DataError(
             f"The classes in {folder.path}/{one} and {folder.path}/{other} differ ({'; '.join(only)}). Each class "
             "needs a directory of the same name in both."
@@ -271,7 +273,9 @@ def _refuse_other_bytes(path):
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{_readable(path)}: the name is not UTF-8, so nothing can tell of it. Rename it.") from None
+        raise DataError(
+            f"{_readable(path)}: the name is not UTF-8, so it cannot be used in texts. Rename it."
+        ) from None
 
 
 def _readable(path):
@@ -295,17 +299,12 @@ def _counted(endings):
     return ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in endings.most_common(5))
 
 
-def _some(names):
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
-
-
 def _size_and_time(path):
     if "://" in path:
         stat = tf.io.gfile.stat(path)
         return stat.length, stat.mtime_nsec
     try:
-        stat = os.stat(path)  # TensorFlow knows whole seconds only
-    except OSError:  # a dangling link, say: whoever reads it will tell
+        stat = os.stat(path)  # TensorFlow's stat only has whole seconds
+    except OSError:  # for example a dangling link; the error is reported when the file is read
         return 0, 0
     return stat.st_size, stat.st_mtime_ns

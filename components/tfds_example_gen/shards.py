@@ -1,7 +1,7 @@
-"""What Beam's workers do: each takes a run of images, looks at every one of them, and writes the examples.
+"""The work of Beam's workers: a worker takes a shard of images, checks each image, and writes the examples.
 
-A worker returns only numbers: it moves images from the source to the examples' files, a few at a time, and decodes them
-with one thread per core. The files do not depend on the number of workers, nor on how often a worker had to restart.
+A worker returns only numbers: it copies the images from the source to the files of the examples, a few at a time, and
+decodes them with one thread per core. The files depend neither on the number of workers nor on restarts of a worker.
 """
 
 import collections
@@ -26,18 +26,19 @@ from models.data.examples import serialize_example
 from models.data.image_format import ImageFormat, colour
 from models.settings import Data
 
-_SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64  # images a shard, and shards as long as these limits allow it
+# Least and greatest number of images per shard, and the number of shards within these limits.
+_SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Images that follow one another in the source.
+    """Images at consecutive positions in the source.
 
     Attributes:
-        split: Where they are in the source: train, val or test.
-        start: Index of the first in that split.
-        images: Id, label and part (train, val or test) of each.
-        files: Part -> name of the file that gets its examples.
+        split: The split of the source that contains the images: train, val or test.
+        start: Index of the first image in that split.
+        images: Id, label and part (train, val or test) of each image.
+        files: Part -> name of the file for the examples of this part.
     """
 
     split: str
@@ -47,10 +48,10 @@ class Shard:
 
 
 def decode(data: Data, encoded: bytes) -> image_file.Picture:
-    """Decodes an image as the settings say: resized, and with their channels or else its own.
+    """Decodes an image with the size and the channels in the settings; 0 keeps those of the image.
 
     Raises:
-        UnreadableImage: The file is not a whole image that can be read.
+        UnreadableImage: The file is not a complete image of a format that can be read.
     """
     background = colour(data.background)
     if data.image_size:
@@ -68,14 +69,14 @@ class Totals:
     """Totals over images; they are sums of integers, so the order of addition does not matter.
 
     Attributes:
-        counts: (part, label) -> images.
-        height: Least and greatest height in pixels, as the files have it.
-        width: Least and greatest width.
+        counts: (part, label) -> number of images.
+        height: Least and greatest height in pixels, before resizing.
+        width: Least and greatest width in pixels, before resizing.
         channels: Least and greatest number of channels.
-        histograms: Number of channels -> how often each channel of the images to train and validate with has each of
-            the values 0 to 255, int64 (channels, 256), after resizing.
-        brightest: Greatest value in images of 16 bits a channel; 0 where there are none.
-        undecodable: Id and reason of images that cannot be decoded; they are not counted above.
+        histograms: Number of channels -> histogram of the images of train and val after resizing, int64 (channels,
+            256): the number of pixels with each of the values 0 to 255, per channel.
+        brightest: Greatest value in images with 16 bits per channel; 0 without such images.
+        undecodable: Id and reason of each image that cannot be decoded. The other totals do not include these images.
     """
 
     counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
@@ -102,16 +103,16 @@ class Totals:
         return total
 
     def normalization(self) -> dict[int, Normalization]:
-        """Returns number of channels -> mean and deviation of each, of values scaled to 0 to 1."""
+        """Returns number of channels -> mean and deviation of each channel, for pixel values from 0 to 1."""
         return {channels: _normalization(histogram) for channels, histogram in sorted(self.histograms.items())}
 
 
 def make_shards(images: source.Images, parts: Mapping[str, Sequence[str]]) -> list[Shard]:
-    """Shares the images out.
+    """Divides the images into shards.
 
     Args:
-        images: Where they come from.
-        parts: The source's splits (train, val, test) -> the part of each of its images.
+        images: The images of the source.
+        parts: Split of the source (train, val, test) -> the part of each of its images.
     """
     pieces = []
     for split in images.splits:
@@ -129,10 +130,10 @@ def make_shards(images: source.Images, parts: Mapping[str, Sequence[str]]) -> li
 
 
 def save(shards: Sequence[Shard], path: str) -> list[tuple[int, int]]:
-    """Writes shards to a file, which keeps them out of the graph of Beam's job.
+    """Writes shards to a file, so that the graph of Beam's job need not contain them.
 
     Returns:
-        For each its place there: first byte and number of bytes.
+        The place of each shard in the file: first byte and number of bytes.
     """
     places = []
     with tf.io.gfile.GFile(path, "wb") as file:
@@ -146,27 +147,27 @@ def save(shards: Sequence[Shard], path: str) -> list[tuple[int, int]]:
 
 
 def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
-    """Returns how many images the files hold that are finished, those left out included.
+    """Returns the number of images in the shards of finished files, including images that were left out.
 
     Args:
         shards: The shards to write.
-        directories: train, val and test -> the folder of its examples.
+        directories: train, val and test -> the folder for the examples of this part.
     """
     finished = {part: set(tf.io.gfile.listdir(directory)) for part, directory in directories.items()}
     return sum(shard.files[part] in finished[part] for shard in shards for _, _, part in shard.images)
 
 
 class WriteShard(beam.DoFn):
-    """Writes the examples of shards, given by their places in a file; returns the Totals of each."""
+    """Writes the examples of shards, which are given by their places in a file. Yields the Totals of each shard."""
 
     def __init__(self, images: source.Images, data: Data, shards: str, directories: Mapping[str, str], unfinished: str):
-        """Takes what all shards have in common.
+        """Takes the arguments that are the same for all shards.
 
         Args:
-            images: Where they come from.
-            data: `config.data`: what the examples hold of them.
+            images: The images of the source.
+            data: `config.data`, which defines the form of the stored images.
             shards: The file that `save` wrote.
-            directories: train, val and test -> the folder of its examples.
+            directories: train, val and test -> the folder for the examples of this part.
             unfinished: A folder for files that are being written.
         """
         self._images, self._data, self._shards = images, data, shards
@@ -190,9 +191,9 @@ class WriteShard(beam.DoFn):
 
     @contextlib.contextmanager
     def _writer(self, part, name):
-        """Yields a writer of examples; its file is moved to its place when it is complete."""
+        """Yields a writer of examples. When its file is complete, the file is moved to its final folder."""
         unfinished = os.path.join(self._unfinished, f"{part}-{name}")
-        # Images are compressed already.
+        # Image files are already compressed.
         options = tf.io.TFRecordOptions("GZIP", compression_level=0)
         with tf.io.TFRecordWriter(unfinished, options) as writer:
             yield writer.write
@@ -201,9 +202,9 @@ class WriteShard(beam.DoFn):
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """The facts of an image, and the bytes that its example holds."""
+    """The facts about an image, and the bytes for its example."""
 
-    reason: str = ""  # why it cannot be decoded; then the rest is empty
+    reason: str = ""  # why the image cannot be decoded; the other fields are then empty
     stored: bytes = b""
     header: image_file.Header | None = None
     histogram: np.ndarray | None = None
@@ -223,14 +224,14 @@ class _Seen:
 
 
 def _look(data: Data, load: Callable[[], bytes]) -> _Seen:
-    """Reads and decodes an image, once, with the decoder of all later stages."""
+    """Reads an image and decodes it once, with the decoder of all later stages."""
     try:
         encoded = load()
         header, pixels = decode(data, encoded)
         brightest = image_file.brightest(encoded) if header.sixteen_bit else 0
     except image_file.UnreadableImage as error:
         return _Seen(str(error))
-    except (FileNotFoundError, PermissionError) as error:  # a dangling link, somebody else's file
+    except (FileNotFoundError, PermissionError) as error:  # a dangling link, another user's file
         return _Seen(error.strerror)
     histogram = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).histogram()
     if data.store == "resized" and (header.height, header.width) != pixels.shape[:2]:
@@ -239,7 +240,7 @@ def _look(data: Data, load: Callable[[], bytes]) -> _Seen:
 
 
 def _map_in_order(function, items):
-    """Yields what the function makes of the items, in their order; a few are being made at a time."""
+    """Yields the results of the function for the items, in order. It runs for a few items at the same time."""
     pending, ahead = collections.deque(), 2 * _cores()
     for item in items:
         pending.append(_pool().submit(function, item))
@@ -264,5 +265,5 @@ def _normalization(histogram):
     share = histogram / histogram.sum(axis=1, keepdims=True)
     mean = share @ values
     std = np.sqrt(np.maximum(share @ values**2 - mean**2, 0))
-    std[std < 1e-6] = 1.0  # all pixels are alike
+    std[std < 1e-6] = 1.0  # all pixels have the same value
     return Normalization(tuple(mean.tolist()), tuple(std.tolist()))

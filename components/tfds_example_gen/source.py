@@ -15,18 +15,18 @@ from components.tfds_example_gen import cut, digits, folder, tfds_set
 from models.data.dataset_info import DataError
 from models.settings import Data
 
-# Data sets of this project: made on the spot from what is installed, whether or not a download is allowed.
+# Data sets of this project. They are generated from installed packages, so they need no permission for a download.
 _EMBEDDED = {"digits": digits.Digits}
 
 
 class Images(Protocol):
-    """Labelled images that can be read: a folder's or a TFDS data set's. Beam's workers get a copy of it.
+    """Labelled images of a folder or of a TFDS data set. Beam's workers get a copy of the object.
 
     Attributes:
         version: The TFDS version; empty for a folder.
         class_names: Names of the classes, in the order of their labels.
-        splits: train, val and test, if the source has them -> the source's own names.
-        origins: The same keys -> where the images come from, for a person to read.
+        splits: train, val and test, if the source has them -> the name of this split in the source.
+        origins: The same keys -> the place of the images, in words.
     """
 
     version: str
@@ -39,12 +39,12 @@ class Images(Protocol):
         ...
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        """Yields a function that returns the file for each of the ids, those of `items(split)` from `start` on."""
+        """Yields for each id a function that returns the file. The ids are `items(split)` from `start` on."""
         ...
 
 
 class Source:
-    """A source of images, as the settings name it.
+    """The source of images that the settings select.
 
     Args:
         data: `config.data`.
@@ -54,10 +54,10 @@ class Source:
         self._data = data
 
     def check(self) -> None:
-        """Finds what can be found without reading an image.
+        """Finds all mistakes that can be found without reading an image.
 
         Raises:
-            DataError: The source cannot be used; the message says why and what to do.
+            DataError: The source cannot be used; the message gives the reason and the solution.
         """
         if self._data.image_folder:
             self._folder()
@@ -75,10 +75,11 @@ class Source:
                 )
 
     def fingerprint(self) -> str:
-        """Returns a text that changes when the data do, so that a cache never answers for other data.
+        """Returns a text that changes when the data change, so that TFX does not use cached examples of other data.
 
-        For a folder and a prepared data set the text is a hash of all files' paths, sizes and times of change; for a
-        data set that may be downloaded, the checksums that TFDS has on record; for an embedded one, its version.
+        For a folder and for a prepared data set, the text contains a hash of the paths, sizes and times of change of
+        all files. For a data set that may be downloaded, it contains a hash of the checksums that TFDS has on record.
+        For an embedded data set, it contains only the version.
         """
         if self._data.image_folder:
             return self._folder().fingerprint()
@@ -95,7 +96,7 @@ class Source:
         """Returns the TFDS builder, prepared or not.
 
         Args:
-            scratch_dir: Where an embedded data set is prepared if `data_dir` does not say.
+            scratch_dir: The folder in which an embedded data set is prepared, unless `data_dir` names one.
 
         Raises:
             DataError: TFDS has no such data set or version.
@@ -114,19 +115,19 @@ class Source:
                     f"none is prepared in {self._data.data_dir or 'its default data_dir'}. Names are listed at "
                     "https://www.tensorflow.org/datasets/catalog."
                 ) from None
-            except (AssertionError, ValueError) as error:  # a version or a builder config it does not have
+            except (AssertionError, ValueError) as error:  # unknown version or unknown builder config
                 raise DataError(
                     f"config.data.name={self._data.name!r}, config.data.version={self._data.version!r}: {error}"
                 ) from error
 
     def prepare(self, scratch_dir: str) -> Images:
-        """Returns the images, downloaded and prepared as far as that is allowed and needed.
+        """Returns the images. If necessary and allowed, the data set is first downloaded and prepared.
 
         Args:
-            scratch_dir: As in `builder`; every Beam worker must see it.
+            scratch_dir: As in `builder`. Every Beam worker must have access to this folder.
 
         Raises:
-            DataError: The data are not there, cannot be downloaded or are not labelled images.
+            DataError: The data do not exist, cannot be downloaded or are not labelled images.
         """
         if self._data.image_folder:
             images = self._folder()
@@ -138,7 +139,7 @@ class Source:
             try:
                 with contextlib.nullcontext() if self._data.download else _quiet():
                     builder.download_and_prepare()
-            except Exception as error:  # whatever a data set's own code raises
+            except Exception as error:  # the code of a data set may raise any exception
                 raise DataError(
                     f"The TFDS data set {builder.info.full_name} could not be prepared in {builder.data_dir}: {error}"
                 ) from error
@@ -147,14 +148,14 @@ class Source:
     def _folder(self) -> folder.ImageFolder:
         found = folder.scan(os.path.expanduser(self._data.image_folder))
         found.refuse_unreadable(self._data.max_corrupt_share)
-        if "val" not in found.splits:  # it is cut from train
+        if "val" not in found.splits:  # val is then cut from train
             cut.refuse_small_classes({name: len(images) for name, images in found.images["train"].items()})
         return found
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Hides TFDS's progress bars: nothing is downloaded here, and preparing takes a moment."""
+    """Hides TFDS's progress bars, because an embedded data set is prepared in a moment, without a download."""
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -165,7 +166,7 @@ def _quiet():
 
 @contextlib.contextmanager
 def _without_cloud_storage() -> Iterator[None]:
-    """Keeps TFDS from asking Google's storage for prepared data sets; without a network each question takes 10 s."""
+    """Prevents TFDS from looking for prepared data sets in Google's storage: without a network this takes 10 s each."""
     before, gcs_utils._is_gcs_disabled = gcs_utils._is_gcs_disabled, True
     try:
         yield

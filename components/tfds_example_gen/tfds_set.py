@@ -1,4 +1,4 @@
-"""A prepared TFDS data set: which of its splits and features are used, and how its images are read."""
+"""A prepared TFDS data set: selects splits and features, and reads the images."""
 
 import dataclasses
 import functools
@@ -18,11 +18,11 @@ class TfdsSet:
     """A prepared data set.
 
     Attributes:
-        builder: TFDS's builder of it.
+        builder: The TFDS builder of the data set.
         image: Name of the feature with the image.
         label: Name of the feature with the class.
         splits: train, val and test, if they exist -> the data set's split.
-        unlabelled: Splits that would be used, if their images had labels.
+        unlabelled: Splits that are not used because their images have no labels.
     """
 
     builder: tfds.core.DatasetBuilder
@@ -33,7 +33,7 @@ class TfdsSet:
 
     @property
     def version(self) -> str:
-        """The version that was prepared."""
+        """The prepared version."""
         return str(self.builder.version)
 
     @property
@@ -50,7 +50,7 @@ class TfdsSet:
     def items(self, split: str) -> tuple[list[str], list[int]]:
         """Returns the ids and the labels of the images of a split.
 
-        An id is NAME/SPLIT/INDEX, where the index does not depend on how the data set was cut into files.
+        An id is NAME/SPLIT/INDEX. The index does not depend on the number of files of the data set.
 
         Raises:
             DataError: Labels lie outside the classes.
@@ -67,7 +67,7 @@ class TfdsSet:
         return [f"{self.builder.name}/{name}/{index:0{digits}}" for index in range(len(labels))], labels.tolist()
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        """Yields for each of the ids, which follow one another from index `start`, a function that returns the file."""
+        """Yields a function for each id, which returns the image's file. The ids are consecutive from index `start`."""
         part = tfds.core.ReadInstruction(self.splits[split], from_=start, to=start + len(ids), unit="abs")
         decoders = tfds.decode.PartialDecoding({self.image: True}, decoders={self.image: tfds.decode.SkipDecoding()})
         images = self.builder.as_dataset(split=part, decoders=decoders, read_config=_IN_ORDER)
@@ -78,16 +78,16 @@ class TfdsSet:
 def choose(
     builder: tfds.core.DatasetBuilder, test_split: str = "", image_feature: str = "", label_feature: str = ""
 ) -> TfdsSet:
-    """Decides what of a prepared data set is used.
+    """Selects the splits and features of a prepared data set.
 
     Args:
-        builder: TFDS's builder of it.
-        test_split: The split to test on; "" for test, or validation where test has no labels or is not there.
-        image_feature: The feature with the image; "" for the one called image, or the only one.
-        label_feature: The feature with the class; "" for the one called label, or the only one.
+        builder: The TFDS builder of the data set.
+        test_split: The split with the test images; "" for test, or validation if test has no labels or does not exist.
+        image_feature: The feature with the image; "" for the feature called image, or the only Image feature.
+        label_feature: The feature with the class; "" for the feature called label, or the only ClassLabel feature.
 
     Raises:
-        DataError: Something is not there, or several things could be meant.
+        DataError: A split or a feature does not exist, or several features are possible.
     """
     image, label = features(builder, image_feature, label_feature)
     there = check_splits(builder, test_split)
@@ -113,12 +113,12 @@ def features(builder: tfds.core.DatasetBuilder, image_feature: str = "", label_f
     """Returns the names of the features with the image and with the class.
 
     Args:
-        builder: TFDS's builder; it need not be prepared.
+        builder: The TFDS builder; the data set need not be prepared.
         image_feature: As in `choose`.
         label_feature: As in `choose`.
 
     Raises:
-        DataError: There is none, or several could be meant.
+        DataError: There is no such feature, or several features are possible.
     """
     image = _feature(builder, tfds.features.Image, "image", image_feature)
     label = _feature(builder, tfds.features.ClassLabel, "label", label_feature)
@@ -137,7 +137,7 @@ def check_splits(builder: tfds.core.DatasetBuilder, test_split: str = "") -> lis
     """Returns the names of the splits that a prepared data set has.
 
     Raises:
-        DataError: There is no train, or not the split to test on.
+        DataError: There is no split train, or the split with the test images does not exist.
     """
     there = list(builder.info.splits)
     if "train" not in there:
@@ -155,7 +155,7 @@ def check_splits(builder: tfds.core.DatasetBuilder, test_split: str = "") -> lis
 
 def _feature(builder, kind, usual, wanted):
     found = builder.info.features
-    # In the order of their names: a prepared set gives its features in another order each time it is loaded.
+    # The names are sorted, because a prepared data set returns its features in another order each time it is loaded.
     names = sorted(name for name, feature in found.items() if isinstance(feature, kind))
     setting = f"config.data.{usual}_feature"
     if wanted:
@@ -176,7 +176,7 @@ def _feature(builder, kind, usual, wanted):
     if not likely and len(names) > 1:
         raise DataError(
             f"The TFDS data set {builder.info.full_name} has {len(names)} {kind.__name__} features "
-            f"({', '.join(names)}), and none is called {usual}: say which as {setting}."
+            f"({', '.join(names)}), and none is called {usual}: name one in {setting}."
         )
     return (likely or names)[0]
 

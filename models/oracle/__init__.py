@@ -1,7 +1,7 @@
 """A KerasTuner oracle that learns a multinomial distribution over architectures (arXiv 1905.07529).
 
-The folder needs NumPy, and only oracle.py needs KerasTuner. All imports within the folder are relative, because the
-folder is also the content of the wheel `multinomial-oracle` (pyproject.toml).
+The modules of this folder need NumPy; only oracle.py needs KerasTuner. All imports within the folder are relative,
+because the folder is also the content of the wheel `multinomial-oracle` (pyproject.toml).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["MultinomialOracle", "TooManyFailures"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the oracle on first use: KerasTuner imports Keras and its backend, which the rules do not need."""
+    """Imports the oracle on first use, because KerasTuner imports Keras. The rules do not need Keras."""
     if name in __all__:
         from . import oracle
 

@@ -26,7 +26,8 @@ class Distribution:
         best_trial: The name of the trial that evaluated `best`.
         direction: "max" or "min".
         rule: Name of the update rule.
-        history: For each evaluation the name of the trial and the probabilities after it, one sequence per choice.
+        history: A pair for each evaluation: the name of the trial, and the probabilities after the trial as one
+            sequence per choice.
     """
 
     operations: Mapping[str, Sequence[Operation]]
@@ -44,7 +45,7 @@ class Distribution:
         """Returns the distribution of a document from `Multinomial.document`.
 
         Raises:
-            ValueError: A key is missing, or the probabilities of a choice are no distribution over its operations.
+            ValueError: A key is missing, or the probabilities of a choice are not a distribution over its operations.
         """
         try:
             choices = {choice["name"]: choice for choice in document["choices"]}

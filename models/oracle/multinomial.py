@@ -1,8 +1,8 @@
 """The distribution over architectures: one categorical distribution per choice (arXiv 1905.07529, section 3).
 
-`Multinomial` is a record of evaluations (record.py) with an update rule (rules/) and the sampling. The record counts
-the evaluations of every operation, H_e, and keeps the accuracies, H_a; the rule derives probabilities from it. NumPy
-only.
+`Multinomial` is a record of evaluations (record.py) with an update rule (rules/) and the sampling. The record contains
+the number of evaluations of every operation, H_e, and the accuracies, H_a. The rule derives probabilities from the
+record. This module needs only NumPy.
 
     multinomial = Multinomial([("block_0", ["conv", "skip"]), ("block_1", ["conv", "skip"])])
     for number in range(100):
@@ -44,10 +44,11 @@ class Multinomial(Record):
             "interactions" or "reinforce"; or the dotted path of a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: Rounds in which every operation is sampled equally often, before samples follow the distribution.
-            A round has as many samples as the largest choice has operations. None (default): the number of the rule,
-            which is 0 for the paper's.
+            A round has as many samples as the largest choice has operations. None (default): the default of the rule,
+            which is 0 for the paper's rule.
         seed: Integer of at least 0.
-        direction: "max" (default) if larger scores are better, as for accuracy; "min" as for a loss or an error.
+        direction: "max" (default) if larger scores are better, as for accuracy; "min" if smaller scores are better, as
+            for a loss.
 
     Attributes:
         rule: The update rule.
@@ -84,7 +85,7 @@ class Multinomial(Record):
         Args:
             architecture: Choice name -> operation; inactive choices are left out.
             score: A finite number in the direction of the distribution.
-            trial: Name of the evaluation in the history; the default is its number.
+            trial: Name of the evaluation in the history; the default is the number of the evaluation.
 
         Raises:
             ValueError: A choice or an operation is unknown, or the score is not finite.
@@ -111,11 +112,11 @@ class Multinomial(Record):
         return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
 
     def argmax(self) -> Architecture:
-        """Returns the architecture that the rule considers best: for most rules, the most probable operations."""
+        """Returns the architecture that the rule considers best. For most rules it has the most probable operations."""
         return self.architecture(self.rule.recommend(self))
 
     def best(self) -> Evaluation | None:
-        """Returns the evaluation with the best score, the first of equals; None without evaluations."""
+        """Returns the evaluation with the best score, the first if scores are equal; None without evaluations."""
         if not len(self):
             return None
         index = int(self.accuracies.argmax())

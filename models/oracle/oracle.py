@@ -24,7 +24,8 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
-# Not public: the lock, which `keras_tuner.synchronized` keeps after an exception, and files on any file system.
+# These two modules are not public. `base` has the lock, which `keras_tuner.synchronized` does not release after an
+# exception. `io` has functions for files on any file system.
 from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
@@ -39,22 +40,22 @@ _LOST = "No result came in time: the trial counts as lost with its worker."
 
 
 class TooManyFailures(RuntimeError):
-    """Reports that `max_consecutive_failed_trials` trials failed in a row and the search ends."""
+    """Reports the end of a search because `max_consecutive_failed_trials` trials failed in a row."""
 
 
 class MultinomialOracle(keras_tuner.Oracle):
     """Samples trials from a multinomial distribution and updates the distribution after every completed trial.
 
-    The space may be any discrete one: Choice, Boolean, Int and Float with a step, also in conditional scopes. The same
-    architecture may be sampled again; the repetition is a trial like any other. Trials that fail or report NaN or
+    The space may be any discrete space: Choice, Boolean, Int and Float with a step, also in conditional scopes. The
+    same architecture may be sampled again; the repetition is a trial like any other. Trials that fail or report NaN or
     infinity do not change the distribution. With several workers, results count in the order of their arrival, and
     sampling never waits.
 
     A sample is a function of the seed, the number of the trial and the probabilities; the probabilities are a function
-    of the completed trials. So the trials are the whole state, and an interrupted search resumes with the samples of an
-    uninterrupted one. A search cannot resume with another objective or with other values of a hyperparameter; new
-    hyperparameters may appear at any time. The hyperparameters of a hypermodel are compared when a trial in the process
-    of the oracle requests them.
+    of the completed trials. So the trials are the whole state, and an interrupted search resumes with the same samples
+    as an uninterrupted search. A search cannot resume with another objective or with other values of a hyperparameter;
+    new hyperparameters may appear at any time. The hyperparameters of a hypermodel are compared when a trial in the
+    process of the oracle requests them.
 
     Args:
         objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
@@ -62,13 +63,13 @@ class MultinomialOracle(keras_tuner.Oracle):
         rule: Name of the update rule, "paper" by default (docs/oracle.md), or the dotted path of a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: Rounds of trials in which every operation is sampled equally often, before samples follow the
-            distribution. None (default): the number of the rule, which is 0 for the paper's.
+            distribution. None (default): the default of the rule, which is 0 for the paper's rule.
         seed: Integer of at least 0; None (default) for a random one.
         lost_after: Seconds without a result after which a trial counts as lost with its worker (FAILED). None
-            (default): never; the chief then waits for ever for a worker that died.
-        repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`; returns the
-            architecture to evaluate in its place, for example one that fits a budget. All randomness has to come from
-            the generator. None (default): the samples as they are.
+            (default): a trial never counts as lost, and the chief waits forever for a worker that died.
+        repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`. It returns the
+            architecture to evaluate in place of the sample, for example one that fits a budget. All its randomness has
+            to come from the generator. None (default): the samples are evaluated as they are.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
             As in `keras_tuner.Oracle`.
 
@@ -104,12 +105,12 @@ class MultinomialOracle(keras_tuner.Oracle):
         )
         if lost_after is not None and (not is_real(lost_after) or lost_after <= 0):
             raise ValueError(f"lost_after: found {lost_after!r}, must be a finite number above 0")
-        # The base class would replace the seed 0 by a random one.
+        # The base class would replace the seed 0 by a random seed.
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
         self._repair = repair
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
-        # Reports wrong settings now, although the space may become known only later.
+        # Raises an error for wrong settings now, because the space may become known only later.
         self._new_multinomial([("any", (0,))])
         self._choices: list[_Choice] = []
         self._multinomial: Multinomial | None = None
@@ -140,7 +141,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._multinomial
 
     def argmax_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Returns the architecture that the rule considers best: for the paper's rule, the most probable operations.
+        """Returns the architecture that the rule considers best: under the paper's rule, the most probable operations.
 
         Raises:
             RuntimeError: No hyperparameter was declared yet.
@@ -148,7 +149,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._hyperparameters(self._values(self.multinomial.argmax()))
 
     def best_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Returns the evaluated architecture with the best score, the first of equals.
+        """Returns the evaluated architecture with the best score, the first if scores are equal.
 
         Raises:
             RuntimeError: No trial was completed yet.
@@ -185,12 +186,12 @@ class MultinomialOracle(keras_tuner.Oracle):
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
         """Records metrics of a running trial, as in `keras_tuner.Oracle`."""
         with _lock_given_back(self):
-            # KerasTuner writes them as JSON.
+            # KerasTuner writes the metrics as JSON, which cannot store NumPy numbers.
             metrics = {name: plain(value) for name, value in metrics.items()}
             return super().update_trial(trial_id, metrics, step=plain(step))
 
     def end_trial(self, trial: Trial) -> None:
-        """Ends a trial. A COMPLETED trial updates the distribution once, however often it is reported.
+        """Ends a trial. A COMPLETED trial updates the distribution once, even if it is reported several times.
 
         Raises:
             TooManyFailures: `max_consecutive_failed_trials` trials failed in a row.
@@ -201,11 +202,11 @@ class MultinomialOracle(keras_tuner.Oracle):
     def _check_consecutive_failures(self) -> None:
         try:
             super()._check_consecutive_failures()
-        except RuntimeError as error:  # the only thing that this method of KerasTuner raises
+        except RuntimeError as error:  # this method of KerasTuner raises no other RuntimeError
             raise TooManyFailures(*error.args) from None
 
     def score_trial(self, trial: Trial) -> None:
-        """Sets the score of a trial; an infinite one becomes NaN, which makes the trial invalid."""
+        """Sets the score of a trial. A score that is not finite becomes NaN, which makes the trial invalid."""
         super().score_trial(trial)
         score = math.nan if trial.score is None else float(trial.score)  # None: nothing was reported
         trial.score = score if math.isfinite(score) else math.nan
@@ -219,13 +220,14 @@ class MultinomialOracle(keras_tuner.Oracle):
             # KerasTuner would average the metrics of both attempts.
             trial.metrics = type(trial.metrics)()
             values = trial.hyperparameters.values
-            # Adds the hyperparameters that are new since the trial was sampled.
+            # Adds the hyperparameters that were declared after the trial was sampled.
             trial.hyperparameters = self._hyperparameters({**self._values(self._architecture(values)), **values})
         if trial.status == "RUNNING":
             trial.hyperparameters = _TrialHyperParameters.of(trial.hyperparameters, self._saved)
             self._started.setdefault(trial.trial_id, time.monotonic())
         elif self.ongoing_trials and self.lost_after is not None:
-            # After the last worker has left, no call follows, but the chief waits for the running trials.
+            # The chief waits for the running trials. After the last worker has left, no call follows that fails the
+            # lost ones, so a timer does it.
             timer = threading.Timer(self.lost_after, self._give_up_lost)
             timer.daemon = True
             timer.start()
@@ -244,7 +246,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._started.pop(trial.trial_id, None)
         if trial.trial_id not in self.end_order:
             return
-        # After a reload, the trial may also wait in the queue for another worker.
+        # After a reload, the same trial may also be in the queue, waiting for another worker.
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial.trial_id]
         self._ended[trial.trial_id] = json.dumps(_record(self.trials[trial.trial_id]))
         if self._multinomial is not None:
@@ -266,7 +268,7 @@ class MultinomialOracle(keras_tuner.Oracle):
                 self.save()
 
     def _record_values(self, trial: Trial) -> None:
-        """Does nothing: the base class keeps the values to avoid repeated trials, which this oracle allows."""
+        """Does nothing. The base class stores the values to prevent repeated trials, but this oracle allows them."""
 
     # State. #
 
@@ -295,11 +297,11 @@ class MultinomialOracle(keras_tuner.Oracle):
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Replaces the state by one from `get_state`; trials that are not in it are dropped.
+        """Replaces the state by a state from `get_state`; trials that are not in the new state are dropped.
 
         Raises:
-            ValueError: The state is that of a search with another objective or other values of a hyperparameter. The
-                oracle is unchanged.
+            ValueError: The state comes from a search with another objective or with other values of a hyperparameter.
+                The oracle is unchanged.
         """
         # Earlier versions saved no objective.
         saved, own = state.get("objective"), _objective_state(self.objective)
@@ -330,10 +332,11 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._follow_space()
 
     def _check_space(self, saved: keras_tuner.HyperParameters) -> None:
-        """Compares a saved space with the declared hyperparameters; trials compare those of the hypermodel.
+        """Compares a saved space with the declared hyperparameters. Trials do this for those of the hypermodel.
 
         Raises:
-            ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and none may be added.
+            ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and new entries are not
+                allowed.
         """
         declared = {_full_name(hp): hp for hp in self._declared.space}
         for hp in saved.space:
@@ -348,7 +351,7 @@ class MultinomialOracle(keras_tuner.Oracle):
                 )
 
     def save(self) -> None:
-        """Writes the state to oracle.json; a crash leaves the earlier file or the new one.
+        """Writes the state to oracle.json; after a crash the file has its old or its new content.
 
         Raises:
             OSError: The file cannot be written; the earlier one is unchanged.
@@ -372,10 +375,10 @@ class MultinomialOracle(keras_tuner.Oracle):
             self._continue(json.load(file))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Resumes from a state of `get_state` and discards later saves, for tuners with custom checkpoints.
+        """Resumes from a state of `get_state`, for tuners with custom checkpoints. Later saves are discarded.
 
         Trials that are not in the state are dropped and their directories removed; a trial that was running is run
-        again. The next trials equal those of an uninterrupted search.
+        again. The next trials equal the trials of an uninterrupted search.
 
         Raises:
             ValueError: See `set_state`.
@@ -398,7 +401,7 @@ class MultinomialOracle(keras_tuner.Oracle):
     # Between hyperparameters and the distribution's choices. #
 
     def _follow_space(self) -> None:
-        """Builds a new distribution if hyperparameters were added, and repeats the completed trials."""
+        """Builds a new distribution if hyperparameters were added, and passes the completed trials to it again."""
         self._choices = _choices(self.hyperparameters)
         names = tuple(choice.name for choice in self._choices)
         if not names or (self._multinomial is not None and self._multinomial.names == names):
@@ -449,7 +452,7 @@ def _objective_state(objective: keras_tuner.Objective) -> dict[str, Any]:
 
 
 def _describe(objective: Mapping[str, Any]) -> str:
-    """Returns, for example, "maximises 'val_accuracy'"; KerasTuner minimises the signed sum of several objectives."""
+    """Returns a text such as "maximises 'val_accuracy'". Of several objectives, KerasTuner minimises the signed sum."""
     if "objectives" not in objective:
         return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
     parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
@@ -458,7 +461,7 @@ def _describe(objective: Mapping[str, Any]) -> str:
 
 
 class _TrialHyperParameters(keras_tuner.HyperParameters):
-    """The hyperparameters of a trial; compares the definitions of the hypermodel with the known ones.
+    """The hyperparameters of a trial. They compare the definitions of the hypermodel with the known definitions.
 
     KerasTuner ignores every later definition of a hyperparameter. A resumed search must not ignore changed values.
 
@@ -487,14 +490,14 @@ class _TrialHyperParameters(keras_tuner.HyperParameters):
             if known.name == hp.name and known.conditions == hp.conditions and not _same_values(known, hp):
                 name = _full_name(hp)
                 if name in self.saved:
-                    # KerasTuner counts other errors as failures of the trial.
+                    # KerasTuner would count any other error as a failure of the trial.
                     raise keras_tuner.errors.FatalValueError(_say_changed(known, hp))
                 self.varied.add(name)
         return super()._retrieve(hp)
 
 
 def _full_name(hyperparameter: Any) -> str:
-    """Returns the quoted name with the conditions, which identify a hyperparameter."""
+    """Returns the quoted name of a hyperparameter with its conditions. Both together identify the hyperparameter."""
     conditions = _conditions(hyperparameter)
     return f"{hyperparameter.name!r} ({conditions})" if conditions else repr(hyperparameter.name)
 
@@ -524,7 +527,7 @@ def _say_changed(saved: Any, now: Any) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """A hyperparameter as a choice of the distribution; its name includes the conditions if names are repeated."""
+    """A hyperparameter as a choice of the distribution. The name includes the conditions if names are repeated."""
 
     name: str
     hyperparameter: Any
@@ -538,7 +541,7 @@ def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
     for hp in tuned:
         name = hp.name
         if names.count(name) > 1:
-            # KerasTuner distinguishes them by their conditions.
+            # KerasTuner distinguishes hyperparameters of the same name by their conditions.
             name = f"{name} ({_conditions(hp) or 'always'})"
         choices.append(_Choice(name, hp, _operations(hp)))
     return choices
@@ -570,9 +573,9 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
 
 
 def _float_values(hyperparameter: Any) -> Iterator[float]:
-    """Yields the values of a Float with a step: those of KerasTuner, and `max_value` if rounding hides it there.
+    """Yields the values of a Float with a step: the values of KerasTuner, and `max_value` if KerasTuner loses it.
 
-    KerasTuner counts the steps with a floor division, and 1 // 0.1 is 9.
+    KerasTuner computes the number of steps by a floor division, and 1 // 0.1 is 9.
     """
     count = 0
     for value in hyperparameter.values:
@@ -590,7 +593,7 @@ def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    """Returns the state of a trial, with values in place of a copy of the whole space."""
+    """Returns the state of a trial. It has the values of the hyperparameters in place of a copy of the whole space."""
     return {**trial.get_state(), "hyperparameters": dict(trial.hyperparameters.values)}
 
 
@@ -608,11 +611,11 @@ def _lock_given_back(oracle: keras_tuner.Oracle) -> Iterator[None]:
 
 
 def _write_atomically(path: str, text: str) -> None:
-    """Writes a file in place of an earlier one; a reader sees the whole of one or the other, after a crash too.
+    """Replaces the content of a file. A reader sees the complete old or the complete new content, also after a crash.
 
     Args:
-        path: Where to; the folder exists.
-        text: Written as UTF-8.
+        path: The file; its folder exists.
+        text: The new content, written as UTF-8.
 
     Raises:
         OSError: The file cannot be written; the earlier one is unchanged.
@@ -622,7 +625,7 @@ def _write_atomically(path: str, text: str) -> None:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # otherwise a power failure may leave the new name on an empty file
+            os.fsync(file.fileno())  # without this, a power failure may leave an empty file under the name
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -631,6 +634,6 @@ def _write_atomically(path: str, text: str) -> None:
     if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)  # the name is on the disk as well
+            os.fsync(folder)  # writes the new name to the disk as well
         finally:
             os.close(folder)

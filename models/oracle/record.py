@@ -30,13 +30,13 @@ class Record:
         mask: bool (choices, operations): which entries exist; the arrays are as wide as the largest choice.
         probabilities: float64 (choices, operations), the distribution; every row sums to 1.
         epochs: int64 (choices, operations), H_e: the number of evaluations of each operation.
-        latest: float64 (choices, operations), H_a: the latest accuracy of each operation, NaN before the first.
+        latest: float64 (choices, operations), H_a: the latest accuracy of each operation, NaN without an evaluation.
         active: bool (choices,): which choices are active in the newest architecture.
         trials: List of the names of the evaluations.
 
     Raises:
         ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, or the seed is
-            no integer of at least 0.
+            not an integer of at least 0.
     """
 
     def __init__(self, choices: Iterable[tuple[str, Sequence[Operation]]], seed: int = 0):
@@ -73,7 +73,7 @@ class Record:
 
     @property
     def mean(self) -> np.ndarray:
-        """float64 (choices, operations): the mean accuracy of each operation, NaN before the first evaluation."""
+        """float64 (choices, operations): the mean accuracy of each operation, NaN without an evaluation."""
         with np.errstate(invalid="ignore"):
             return self._totals / self.epochs
 
@@ -128,7 +128,7 @@ class Record:
             float64 (choices, operations, columns).
         """
         choices, width = self.mask.shape
-        # One more slot per choice, its last, collects the evaluations in which the choice was not active.
+        # Each choice has one more slot at its end, for the evaluations in which the choice was not active.
         slots = np.where(architectures < 0, width, architectures) + np.arange(choices) * (width + 1)
         sums = [
             np.bincount(slots.ravel(), np.repeat(column, choices), minlength=choices * (width + 1))
@@ -174,12 +174,12 @@ def plain(value: Any) -> Any:
 
 
 def is_integer(value: Any) -> bool:
-    """Returns whether a value is an integer of Python or NumPy; a bool is not."""
+    """Returns whether a value is an integer of Python or NumPy; a bool does not count as one."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_real(value: Any) -> bool:
-    """Returns whether a value is a finite number of Python or NumPy; a bool is not."""
+    """Returns whether a value is a finite number of Python or NumPy; a bool does not count as one."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -192,7 +192,7 @@ def integer(name: str, value: Any, least: int = 0) -> int:
         least: The smallest value allowed.
 
     Raises:
-        ValueError: It is not an integer, or below the smallest value.
+        ValueError: The value is not an integer, or it is below the smallest value allowed.
     """
     if not is_integer(value) or value < least:
         raise ValueError(f"{name}: found {value!r}, must be an integer of at least {least}")

@@ -1,6 +1,6 @@
-"""How settings are declared: sections of typed fields with bounds, a meaning, and what a setting changes.
+"""Sections of settings. A setting is a typed field with bounds, a meaning, and the results that it changes.
 
-models/settings.py declares them. Imports neither TensorFlow nor Keras.
+models/settings.py declares the settings with this module, which imports neither TensorFlow nor Keras.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ import pydantic
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-# What a setting can change: the examples that are written; the result of the search, or of the training, so that
-# another value starts from the beginning; what follows from these; or nothing but time and memory.
+# The results that a setting can change: the examples; the result of the search or of the training, which then starts
+# from the beginning; the steps afterwards; or nothing, if only time and memory change.
 EXAMPLES, SEARCH, TRAINING, AFTERWARDS, NOTHING = "examples", "search", "training", "afterwards", "nothing"
 
 
 class ConfigError(ValueError):
-    """Settings that cannot be; the message has a line for each, with its key, its value and the expected one."""
+    """Reports impossible settings. The message has a line for each: the key, the value found and the value expected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Note:
     """Facts about a setting besides its type, default and bounds.
 
     Attributes:
-        changes: What another value changes: some of the constants above.
-        source: Where the default comes from.
+        changes: The results that change with the setting: some of the constants above.
+        source: The source of the default.
         expected: The allowed values in words; "" derives them from type and bounds.
-        runtime: The name under which a compiled pipeline can be started with another value; "" if it cannot.
-        network: Whether it describes a network, so that a search space may have no use for it.
-        objective: The search objective that alone has a use for it; "" for all.
+        runtime: The parameter of a compiled pipeline that sets another value at its start; "" if there is none.
+        network: Whether the setting describes a network. A search space may have no use for such a setting.
+        objective: The only search objective that has a use for the setting; "" if all have.
         variants: For a field whose value can be one of several section types: pydantic's tag -> section type.
     """
 
@@ -63,7 +63,7 @@ def setting(
     """Declares a setting.
 
     Args:
-        default: Its value where a config says nothing.
+        default: The value of the setting if a config does not set it.
         meaning: One line of explanation.
         changes, source, expected, runtime, network, objective, variants: See `Note`.
         bounds: Bounds as in pydantic: ge, gt, le, lt.
@@ -81,12 +81,12 @@ _Section = typing.TypeVar("_Section", bound="Section")
 
 
 class Section(pydantic.BaseModel):
-    """A group of settings. Immutable; unknown names and values out of bounds are refused."""
+    """A group of settings. A section is immutable and refuses unknown names and values out of bounds."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def to_json(self, with_effect: bool = False) -> str:
-        """Returns the section as JSON text, equal for equal settings.
+        """Returns the section as JSON text; equal settings give equal texts.
 
         Args:
             with_effect: Whether to leave out the settings that change nothing but time and memory.
@@ -96,7 +96,7 @@ class Section(pydantic.BaseModel):
 
     @classmethod
     def from_json(cls: type[_Section], text: str, **changed: Any) -> _Section:
-        """Reads what `to_json` wrote.
+        """Returns the section of a text from `to_json`.
 
         Args:
             text: The JSON.
@@ -109,14 +109,14 @@ class Section(pydantic.BaseModel):
 
     @classmethod
     def parse(cls: type[_Section], values: Mapping[str, Any], section: str = "") -> _Section:
-        """Checks values and makes a section of them; missing values take their defaults.
+        """Checks values and returns a section with them; a missing value takes its default.
 
         Args:
             values: Names and values, nested for sections of sections.
             section: The section's name, for messages; "" for all settings.
 
         Raises:
-            ConfigError: A setting is unknown or out of bounds; every problem is named, not the first alone.
+            ConfigError: A setting is unknown or out of bounds; the message names all problems.
         """
         try:
             return cls.model_validate(_plain(values))
@@ -127,7 +127,7 @@ class Section(pydantic.BaseModel):
 
 
 def _plain(values: Any) -> Any:
-    """Returns mappings of any kind as dicts."""
+    """Returns a mapping of any kind as a dict, and any other value as it is."""
     if isinstance(values, Mapping) or hasattr(values, "items"):
         return {str(name): _plain(value) for name, value in cast(Mapping[Any, Any], values).items()}
     return values
@@ -151,7 +151,7 @@ def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Note]
 
 
 def _told(model: type[Section], problem: Mapping[str, Any], prefix: str) -> str:
-    """Returns a problem that pydantic found, in the words of all messages: key, found, expected."""
+    """Returns the message for a problem that pydantic found: key, value found, value expected."""
     path: list[str] = []
     field: FieldInfo | None = None
     section: type[Section] | None = model

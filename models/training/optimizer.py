@@ -92,5 +92,6 @@ class SGD(keras.optimizers.SGD):
 
     def get_config(self):
         config = super().get_config()
+        # The base class has this option, but `update_step` does no Nesterov step, so the option would have no effect.
         del config["nesterov"]
         return {**config, "exclude": list(self.exclude)}

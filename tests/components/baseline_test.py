@@ -38,13 +38,13 @@ def write_model(folder, class_names=("cat", "dog"), **form) -> str:
     "earlier,now,reason",
     [
         (("cat", "dog"), ("cat", "dog"), ""),
-        (("cat", "dog"), ("cat", "wolf"), "its classes are others: new is 'wolf'; gone is 'dog'"),
-        (("cat", "dog"), ("cat", "dog", "fox"), "its classes are others: new is 'fox'"),
-        (("cat", "dog", "fox"), ("cat", "dog"), "its classes are others: gone is 'fox'"),
-        (("cat", "dog"), ("dog", "cat"), "its classes are others: they are in another order"),
-        (("cat", "dog"), ("Cat", "dog"), "its classes are others: new is 'Cat'; gone is 'cat'"),
+        (("cat", "dog"), ("cat", "wolf"), "its classes are different: added: 'wolf'; removed: 'dog'"),
+        (("cat", "dog"), ("cat", "dog", "fox"), "its classes are different: added: 'fox'"),
+        (("cat", "dog", "fox"), ("cat", "dog"), "its classes are different: removed: 'fox'"),
+        (("cat", "dog"), ("dog", "cat"), "its classes are different: they are in another order"),
+        (("cat", "dog"), ("Cat", "dog"), "its classes are different: added: 'Cat'; removed: 'cat'"),
         (("Käfer", "a b", "x\u2028y"), ("Käfer", "a b", "x\u2028y"), ""),
-        (("a", "b"), ("c", "d", "e", "f"), "new is 'c', 'd', 'e' and 1 more; gone is 'a', 'b'"),
+        (("a", "b"), ("c", "d", "e", "f"), "added: 'c', 'd', 'e' and 1 more; removed: 'a', 'b'"),
     ],
     ids=["same", "renamed", "added", "removed", "permuted", "other letters", "odd names", "many"],
 )
@@ -74,7 +74,7 @@ def test_images_must_be_the_same(tmp_path, form, reason):
 def test_a_model_that_is_gone_is_not_comparable(tmp_path, gone):
     uri = write_model(tmp_path / "model")
     os.rename(os.path.join(uri, gone), tmp_path / "gone")
-    assert " is gone from " in baseline.why_not_comparable(uri, ("cat", "dog"), FORM)
+    assert " is missing in " in baseline.why_not_comparable(uri, ("cat", "dog"), FORM)
 
 
 def _resolve(tmp_path, monkeypatch, *models):
@@ -111,7 +111,7 @@ def test_no_blessed_model_is_no_reason_for_a_warning(tmp_path, monkeypatch):
 def test_an_older_model_takes_the_place_of_one_that_cannot_be_compared(tmp_path, monkeypatch):
     chosen, (warning,) = _resolve(tmp_path, monkeypatch, ("cat", "dog"), ("cat", "dog"), ("cat", "wolf"))
     assert chosen == ["2"]
-    assert f"{tmp_path}/3: its classes are others" in warning and f"compared with {tmp_path}/2, blessed" in warning
+    assert f"{tmp_path}/3: its classes are different" in warning and f"compared with {tmp_path}/2, blessed" in warning
 
 
 def test_where_none_can_be_compared_the_evaluator_is_given_the_latest_to_tell_why(tmp_path, monkeypatch):

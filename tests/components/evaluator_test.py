@@ -48,7 +48,7 @@ def test_a_model_that_may_have_learned_nothing_is_told_of():
     found = comparison.Comparison(0.0, 0.1, "cat", 0.5, 0.63)
     assert found.failure(0.63) is None
     assert found.failure(float(np.float32(0.63))) is None
-    assert "always guessing 'cat' reaches, 0.5000: 0.6300 would be." in found.failure(0.62)
+    assert "than 0.5000, the accuracy of always guessing 'cat': 0.6300 would be clearly more." in found.failure(0.62)
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -127,7 +127,7 @@ def test_always_guessing_is_not_blessed_and_other_classes_are_not_compared_with(
     found, blessed, failures = _evaluate(tmp_path, _model(tmp_path / "model", right=False), baseline)
     assert (blessed, failures) == (False, 1)
     assert (found.threshold, found.baseline_accuracy) == (0.9, None)
-    assert found.baseline_not_compared == "its classes are others: gone is 'fox'"
+    assert found.baseline_not_compared == "its classes are different: removed: 'fox'"
 
 
 @pytest.mark.parametrize("given,asked", [(None, 0.63), (0.0, 0.0), (1.0, 1.0)])

@@ -180,7 +180,7 @@ def test_pictures_that_tell_nothing_of_their_class_are_refused(tmp_path, make, p
     _drawn(make)(splits)
     with pytest.raises(
         DataError,
-        match=rf"16 images to train on come out as {pictures} different pictures: .* 8 of them right, and 8 are of",
+        match=rf"The 16 images for training give {pictures} different pictures, .* for 8 images, and 8 images are of",
     ):
         validate(tmp_path, splits)
 
@@ -197,7 +197,7 @@ def test_what_differs_beyond_the_size_trained_at_is_refused(tmp_path):
 
     _drawn(make)(splits)
     _drawn(make, ("test",))(splits)
-    with pytest.raises(DataError, match="come out as 1 different pictures"):
+    with pytest.raises(DataError, match="give 1 different pictures"):
         validate(tmp_path, splits, image_size=8, channels=1)
 
 
@@ -208,8 +208,8 @@ def test_a_class_of_few_different_pictures_or_of_none_is_warned_of(tmp_path):
     report = validate(tmp_path, splits, max_imbalance=100)
     assert report["problems"] == []
     assert report["warnings"][-2:] == [
-        "All images of 1 classes are of one colour each, without a picture: dog (8 images).",
-        "Most images of 1 classes are the same picture over again: cat (48 images, 1 different).",
+        "In 1 classes each image has a single colour: dog (8 images).",
+        "In 1 classes most images repeat the same pictures: cat (48 images, 1 different).",
     ]
 
 
@@ -219,7 +219,7 @@ def test_16_bits_that_would_come_out_black_are_refused_over_the_whole_data_set(t
     info = dataclasses.replace(dataset_info.load(examples.uri), brightest=brightest)
     info.save(examples.uri)
     if refused:
-        with pytest.raises(DataError, match=rf"16 bits .* up to {brightest} of 65535 alone.* save them with 8 bits"):
+        with pytest.raises(DataError, match=rf"16 bits .* up to {brightest} of 65535, .* Save them with 8 bits"):
             check(tmp_path, examples)
     else:
         assert check(tmp_path, examples)["problems"] == []
@@ -244,25 +244,25 @@ def _saved_otherwise(file):
     [
         (
             _copied(("train", 2), ("test", 4)),
-            ["1 images of test are in train too, so the accuracy on test flatters: test/4.png is train/2.png."],
+            ["1 images of test are also in train, so the accuracy on test is too high: test/4.png is train/2.png."],
         ),
         (
             _copied(("val", 2), ("test", 5)),
             [
-                "1 images of test are in val too, so the accuracy on test flatters: test/5.png is val/2.png.",
+                "1 images of test are also in val, so the accuracy on test is too high: test/5.png is val/2.png.",
                 "1 of them have another label there: test/5.png is val/2.png.",
             ],
         ),
         (
             _copied(("train", 1), ("val", 1)),
-            ["1 images of val are in train too, so the accuracy on val flatters: val/1.png is train/1.png."],
+            ["1 images of val are also in train, so the accuracy on val is too high: val/1.png is train/1.png."],
         ),
         (_copied(("train", 1), ("train", 3)), []),
         (
             _replaced("test", 5, file=_saved_otherwise(images()["train"][3][2])),
-            ["1 images of test are in train too, so the accuracy on test flatters: test/5.png is train/3.png."],
+            ["1 images of test are also in train, so the accuracy on test is too high: test/5.png is train/3.png."],
         ),
-        (_kept("test", 1), ["test has no image of 1 classes: cat. Nothing will be known of them."]),
+        (_kept("test", 1), ["test has no image of 1 classes: cat. Their accuracy will be unknown."]),
     ],
 )
 def test_doubtful_images_are_warned_of(tmp_path, change, warnings):

@@ -35,7 +35,8 @@ def test_help_is_answered_without_loading_tensorflow():
     [
         ((DIGITS,), "Flag --root must have a value"),
         (("--root=ROOT",), "Flag --config must have a value"),
-        (("--root=ROOT", DIGITS, "--config.search.epoch=3"), "--config has no setting 'epoch'. Did you mean 'epochs'?"),
+        (("--root=ROOT", DIGITS, "--config.search.epoch=3"), "config.search.epoch: there is no such setting; expected"),
+        (("--root=ROOT", DIGITS, "--config.serch.epochs=3"), "--config has no setting 'serch'. Did you mean 'search'?"),
         (("--root=ROOT", DIGITS, "--config.search.epochs=many"), "--config.search.epochs=many"),
         (
             ("--root=ROOT", DIGITS, "--config.search.epochs=0"),
@@ -54,6 +55,7 @@ def test_help_is_answered_without_loading_tensorflow():
         "no root",
         "no config",
         "mistyped key",
+        "mistyped section",
         "wrong type",
         "impossible value",
         "no such config",

@@ -1,4 +1,4 @@
-"""The base class of the update rules, and the checks of their options. registry.py lists the rules."""
+"""The base class of the update rules, and functions that check options. registry.py lists the rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def option(default: Any, meaning: str) -> Any:
 class Rule:
     """Base class of the update rules; a subclass is a dataclass whose fields are its options.
 
-    A custom rule is used by its dotted path, "package.module.ClassName", which is also its name unless it has another.
+    A config names a custom rule by its dotted path, "package.module.ClassName". This path is also the rule's `name`,
+    unless the class sets another name.
     """
 
     name: ClassVar[str]
@@ -39,14 +40,14 @@ class Rule:
         """Returns the probabilities after the newest evaluation, float64 (choices, operations).
 
         Args:
-            record: The evaluations up to the newest; `record.probabilities` are those before the newest.
+            record: The evaluations up to the newest; `record.probabilities` are the probabilities before it.
         """
         raise NotImplementedError
 
     def sample(self, record: Record, generator: np.random.Generator) -> np.ndarray:
         """Returns the next architecture: the index of an operation per choice, int64 (choices,)."""
         cumulative = np.cumsum(record.probabilities, axis=1)
-        # Division by the last value: rounding errors cannot produce an index beyond the last operation.
+        # The division by the last value ensures that rounding errors cannot lead to an index beyond the last operation.
         draws = generator.random(len(cumulative))[:, np.newaxis]
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 
@@ -66,7 +67,7 @@ def check_one_of(rule: Rule, option: str, allowed: tuple[str | bool, ...]) -> No
         ValueError: The value is not allowed.
     """
     value = getattr(rule, option)
-    # 1 equals True.
+    # The types are compared too, because 1 equals True.
     if not any(isinstance(value, type(choice)) and value == choice for choice in allowed):
         raise ValueError(
             f"{option} of the rule {rule.name!r}: found {value!r}, allowed are {', '.join(map(str, allowed))}"

@@ -1,4 +1,4 @@
-"""The update rule `elite`: compares each new architecture with the best ones before it."""
+"""The update rule `elite`: compares each new architecture with the best earlier architectures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .simplex import normalize
 
 @dataclasses.dataclass
 class Elite(Rule):
-    """Elite pairwise transfer: compares each new architecture with the best ones before it.
+    """Elite pairwise transfer: compares each new architecture with the best earlier architectures.
 
     In every choice where two architectures differ, `eta / m` of probability moves from the loser's operation to the
     winner's. m is the number of best architectures that differ from the new one.
     """
 
     eta: float = option(0.05, "Largest probability moved per choice and evaluation, above 0.")
-    elites: int = option(10, "Number of best architectures that a new one is compared with, at least 1.")
+    elites: int = option(10, "Number of best architectures with which a new one is compared, at least 1.")
     floor: float = option(
         0.1, "Smallest probability of an operation, times the number of operations, from 0 to below 1."
     )

@@ -1,4 +1,4 @@
-"""The Gaussian process of the rule `interactions`: evaluations, parameters and posterior (docs/oracle.md)."""
+"""The Gaussian process of the rule `interactions`: evaluations, parameters, posterior (docs/oracle_mathematics.md)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import math
 
 import numpy as np
 
-# Bounds of the utilities, in deviations from the median: differences among bad architectures do not matter.
+# Bounds of the utilities, in units of the deviation from the median. The lower bound is close, because differences
+# among bad architectures do not matter.
 _WORST, _BEST = -2.5, 10.0
 
 
-# Medians and log-deviations of the log-normal priors: of the weight of a choice in the distance (around the mean of all
-# choices, and of that mean), and of the variance of the noise relative to that of the kernel.
+# Medians and log-deviations of the log-normal priors. The weight of a choice has a prior around the mean of all
+# weights, and this mean has a prior too. The noise is a variance relative to the variance of the kernel.
 _WEIGHT, _WEIGHT_DEVIATION, _MEAN_DEVIATION = 0.3, 0.7, 1.0
 _NOISE, _NOISE_DEVIATION = 0.05, 2.0
 _SMALLEST_NOISE, _LARGEST_NOISE = 1e-5, 30.0
 
 
-# Median, log-deviation and bounds of the variance of the trend's weights.
+# Median, log-deviation and bounds of the variance of the trend's weights, relative to the variance of the kernel.
 _TREND, _TREND_DEVIATION = 0.003, 2.0
 _SMALLEST_TREND, _LARGEST_TREND = 1e-6, 1e3
 
 
-# The prior of the kernel's variance is centred at 1 and has the weight of this many evaluations, so that a few good
-# guesses do not make the process overconfident.
+# The prior of the kernel's variance is centred at 1 and has the weight of this number of evaluations. Without it, a few
+# good guesses would make the process overconfident.
 _VARIANCE_EVALUATIONS = 40
 
 
-# Rprop on the logarithms of the parameters: step sizes, and the factors for an equal and for a changed sign.
+# Rprop on the logarithms of the parameters: bounds of the step sizes, and the factors of a step size if the sign of the
+# gradient stays the same or changes.
 _FIRST_STEP, _SMALLEST_STEP, _LARGEST_STEP = 0.2, 0.005, 0.5
 _GROW, _SHRINK = 1.2, 0.5
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -46,9 +48,10 @@ class Evaluations:
             evaluations.
         counts: int64 (architectures,): number of evaluations of each architecture.
         within: float64 (functions + 1, functions + 1): the sum over all evaluations of the outer products of the
-            deviations from the architectures' means. The first rows are the functions of time, the last the utility.
+            deviations from the architectures' means. The first rows belong to the functions of time, the last row to
+            the utility.
         unit: Accuracy difference that equals a utility difference of 1.
-        noisy: Whether repeated evaluations differed; None without repeated evaluations.
+        noisy: Whether repeated evaluations of an architecture differed; None without repeated evaluations.
     """
 
     architectures: np.ndarray
@@ -62,7 +65,7 @@ class Evaluations:
 
 
 class Parameters:
-    """The parameters of the process; they take few steps per evaluation, so that the cost of an update is bounded.
+    """The parameters of the process. They take few steps per evaluation, which bounds the cost of an update.
 
     A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) with respect to the
     logarithms of the parameters. Every parameter has a step size, which grows while the sign stays the same and shrinks
@@ -95,7 +98,7 @@ class Parameters:
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
-        """Takes the steps and returns the posterior before the last step, whose inverse is already computed."""
+        """Takes the steps and returns the posterior before the last step, because its inverse is already computed."""
         posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
@@ -175,13 +178,13 @@ class Posterior:
     def gradient(self) -> np.ndarray:
         """Returns the gradient of the log marginal likelihood, float64 (choices + 2,).
 
-        The gradient is with respect to the logarithms of weights, noise and trend. The variance of the kernel is
-        integrated out. The gradient for a variance is half the difference between posterior and prior expected squares
-        (Fisher's identity).
+        The derivatives are with respect to the logarithms of the weights, the noise and the trend. The variance of the
+        kernel is integrated out. The derivative by a variance is half the difference between the expected squares under
+        the posterior and under the prior (Fisher's identity).
         """
         counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
-        # Twice the derivative by each entry of the covariance; the derivative of an entry by the weight of a choice is
-        # -kernel if the choice differs, else 0.
+        # `slope` is twice the derivative by each entry of the covariance. The derivative of an entry by the weight of a
+        # choice is -kernel if the choice differs, and otherwise 0.
         slope = np.outer(self._dual, self._dual / self._scale)
         slope -= self._inverse
         moved = (slope * self._kernel).astype(np.float32)
@@ -200,11 +203,11 @@ class Posterior:
 
         Args:
             architectures: int64 (architectures, choices), -1 where a choice is not active.
-            reluctance: Power of the factor for noise; a larger one penalises repetitions more.
+            reluctance: Power of the factor for noise; a larger power penalises repetitions more.
         """
         covariance = self._covariance(architectures)
         explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
-        # 2 is the prior variance: 1 of the kernel and 1 of the unknown constant.
+        # The prior variance is 2: 1 from the kernel and 1 from the unknown constant.
         variance = self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
         deviation = np.sqrt(variance)
         gain = (covariance @ self._dual - self.means.max()) / deviation
@@ -230,7 +233,8 @@ class Posterior:
 def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns standardised utilities and the accuracy difference that equals a utility difference of 1.
 
-    Accuracies are measured from their median in units of the median absolute deviation, cut, then standardised.
+    The distances of the accuracies from their median, in units of the median absolute deviation, are clipped and then
+    standardised.
 
     Args:
         accuracies: float64 (evaluations,).

@@ -1,8 +1,8 @@
-"""The update rule `interactions`: a Gaussian process over whole architectures (docs/oracle.md).
+"""The update rule `interactions`: a Gaussian process over whole architectures (docs/oracle_mathematics.md).
 
-A sum of effects per choice cannot express that two operations are good only together. A Gaussian process can, if the
-covariance of two architectures decreases with the number of choices in which they differ: it contains interactions of
-all orders, with smaller variance for higher orders. NumPy only.
+A sum of effects per choice cannot express that two operations are good only together. A Gaussian process can express
+it, if the covariance of two architectures decreases with the number of choices in which they differ. Such a covariance
+contains interactions of all orders, with a smaller variance for a higher order. This module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from .gaussian_process import Evaluations, Parameters, standardised
 
 # Number of basis functions of time in the trend.
 _BUMPS = 8
-# Steps of the parameters after an evaluation: at least 1, up to _STEPS while few architectures make a step cheap.
+# Steps of the parameters after an evaluation: _STEPS_ARCHITECTURES divided by the number of architectures, but at least
+# 1 and at most _STEPS. With few architectures a step is cheap.
 _STEPS, _STEPS_ARCHITECTURES = 8, 100
-# A recommendation fits the parameters again: the largest number of architectures, and the number of steps.
+# A recommendation fits the parameters anew, to _RECOMMENDED architectures at most, in _RECOMMENDED_STEPS steps.
 _RECOMMENDED, _RECOMMENDED_STEPS = 1000, 20
-# Number of architectures from which proposals are derived, of proposals, and of rounds of local improvement.
+# Number of elites from which proposals are derived, number of proposals, number of rounds of local improvement.
 _ELITES, _PROPOSALS, _ROUNDS = 10, 8, 2
 
 
@@ -31,15 +32,16 @@ class Interactions(Rule):
     """Gaussian process with a weighted Hamming kernel and augmented expected improvement.
 
     The next architectures are sampled from a few proposals: the architectures with the largest augmented expected
-    improvement over the best posterior mean (Huang et al. 2006). That criterion repeats an evaluation when noise makes
-    a repetition more valuable than a new architecture. A sample takes a whole proposal, so operations that are good
-    only together stay together; the probabilities are the marginals of the proposals' shares.
+    improvement over the best posterior mean (Huang et al. 2006). That criterion repeats an evaluation if noise makes
+    the repetition more valuable than a new architecture. A sample is a whole proposal, so operations that are good only
+    together stay together. The probability of an operation is the sum of the shares of the proposals with this
+    operation.
 
-    The rule recommends the evaluated architecture with the best posterior mean, also if evaluations are exact: a single
-    best score is biased upward by training noise.
+    The rule recommends the evaluated architecture with the best posterior mean. It does so even if evaluations are
+    exact, because a single best score is biased upward by training noise.
 
-    Accuracies on the shared weights of a supernet rise and fall with its training, for all architectures alike. With
-    `trend`, the process includes a smooth trend over the evaluations.
+    Accuracies on the shared weights of a supernet rise and fall during its training, by the same amount for all
+    architectures. With `trend`, the process includes a smooth trend over the evaluations.
     """
 
     sharpness: float = option(8.0, "Power of the expected improvement that gives a proposal's share, above 0.")
@@ -49,7 +51,8 @@ class Interactions(Rule):
         "random with the same probability.",
     )
     architectures: int = option(
-        128, "Largest number of architectures in an update, at least 1: half the best, half the latest of the others."
+        128,
+        "Largest number of architectures in an update, at least 1. One half are the best, the rest the latest others.",
     )
     candidates: int = option(280, "Number of architectures from which the first proposals are selected, at least 1.")
     trend: bool = option(
@@ -66,13 +69,13 @@ class Interactions(Rule):
         check_whole(self, "architectures", "candidates")
         check_floor(self)
         check_one_of(self, "trend", (False, True))
-        # Distinct architecture -> its number, and the number of the architecture for each evaluation.
+        # _numbers: distinct architecture -> its number. _evaluated: the number of the architecture of each evaluation.
         self._numbers: dict[bytes, int] = {}
         self._evaluated: list[int] = []
         # The distinct masks of inactive choices.
         self._inactive: dict[bytes, np.ndarray] = {}
         self._parameters: Parameters | None = None
-        # The trend's contribution to the accuracy of each evaluation.
+        # The estimated contribution of the trend to the accuracy of each evaluation.
         self._trend = np.zeros(0)
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
@@ -86,7 +89,7 @@ class Interactions(Rule):
         if len(record) < width:
             return record.uniform()
         generator = record.generator()
-        # The trend of the new evaluation is first assumed to equal the latest estimate.
+        # Until it is estimated, the trend of the new evaluation is assumed to equal the latest estimate.
         known = self._trend[-1] if len(self._trend) else 0.0
         self._trend = np.append(self._trend, np.full(len(record) - len(self._trend), known))
         evaluations = self._evaluations(record, self.architectures)
@@ -94,10 +97,10 @@ class Interactions(Rule):
         steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
         posterior = self._parameters.fit(evaluations, steps)
         self._trend = evaluations.unit * (self._bumps(len(record)) @ posterior.trend)
-        # New architectures are preferred to repetitions while the process can include all architectures.
+        # As long as the process includes all architectures, new architectures are preferred to repetitions.
         reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
         elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
-        # Inactive choices of an elite take random operations.
+        # The inactive choices of an elite get random operations.
         elites = np.where(elites < 0, _random(record, len(elites), generator), elites)
         found, recorded = self._informative(self._candidates(record, elites, generator), evaluations)
         gains = posterior.improvement(recorded, reluctance)
@@ -132,9 +135,9 @@ class Interactions(Rule):
         return np.where(best < 0, probable, best)
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
-        """Returns the evaluations that the process uses, of at most `most` architectures to bound the cost."""
+        """Returns the evaluations that the process uses: those of at most `most` architectures, to bound the cost."""
         numbers = np.array(self._evaluated)
-        # Outliers are cut relative to the trend; the trend itself remains in the utilities.
+        # Outliers are clipped after the trend was subtracted. The trend is then added to the utilities again.
         utility, unit = standardised(record.accuracies - self._trend)
         observed = np.column_stack([self._bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
@@ -145,7 +148,8 @@ class Interactions(Rule):
         differ = record.accuracies != record.accuracies[latest[numbers]]
         noisy = bool(differ.any()) if counts.max() > 1 else None
         if noisy is False:
-            # If repetitions give the same result, a repetition is no second sample of the noise.
+            # If repetitions give equal results, they are not further samples of the noise, so each architecture counts
+            # once.
             counts, within = np.ones_like(counts), np.zeros_like(within)
         kept = np.argsort(-np.bincount(numbers, utility) / np.bincount(numbers), kind="stable")
         if len(kept) > most:
@@ -176,10 +180,11 @@ class Interactions(Rule):
         return bumps - bumps.mean(axis=0)
 
     def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the distinct architectures whose next evaluation tells something: only new ones if scores are exact.
+        """Returns the distinct architectures that are worth an evaluation. If scores are exact, these are the new ones.
 
         Returns:
-            The architectures, and their records as an evaluation would write them: -1 for choices known to be inactive.
+            The architectures, and the same architectures as an evaluation would record them: with -1 for choices that
+            are known to be inactive.
         """
         recorded = architectures.copy()
         for inactive in self._inactive.values():
@@ -194,7 +199,7 @@ class Interactions(Rule):
         return architectures[kept], recorded[kept]
 
     def _candidates(self, record: Record, elites: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Returns candidates: half neighbours of the elites, a quarter children, a quarter random; and three elites."""
+        """Returns candidates: half neighbours of elites, a quarter children, a quarter random; and three elites."""
         quarter = max(self.candidates // 4, 1)
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)

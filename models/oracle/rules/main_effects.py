@@ -16,10 +16,12 @@ class MainEffects(Rule):
     """Bayesian main effects: ridge regression of rank utilities on the operations.
 
     The probability of an operation is the posterior probability that the operation is the best of its choice. Two more
-    columns of the regression hold the mean training state of the sampled operations before the evaluation.
+    columns of the regression contain the mean training state of the sampled operations before the evaluation.
     """
 
-    ridge: float = option(3.0, "Prior precision of an operation's effect, relative to that of the noise, above 0.")
+    ridge: float = option(
+        3.0, "Prior precision of an operation's effect, relative to the precision of the noise, above 0."
+    )
     ridge_epochs: float = option(0.1, "Prior precision of the two columns for the training state, above 0.")
     draws: int = option(32, "Number of posterior draws from which the probabilities are estimated, at least 1.")
     floor: float = option(0.05, "Share of the uniform distribution in the probabilities, from 0 to below 1.")
@@ -67,7 +69,8 @@ class MainEffects(Rule):
     def recommend(self, record: Record) -> np.ndarray:
         if self._mean is None:
             return super().recommend(record)
-        # The mean of an operation without evaluations (all its trials failed, for example) is the prior's.
+        # An operation without evaluations (all its trials failed, for example) must not win: its mean is only the
+        # prior's.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, record: Record) -> np.ndarray:
@@ -83,7 +86,7 @@ class MainEffects(Rule):
         columns = active * width + new[active]
         moved = self._inverse[:, columns].sum(axis=1)
         self._inverse -= np.outer(moved, moved / (1 + moved[columns].sum()))
-        # Epochs before this evaluation.
+        # The epochs of each operation before this evaluation.
         before = record.epochs[active, new[active]] - 1.0
         count = max(len(active), 1)
         self._columns.append(np.array([np.log1p(before).sum(), (1 / (1 + before)).sum()]) / count)
@@ -91,7 +94,7 @@ class MainEffects(Rule):
 
 
 def _rank_utility(accuracies: np.ndarray) -> np.ndarray:
-    """Returns -log((rank + 0.5) / t), centred; rank 0 is the best, equal accuracies share their mean rank.
+    """Returns -log((rank + 0.5) / t), centred. Rank 0 is the best; equal accuracies all get their mean rank.
 
     Args:
         accuracies: float64 (t,).

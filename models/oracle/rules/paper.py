@@ -13,7 +13,7 @@ from .simplex import normalize, simplex, softmax
 
 
 def _recorded(record: Record, accuracy: str) -> np.ndarray:
-    """Returns H_a, float64 (choices, operations): -inf before the first sample, so that the operation never wins."""
+    """Returns H_a, float64 (choices, operations). Without a sample it is -inf, so that the operation never wins."""
     recorded = record.latest if accuracy == "latest" else record.mean
     return np.where(record.epochs > 0, recorded, -np.inf)
 
@@ -23,8 +23,8 @@ class Paper(Rule):
     """The paper's rule (arXiv 1905.07529, the equation for p).
 
     An operation gains `alpha` for every other operation that was trained more epochs and has a lower accuracy. It loses
-    `alpha` for every other operation that was trained fewer epochs and has a higher accuracy. The paper does not say
-    how negative probabilities are avoided; `projection` selects the method.
+    `alpha` for every other operation that was trained fewer epochs and has a higher accuracy. The paper does not define
+    how negative probabilities are avoided; `projection` selects a method.
     """
 
     alpha: float = option(0.01, "Step of a probability per pair of operations, above 0; the paper uses 0.01.")
@@ -34,7 +34,7 @@ class Paper(Rule):
         'of the simplex) or "softmax" (of the sums of all steps).',
     )
     accuracy: str = option(
-        "latest", 'Accuracy of an operation that is compared: the "latest" (the paper\'s H_a) or the "mean" of all.'
+        "latest", 'Accuracy by which operations are compared: the "latest" (the paper\'s H_a) or the "mean" of all.'
     )
 
     name: ClassVar[str] = "paper"
@@ -51,7 +51,7 @@ class Paper(Rule):
         fewer = epochs[:, :, np.newaxis] < epochs[:, np.newaxis, :]
         better = accuracy[:, :, np.newaxis] > accuracy[:, np.newaxis, :]
         wins = fewer & better & both
-        # j loses to i exactly where i wins against j.
+        # i loses against j exactly if j wins against i, so the transposed sum counts the losses.
         step = self.alpha * (wins.sum(axis=2) - wins.sum(axis=1))
         step[~record.active] = 0.0
         if self.projection == "softmax":
@@ -67,12 +67,13 @@ class Paper(Rule):
 class Pairwise(Rule):
     """Pairwise transfer, as in the authors' later code (XNAS).
 
-    The rule compares the pairs of operations in turn. If one operation was trained at least as many epochs and has a
-    lower accuracy, `alpha` of its probability (or the rest of it) moves to the other operation.
+    The rule compares the pairs of operations in turn. If one operation was trained at least as many epochs as the other
+    and has a lower accuracy, `alpha` of its probability (or all of it, if it is smaller than `alpha`) moves to the
+    other operation.
     """
 
     alpha: float = option(0.01, "Probability moved per pair of operations, above 0.")
-    accuracy: str = option("latest", 'Accuracy of an operation that is compared: the "latest" or the "mean" of all.')
+    accuracy: str = option("latest", 'Accuracy by which operations are compared: the "latest" or the "mean" of all.')
 
     name: ClassVar[str] = "pairwise"
 

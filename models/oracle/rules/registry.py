@@ -1,10 +1,12 @@
-"""The update rules by name: how the distribution over architectures moves after an evaluation.
+"""The update rules by name. An update rule changes the distribution over architectures after an evaluation.
 
 A rule receives every evaluation once, in the order of arrival, and returns the new probabilities. It may keep values
-that it derives from the evaluations. They are never saved: `Multinomial` restores a rule by repeating the evaluations.
-docs/oracle.md has formulas and measurements. NumPy only.
+that it derives from the evaluations. These values are never saved: to restore a rule, `Multinomial` passes all
+evaluations to it again. docs/oracle_mathematics.md has the equations, docs/oracle_measurements.md the measurements. The
+rules need only NumPy.
 
-`RULES` maps the names of the rules to their classes; `create_rule` makes one from a name or a dotted path and options.
+`RULES` maps the names of the rules to their classes. `create_rule` creates a rule from a name or a dotted path, and
+options.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
         options: Option name -> value. NumPy numbers become Python numbers.
 
     Raises:
-        ValueError: The rule does not exist or is no rule, it has no such option, or the option's value is not allowed.
+        ValueError: The name or path does not lead to a rule, the rule has no such option, or the option's value is not
+            allowed.
     """
     rule = _custom_rule(name) if "." in str(name) else RULES.get(name)
     if rule is None:
@@ -55,7 +58,7 @@ def _custom_rule(path: str) -> type[Rule]:
     """Imports the class of a dotted path.
 
     Raises:
-        ValueError: The module or the class does not exist, or the class is no rule.
+        ValueError: The module or the class does not exist, or the class is not a rule.
     """
     if not all(part.isidentifier() for part in path.split(".")):
         raise ValueError(f"oracle rule: found {path!r}, which is no dotted path 'package.module.ClassName'")
@@ -63,7 +66,7 @@ def _custom_rule(path: str) -> type[Rule]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that exists may fail on an import in it.
+        # The module may exist, but fail because it imports a module that does not exist.
         if not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ValueError(f"oracle rule: found {path!r}, but there is no module {module_name!r}") from error

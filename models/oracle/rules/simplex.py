@@ -1,4 +1,4 @@
-"""Rows of probabilities that are not negative and sum to 1."""
+"""Functions that return rows of probabilities, which are not negative and sum to 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 
 def normalize(probabilities: np.ndarray) -> np.ndarray:
     """Returns the rows divided by their sums, float64 (choices, operations)."""
-    # cumsum adds from left to right, like a plain loop, whatever the number of operations.
+    # cumsum adds from left to right for any number of operations; `sum` does not, so its rounding differs.
     return probabilities / np.cumsum(probabilities, axis=1)[:, -1:]
 
 

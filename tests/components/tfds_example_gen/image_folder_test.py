@@ -110,7 +110,7 @@ def test_classes_and_images_come_in_the_order_of_their_names(tmp_path):
         ([*both("test/")], r"has no directory train/; found: test\. Needed are train/<class>/ beside test/"),
         ([*both("val/"), *both("test/")], r"has no directory train/; found: test, val"),
         (["train/a.png", "test/a.png"], r"/train has no class directories.*Needed are train/<class>/"),
-        ([*both("train/"), "test/a.png"], r"/test has no class directories.*under another name it is passed over"),
+        ([*both("train/"), "test/a.png"], r"/test has no class directories.*a folder with another name is skipped"),
         ([*both("train/"), *both("val/"), *both("valid/")], r"has val/ and valid/, which mean the same: keep one"),
         ([*both("train/"), *both("Train/")], r"has Train/ and train/, which mean the same"),
         ([*both("train/"), "test/cat/"], r"differ \(only in train/: dog\)"),
@@ -208,12 +208,12 @@ def test_what_is_passed_over_is_named_in_one_warning_each(tmp_path, caplog):
     paths = [*both("train/"), *both("test/"), "originals/", "LICENSE", "train/cat/one.txt", "train/cat/sub/two.txt"]
     root = lay_out(tmp_path / "split", *paths, "train/cat/README", "train/loose.png")
     assert warnings(caplog, root) == [
-        f"{root}: passed over beside train/, test/: LICENSE, originals/.",
+        f"{root}: skipped beside train/, test/: LICENSE, originals/.",
         f"{root}: 4 files are not used (2 of .txt, 1 of no ending, 1 of images outside of a class's folder in train/); "
         "images end in .png, .jpg, .jpeg, .jpe, .jfif, .bmp, .gif.",
     ]
     root = lay_out(tmp_path / "flat", *both(""), "labels.csv")
-    assert warnings(caplog, root) == [f"{root}: passed over beside the folders of classes: labels.csv."]
+    assert warnings(caplog, root) == [f"{root}: skipped beside the folders of classes: labels.csv."]
 
 
 def test_kinds_that_cannot_be_read_may_be_left_out_up_to_a_share(tmp_path):

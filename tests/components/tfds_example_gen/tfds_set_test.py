@@ -140,13 +140,13 @@ def test_features(tmp_path, features, supervised, settings, expected):
             {"a": IMAGE, "b": IMAGE, "label": LABEL},
             {},
             {},
-            r"has 2 Image features \(a, b\), and none is called image: say which as config\.data\.image_feature",
+            r"has 2 Image features \(a, b\), and none is called image: name one in config\.data\.image_feature",
         ),
         (
             {"image": IMAGE, "species": LABEL, "breed": LABEL},
             {},
             {},
-            r"has 2 ClassLabel features \(\w+, \w+\), and none is called label: say which as "
+            r"has 2 ClassLabel features \(\w+, \w+\), and none is called label: name one in "
             r"config\.data\.label_feature",
         ),
         (USUAL, {}, {"image_feature": "photo"}, r"image_feature=photo: .*not among its features.*Image: image\."),
