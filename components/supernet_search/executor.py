@@ -31,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
             RuntimeError: Too many trials in a row had a loss that is not finite.
             ValueError: The data or the settings do not fit the search space.
         """
-        settings = parse_settings(exec_properties, "space", "search", "oracle", "data")
+        settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")
         search = settings.search
         setup.set_up(
             seed=settings.seed,
