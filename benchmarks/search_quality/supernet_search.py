@@ -5,7 +5,7 @@
 
 Prints per method, over the seeds, the percentile among all 15,625 architectures, by the table's accuracy, of the
 architecture that the method recommends (argmax) and of the best one that it evaluated: median, worst, mean and its
-bootstrap interval (95 %); the seconds of a search; and, for searches that train shared weights, Kendall's tau of their
+bootstrap interval (95 %); the seconds of processor of a search; and, for searches that train shared weights, Kendall's tau of their
 validation accuracy with the table, on random architectures, at the end.
 
 | method | what it is |
@@ -15,7 +15,7 @@ validation accuracy with the table, on random architectures, at the end.
 | RULE | an update rule on the validation accuracy of shared weights, --epochs epochs of one path each |
 | uniform | the same shared weights, with uniform samples to the end |
 | evolution | regularized evolution (baselines.py) on the same shared weights |
-| naswot, synflow | random architectures, scored untrained for --seconds; the best score wins |
+| naswot, synflow | random architectures, scored untrained for --seconds of processor; the best score wins |
 | naswot_final, synflow_final | the same on networks of --final_cells |
 | params, macs | the architecture with the most parameters or multiply-adds |
 | random | an architecture drawn at random |
@@ -76,7 +76,7 @@ class Bench:
         Args:
             method: See this module.
         """
-        start = time.perf_counter()
+        start = time.process_time()
         name, _, rest = method.partition(":")
         if method == "default":
             found = self._spectrum("interactions")
@@ -94,7 +94,7 @@ class Bench:
             found = self._shared("paper", warmup_rounds=_EPOCHS.value)
         else:
             found = self._shared(method)
-        return {"tau": None, "seconds": time.perf_counter() - start, **found}
+        return {"tau": None, "seconds": time.process_time() - start, **found}
 
     def _settings(self, **sections):
         search = {"epochs": _EPOCHS.value, "batch_size": _BATCH.value, "pad": _PAD.value, "norm_images": 1024}
@@ -123,20 +123,20 @@ class Bench:
     def _shared(self, rule, **oracle_settings):
         settings = self._settings(oracle={**self._oracle(rule), **oracle_settings})
         search = settings.search
-        start = time.perf_counter()
+        start = time.process_time()
         oracle = tuner.search_oracle(self.space, settings.oracle, search, self._seed)
         trainer = tuner.path_trainer(self.space, search, self._images.image_shape, len(self._images.class_names))
         with tempfile.TemporaryDirectory() as directory:
             tuner.SupernetTuner(
                 oracle, trainer, self._images, self._val, search, seed=self._seed, **_folders(directory)
             ).search(verbose=0)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         return {**_result(oracle), "seconds": seconds, "tau": self._tau(trainer, search)}
 
     def _evolution(self):
         settings = self._settings()
         search = settings.search
-        start = time.perf_counter()
+        start = time.process_time()
         trainer = tuner.path_trainer(self.space, search, self._images.image_shape, len(self._images.class_names))
         oracle = baselines.RegularizedEvolution(
             keras_tuner.Objective("metric", "max"), search.epochs, self._seed + 1, tuner.hyperparameters(self.space)
@@ -153,7 +153,7 @@ class Bench:
             oracle.trials[str(epoch)] = None
             oracle.tell(indices, figures["accuracy"])
             best = max(best, (figures["accuracy"], path), key=lambda pair: pair[0])
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         return {"argmax": None, "best": best[1], "seconds": seconds, "tau": self._tau(trainer, search)}
 
     def _tau(self, trainer, search):
@@ -175,9 +175,9 @@ class Bench:
         supernet = self.space.supernet(shape, classes, channels=_CHANNELS.value, cells=cells)
         batch, _ = next(iter(dataset.batches(self._images, zero_cost.IMAGES, seed=self._seed, epoch=0)))
         score = _ZERO_COST[name](supernet, batch)
-        generator, start = np.random.default_rng([self._seed, 3]), time.perf_counter()
+        generator, start = np.random.default_rng([self._seed, 3]), time.process_time()
         best = (-np.inf, None)
-        while time.perf_counter() - start < _SECONDS.value:
+        while time.process_time() - start < _SECONDS.value:
             path = self._random(generator)
             best = max(best, (score(path), path), key=lambda pair: pair[0])
         return best[1]
@@ -336,7 +336,7 @@ if __name__ == "__main__":
     _FINAL_CELLS = flags.DEFINE_integer("final_cells", 5, "Cells of each stage of the final network.", lower_bound=1)
     _EPOCHS = flags.DEFINE_integer("epochs", 60, "Epochs of one path each on shared weights.", lower_bound=1)
     _SCORES = flags.DEFINE_integer("scores", 200, "Architectures that are scored (spectrum).", lower_bound=1)
-    _SECONDS = flags.DEFINE_float("seconds", 60.0, "Of naswot and synflow.", lower_bound=0.0)
+    _SECONDS = flags.DEFINE_float("seconds", 60.0, "Seconds of processor of naswot and synflow.", lower_bound=0.0)
     _BATCH = flags.DEFINE_integer("batch", 128, "Images a step.", lower_bound=2)
     _RATE = flags.DEFINE_float("learning_rate", 0.025, "Annealed by a cosine.", lower_bound=0.0)
     _PAD = flags.DEFINE_integer("pad", 2, "Random crop after padding by so many pixels.", lower_bound=0)
