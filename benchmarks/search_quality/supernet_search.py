@@ -5,8 +5,8 @@
 
 Prints per method, over the seeds, the percentile among all 15,625 architectures, by the table's accuracy, of the
 architecture that the method recommends (argmax) and of the best one that it evaluated: median, worst, mean and its
-bootstrap interval (95 %); the seconds of processor of a search; and, for searches that train shared weights, Kendall's tau of their
-validation accuracy with the table, on random architectures, at the end.
+bootstrap interval (95 %); the seconds of processor of a search; and, for searches that train shared weights, Kendall's
+tau of their validation accuracy with the table, on random architectures, at the end.
 
 | method | what it is |
 |---|---|
