@@ -106,7 +106,7 @@ def main(_: Sequence[str]) -> None:
     searched = Settings.parse(
         {
             "search": {"objective": "spectrum", "epochs": options["scores"]},
-            "oracle": {"rule": "interactions"},
+            "oracle": {"rule": "interactions", "interactions": {"trend": False}},
             "train": size,
         }
     )
