@@ -18,6 +18,19 @@ def get_config() -> ml_collections.ConfigDict:
     return _config(Settings())
 
 
+def search_by_spectrum(config: ml_collections.ConfigDict, epochs: int) -> None:
+    """Changes a config to the search that this project measured to be the best (docs/search.md).
+
+    Args:
+        config: The config, changed in place.
+        epochs: The number of architectures that are scored.
+    """
+    config.search.objective = "spectrum"
+    config.search.epochs = epochs
+    config.oracle.rule = "interactions"
+    config.oracle.interactions.trend = False  # scores do not change during a search, unlike shared weights
+
+
 def drop_unused(config: ml_collections.ConfigDict) -> None:
     """Puts back the defaults of settings that a config inherits and has no use for in its space; changes the config."""
     defaults = {key: value for key, value, _ in leaves(Settings())}

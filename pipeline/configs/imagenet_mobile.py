@@ -4,8 +4,8 @@
         --config.data.data_dir=DIR
 
 ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
-reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. It gives no batch
-size and no number of epochs of this search; those here are ours. Not run by us: see README.md, "What was not run".
+reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This search is not
+the paper's: it scores untrained networks (docs/search.md). Not run by us: see README.md, "What was not run".
 """
 
 import ml_collections
@@ -14,7 +14,7 @@ from pipeline.configs import base, imagenet_transfer
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the mobile search and the ImageNet recipe."""
+    """Returns a search of the mobile space and the ImageNet recipe."""
     config = imagenet_transfer.get_config()
     config.name = "imagenet_mobile"
     config.architecture = ""
@@ -22,11 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.space.backbone = "mdenas_gpu"  # widths and strides of the released network; or mdenas_cpu
     config.data.val_fraction = 0.1
 
-    search = config.search
-    search.batch_size = 256
-    search.learning_rate = 0.1
-    search.weight_decay = 3e-5
-
+    base.search_by_spectrum(config, epochs=400)
     config.train.network = "mobile"
     base.drop_unused(config)  # cells have no use here
     return config
