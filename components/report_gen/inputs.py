@@ -17,6 +17,7 @@ from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
 from models.search import search_signal, spectrum
+from models.search.payoff import Payoff, payoff
 from models.settings import Data
 
 _Parsed = TypeVar("_Parsed")
@@ -46,6 +47,8 @@ class Search:
             per choice.
         best_epoch: The epoch (0-based) of the best sampled architecture; None if no epoch was completed.
         best_score: The score in this epoch, 0 to 1.
+        payoff: The recommended architecture beside random ones; None with "val_accuracy", whose scores rise during the
+            search.
         warnings: Reasons why the result of the search may be chance (models/search/search_signal.py and spectrum.py).
     """
 
@@ -56,6 +59,7 @@ class Search:
     movement: tuple[tuple[int, Sequence[Sequence[float]]], ...]
     best_epoch: int | None
     best_score: float | None
+    payoff: Payoff | None
     warnings: tuple[str, ...]
 
 
@@ -304,6 +308,7 @@ def _search(
         movement=tuple((int(trial), probabilities) for trial, probabilities in distribution.history),
         best_epoch=None if distribution.best_trial is None else int(distribution.best_trial),
         best_score=distribution.best_score,
+        payoff=payoff(distribution) if scored else None,
         warnings=tuple(warnings),
     )
 

@@ -28,6 +28,8 @@ class Distribution:
         rule: Name of the update rule.
         history: A pair for each evaluation: the name of the trial, and the probabilities after the trial as one
             sequence per choice.
+        evaluations: For each evaluation the architecture and its score, in their order.
+        warmup: The number of evaluations at the start that sampled every operation equally often.
     """
 
     operations: Mapping[str, Sequence[Operation]]
@@ -39,6 +41,8 @@ class Distribution:
     direction: str
     rule: str
     history: Sequence[tuple[str, Sequence[Sequence[float]]]]
+    evaluations: Sequence[tuple[Architecture, float]] = ()
+    warmup: int = 0
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Distribution:
@@ -50,6 +54,7 @@ class Distribution:
         try:
             choices = {choice["name"]: choice for choice in document["choices"]}
             best = document["best"]
+            widest = max(len(choice["operations"]) for choice in document["choices"])
             distribution = cls(
                 operations={name: tuple(choice["operations"]) for name, choice in choices.items()},
                 probabilities={name: tuple(choice["probabilities"]) for name, choice in choices.items()},
@@ -60,6 +65,8 @@ class Distribution:
                 direction=document["rule"]["direction"],
                 rule=document["rule"]["name"],
                 history=tuple((trial["trial"], trial["probabilities"]) for trial in document["history"]),
+                evaluations=tuple((dict(trial["architecture"]), trial["score"]) for trial in document["history"]),
+                warmup=document["rule"]["warmup_rounds"] * widest,
             )
         except KeyError as error:
             raise ValueError(f"distribution document: the key {error} is missing; write it with a search") from error

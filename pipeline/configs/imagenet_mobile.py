@@ -4,8 +4,8 @@
         --config.data.data_dir=DIR
 
 ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
-reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This search is not
-the paper's: it scores untrained networks (docs/search.md). Not run by us: see README.md, "What was not run".
+reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This search
+is not the paper's: it scores untrained networks (docs/search.md). Not run by us: see README.md, "What was not run".
 """
 
 import ml_collections

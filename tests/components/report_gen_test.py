@@ -59,6 +59,7 @@ def search(epochs=5, of=None) -> inputs.Search:
         movement=tuple((epoch, [choice.probabilities for choice in of]) for epoch in range(epochs) if epoch != 2),
         best_epoch=3,
         best_score=0.5,
+        payoff=None,
         warnings=(),
     )
 
