@@ -29,6 +29,8 @@ class Derived:
 def derive(space: SearchSpace, distribution: Distribution, source: str) -> Derived:
     """Returns the architecture to train.
 
+    A path that has the shape of a genotype is taken as it is. Of all other paths the space derives a genotype.
+
     Args:
         space: The space that was searched.
         distribution: What a search learned.
@@ -42,10 +44,15 @@ def derive(space: SearchSpace, distribution: Distribution, source: str) -> Deriv
     path = distribution.argmax if source == "argmax" else distribution.best
     if path is None:
         raise ValueError("The search completed no trial, so there is no best evaluated architecture.")
+    genotype = space.derive(_leaning(space, probabilities, path))
+    undecided: Sequence[str] = ()
     # A rule may recommend another architecture than the most probable operations: docs/oracle_mathematics.md.
     if source == "argmax" and _most_probable(space, probabilities, path):
-        return Derived(source, space.derive(probabilities), tuple(search_signal.undecided(probabilities)))
-    return Derived(source, space.derive(_leaning(space, probabilities, path)))
+        undecided = search_signal.undecided(probabilities)
+        # The paper's rule. In the cell space it may take other edges than the path, and it passes over `none`.
+        if space.path(genotype) != path:
+            genotype = space.derive(probabilities)
+    return Derived(source, genotype, tuple(undecided))
 
 
 def _probabilities(space: SearchSpace, distribution: Distribution) -> dict[str, np.ndarray]:

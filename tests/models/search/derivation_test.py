@@ -65,6 +65,34 @@ def test_best_keeps_to_the_operations_of_the_best_evaluated_path(space):
             assert all(kept[edge] == path[edge] for edge in taken if edge in usable)
 
 
+@pytest.mark.parametrize("source", ["argmax", "best"])
+def test_a_path_with_the_shape_of_a_genotype_is_taken_exactly(space, source):
+    path = space.repair(_path(space, seed=3), np.random.default_rng(0))
+    probabilities = {}
+    for choice in space.choices:
+        values = dict.fromkeys(choice.operations, 0.1)
+        values[path[choice.name]] = 0.3
+        if path[choice.name] == "none":  # the rivals here are more probable than the operations of the other edges
+            values = dict.fromkeys(choice.operations, 0.0) | {"none": 0.55, "sep_conv_3x3": 0.45}
+        probabilities[choice.name] = np.array(list(values.values()))
+    distribution = dataclasses.replace(_distribution(space, path), probabilities=probabilities, argmax=path)
+    assert space.path(space.derive(probabilities)) != path
+    derived = derivation.derive(space, distribution, source)
+    assert space.path(derived.genotype) == path
+    assert derived.origin == source and derived.undecided == ()
+
+
+def test_most_probable_operations_of_another_shape_follow_the_probabilities(space):
+    path = space.repair(_path(space, seed=3), np.random.default_rng(0))
+    path["normal_5_0"] = path["normal_5_1"] = path["normal_5_2"] = "sep_conv_3x3"  # three edges or more
+    probabilities = {
+        choice.name: np.array([0.3 if operation == path[choice.name] else 0.1 for operation in choice.operations])
+        for choice in space.choices
+    }
+    distribution = dataclasses.replace(_distribution(space), probabilities=probabilities, argmax=path)
+    assert derivation.derive(space, distribution, "argmax").genotype == space.derive(probabilities)
+
+
 def test_a_distribution_of_another_space_is_refused(space):
     fewer = make_space({"name": "cell", "operations": ["skip_connect", "sep_conv_3x3"]})
     with pytest.raises(ValueError, match=r"choice 'normal_2_0'.*config\.space\.operations"):
