@@ -275,13 +275,13 @@ else:
 class Derive(Section):
     """The derivation of an architecture from the result of the search."""
 
-    source: Literal["argmax", "best", "verify"] = setting(
+    source: Literal["argmax", "best"] = setting(
         "argmax",
-        "argmax: the most probable operations; best: the best evaluated architecture; verify: evaluates both again",
+        "argmax: what the rule recommends, for most rules the most probable operations; best: the best evaluated "
+        "architecture",
         AFTERWARDS,
         source="paper",
     )
-    samples: int = setting(4, "number of samples of the final distribution that verify evaluates too", AFTERWARDS, ge=0)
 
 
 class Train(Section):
@@ -426,7 +426,7 @@ class Kubeflow(Section):
     retries: int = setting(
         3, "restarts of a failed search or training, which resume from their checkpoints", NOTHING, ge=0
     )
-    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search and of the derivation", NOTHING)
+    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search", NOTHING)
     train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training", NOTHING)
     other: Pod = setting(Pod(), "pod of each other component", NOTHING)
 

@@ -49,7 +49,7 @@ RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
 # Which of the config's requests a component makes; all others make `kubeflow.other`.
-_RESOURCES = {"SupernetSearch": "search", "ArchitectureDeriver": "search", "Trainer": "train"}
+_RESOURCES = {"SupernetSearch": "search", "Trainer": "train"}
 # Those that go on from a checkpoint when they are started again.
 _RESUMABLE = ("SupernetSearch", "Trainer")
 

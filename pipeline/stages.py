@@ -102,26 +102,20 @@ class Stages:
                 ArchitectureImporter(image_report=image_report, architecture=self._settings.architecture)
             )
         else:
-            sections = {name: getattr(self._settings, name) for name in ("space", "search", "data")}
             search = first = self._add(
                 SupernetSearch(
                     examples=self._examples(),
                     image_report=image_report,
-                    oracle=self._settings.oracle,
-                    train=self._settings.train,
+                    **{name: getattr(self._settings, name) for name in ("space", "search", "oracle", "train", "data")},
                     checkpoint_dir=os.path.join(checkpoint_dir, "search"),
-                    **sections,
                     **self._common,
                 )
             )
             self.architecture = self._add(
                 ArchitectureDeriver(
                     distribution=search.outputs["distribution"],
-                    supernet=search.outputs["supernet"],
-                    examples=self._examples(),
+                    space=self._settings.space,
                     derive=self._settings.derive,
-                    **sections,
-                    **self._common,
                 )
             )
             self.learned = {name: search.outputs[name] for name in ("distribution", "results")}

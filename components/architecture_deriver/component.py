@@ -13,17 +13,10 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "space": component_spec.ExecutionParameter(type=str),
-        "search": component_spec.ExecutionParameter(type=str),
-        "data": component_spec.ExecutionParameter(type=str),
         "derive": component_spec.ExecutionParameter(type=str),
-        "seed": component_spec.ExecutionParameter(type=int),
-        "deterministic": component_spec.ExecutionParameter(type=int),
-        "tuned_kernels": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
-        "supernet": component_spec.ChannelParameter(type=artifacts.SupernetWeights),
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
     }
     OUTPUTS = {
         "genotype": component_spec.ChannelParameter(type=artifacts.Genotype),
@@ -41,47 +34,19 @@ class ArchitectureDeriver(base_component.BaseComponent):
     SPEC_CLASS = ArchitectureDeriverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(
-        self,
-        distribution: channel.BaseChannel,
-        supernet: channel.BaseChannel,
-        examples: channel.BaseChannel,
-        *,
-        space: settings.Space,
-        search: settings.Search,
-        data: settings.Data,
-        derive: settings.Derive,
-        seed: int,
-        deterministic: bool,
-        tuned_kernels: bool,
-    ):
+    def __init__(self, distribution: channel.BaseChannel, *, space: settings.Space, derive: settings.Derive):
         """Takes the sections of the config of the same names.
 
         Args:
             distribution: The distribution that SupernetSearch learned.
-            supernet: The weights that SupernetSearch trained, for `derive.source` "verify".
-            examples: Examples with splits `train` and `val`. "verify" evaluates on `val`, with batch norm statistics of
-                `train`.
             space: `config.space`.
-            search: `config.search`, which defines the supernet.
-            data: `config.data`.
             derive: `config.derive`.
-            seed: The seed of the samples that "verify" adds.
-            deterministic: Whether TensorFlow's op determinism is on.
-            tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
         """
         super().__init__(
             spec=ArchitectureDeriverSpec(
                 distribution=distribution,
-                supernet=supernet,
-                examples=examples,
                 space=space.to_json(),
-                search=search.to_json(),
-                data=data.to_json(),
                 derive=derive.to_json(),
-                seed=seed,
-                deterministic=int(deterministic),
-                tuned_kernels=int(tuned_kernels),
                 genotype=channel.Channel(type=artifacts.Genotype),
                 hyperparameters=channel.Channel(type=standard_artifacts.HyperParameters),
             )

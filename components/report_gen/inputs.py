@@ -69,15 +69,12 @@ class Derivation:
 
     Attributes:
         origin: The source in words.
-        candidates: For each candidate of a search its origin, its validation accuracy on the supernet (0 to 1; None if
-            it was not evaluated again), and its genotype.
-        elected: The origin of the selected candidate; None without a search.
+        source: "argmax" or "best"; None if no search found the architecture.
         warnings: Reasons against this architecture.
     """
 
     origin: str
-    candidates: tuple[tuple[str, float | None, Genotype], ...]
-    elected: str | None = None
+    source: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -316,11 +313,7 @@ def _search(
 def _derivation(document: Any) -> Derivation:
     return Derivation(
         origin=document["origin"],
-        candidates=tuple(
-            (candidate["origin"], candidate["accuracy"], genotype_from_dict(candidate["genotype"]))
-            for candidate in document.get("candidates", ())
-        ),
-        elected=document.get("elected"),
+        source=document.get("source"),
         warnings=tuple(document.get("warnings", ())),
     )
 

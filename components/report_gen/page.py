@@ -5,13 +5,12 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jinja2
 
 from components.comparison import Comparison
 from components.report_gen import commands, drawings, figures, settings
-from components.report_gen.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
 from models.settings import Data, Settings
 
@@ -49,7 +48,7 @@ def render(found: Inputs, used: Settings) -> str:
     return environment.get_template("page.html").render(
         name=used.name,
         found=found,
-        candidates=_candidates(found.derivation, found.search),
+        explanation=_explanation(found.derivation.source, found.search),
         yardsticks=_yardsticks(found.compared),
         failures=_failures(found),
         form=_form(found, used.data),
@@ -130,24 +129,14 @@ def _form(found: Inputs, data: Data) -> str:
     return form + (f", resize {data.resize}, background {data.background}" if data.image_size else "")
 
 
-def _candidates(derivation: Derivation, search: Search | None) -> list[dict[str, Any]]:
-    """Returns the candidates of the derivation: `origin`, `explanation`, `accuracy`, `genotype`, whether `elected`."""
-    explanations = {"argmax": "what the update rule recommends; for most, the most probable operations"}
-    if search and search.best_epoch is not None:
+def _explanation(source: str | None, search: Search | None) -> str | None:
+    """Returns what the source of the derivation means; None if no search found the architecture."""
+    if source == "argmax":
+        return "what the update rule recommends; for most rules, the most probable operations"
+    if source == "best" and search and search.best_epoch is not None:
         what = "validation accuracy" if search.objective == "val_accuracy" else "score"
-        explanations["best"] = (
-            f"sampled in epoch {search.best_epoch + 1}, with a {what} of {search.best_score:.4f} then"
-        )
-    return [
-        {
-            "origin": origin,
-            "explanation": explanations.get(origin, "drawn from the final distribution"),
-            "accuracy": accuracy,
-            "genotype": candidate.text(),
-            "elected": origin == derivation.elected,
-        }
-        for origin, accuracy, candidate in derivation.candidates
-    ]
+        return f"sampled in epoch {search.best_epoch + 1}, with a {what} of {search.best_score:.4f} then"
+    return None
 
 
 def _classes(evaluation: Evaluation, class_names: Sequence[str]) -> list[tuple[ClassResult, str]]:

@@ -8,9 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from .record import FINAL, Architecture, Operation
+from .record import Architecture, Operation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,15 +89,3 @@ class Distribution:
         """
         with open(path, encoding="utf-8") as file:
             return cls.from_document(json.load(file))
-
-    def sample(self, count: int, seed: int) -> list[Architecture]:
-        """Returns `count` random architectures; the choices are independent."""
-        generator = np.random.default_rng([seed, FINAL])
-        result: list[Architecture] = []
-        for _ in range(count):
-            draw = {}
-            for name, operations in self.operations.items():
-                cumulative = np.cumsum(self.probabilities[name])
-                draw[name] = operations[int((generator.random() >= cumulative / cumulative[-1]).sum())]
-            result.append(draw)
-        return result

@@ -1,6 +1,6 @@
-"""From a learned distribution to the architecture to train (section 3.3 of the paper), with its rivals."""
+"""From a learned distribution to the architecture to train (section 3.3 of the paper)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,73 +12,47 @@ from models.search_spaces.base import SearchSpace
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An architecture that stands for election.
+class Derived:
+    """A derived architecture.
 
     Attributes:
-        origin: "argmax", "best" or "sample <n>".
-        genotype: The derived genotype.
-        accuracy: Validation accuracy on the supernet, 0 to 1; None when it was not re-evaluated.
-        undecided: Choices in which no operation is the most probable: the first of the equals was taken.
+        origin: "argmax" or "best".
+        genotype: The architecture.
+        undecided: Choices in which no operation is the most probable: one of the equals was taken.
     """
 
     origin: str
     genotype: Genotype
-    accuracy: float | None = None
     undecided: tuple[str, ...] = ()
 
 
-def derive(
-    space: SearchSpace,
-    distribution: Distribution,
-    source: str,
-    *,
-    samples: int,
-    seed: int,
-    evaluate: Callable[[Mapping[str, str]], float] | None = None,
-) -> tuple[Candidate, list[Candidate]]:
-    """Returns the architecture elected and all that stood for election.
+def derive(space: SearchSpace, distribution: Distribution, source: str) -> Derived:
+    """Returns the architecture to train.
+
+    A path that has the shape of a genotype is taken as it is. Of all other paths the space derives a genotype.
 
     Args:
         space: The space that was searched.
         distribution: What a search learned.
         source: "argmax" takes the most probable operations, as the paper does, or what the rule recommends where it
-            does not mean them; "best" the architecture that was evaluated best during the search; "verify" evaluates
-            both and `samples` architectures drawn from the final distribution on the supernet and takes the most
-            accurate (the first of equals).
-        samples: How many draws "verify" adds.
-        seed: Of these draws.
-        evaluate: Validation accuracy of a path on the supernet; called by "verify" alone.
+            does not mean them; "best" takes the architecture that was evaluated best during the search.
 
     Raises:
-        ValueError: The distribution is of another space.
+        ValueError: The distribution is of another space, or "best" is asked for and the search completed no trial.
     """
     probabilities = _probabilities(space, distribution)
-    paths: dict[str, Mapping[str, str] | None] = {}
-    if source in ("argmax", "verify"):
-        # A rule may recommend another architecture than the most probable operations: docs/oracle_mathematics.md.
-        recommended = distribution.argmax
-        most_probable = all(
-            probabilities[choice.name][choice.operations.index(recommended[choice.name])]
-            == max(probabilities[choice.name])
-            for choice in space.choices
-        )
-        paths["argmax"] = None if most_probable else recommended
-    if source in ("best", "verify"):
-        if distribution.best is None:
-            raise ValueError("The search completed no trial, so there is no best evaluated architecture.")
-        paths["best"] = distribution.best
-    if source == "verify":
-        for number, path in enumerate(distribution.sample(samples, seed), 1):
-            paths[f"sample {number}"] = path
-
-    candidates = []
-    for origin, path in paths.items():
-        genotype = space.derive(probabilities if path is None else _leaning(space, probabilities, path))
-        accuracy = evaluate(space.path(genotype)) if source == "verify" else None
-        undecided = search_signal.undecided(probabilities) if path is None else ()
-        candidates.append(Candidate(origin, genotype, accuracy, tuple(undecided)))
-    return max(candidates, key=lambda candidate: candidate.accuracy or 0.0), candidates
+    path = distribution.argmax if source == "argmax" else distribution.best
+    if path is None:
+        raise ValueError("The search completed no trial, so there is no best evaluated architecture.")
+    genotype = space.derive(_leaning(space, probabilities, path))
+    undecided: Sequence[str] = ()
+    # A rule may recommend another architecture than the most probable operations: docs/oracle_mathematics.md.
+    if source == "argmax" and _most_probable(space, probabilities, path):
+        undecided = search_signal.undecided(probabilities)
+        # The paper's rule. In the cell space it may take other edges than the path, and it passes over `none`.
+        if space.path(genotype) != path:
+            genotype = space.derive(probabilities)
+    return Derived(source, genotype, tuple(undecided))
 
 
 def _probabilities(space: SearchSpace, distribution: Distribution) -> dict[str, np.ndarray]:
@@ -90,6 +64,14 @@ def _probabilities(space: SearchSpace, distribution: Distribution) -> dict[str, 
                 f"{list(choice.operations)}: it was learned in another space or with other config.space.operations."
             )
     return {choice.name: np.asarray(distribution.probabilities[choice.name]) for choice in space.choices}
+
+
+def _most_probable(space: SearchSpace, probabilities: Mapping[str, np.ndarray], path: Mapping[str, str]) -> bool:
+    """Returns whether no operation is more probable than the path's."""
+    return all(
+        probabilities[choice.name][choice.operations.index(path[choice.name])] == max(probabilities[choice.name])
+        for choice in space.choices
+    )
 
 
 def _leaning(

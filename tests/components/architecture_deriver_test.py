@@ -28,8 +28,7 @@ def derive(directory, observations):
     os.makedirs(distribution.uri)
     with open(os.path.join(distribution.uri, "distribution.json"), "w") as file:
         json.dump(multinomial.document(), file)
-    settings = {"space": json.dumps(SPACE), "derive": json.dumps({"source": "argmax", "samples": 0}), "seed": 0}
-    settings |= {"search": "{}", "data": "{}", "deterministic": 1, "tuned_kernels": 1}
+    settings = {"space": json.dumps(SPACE), "derive": json.dumps({"source": "argmax"})}
     Executor().Do({"distribution": [distribution]}, outputs, settings)
     with open(os.path.join(outputs["genotype"][0].uri, "derivation.json")) as file:
         return outputs["genotype"][0], json.load(file)
@@ -45,13 +44,13 @@ def warned(monkeypatch):
 def test_a_uniform_distribution_is_not_called_a_search(tmp_path, warned):
     genotype, derivation = derive(tmp_path, [])
     assert genotype.get_string_custom_property("origin") == "a uniform distribution, not a search"
-    assert derivation["warnings"] == warned
+    assert derivation["source"] is None and derivation["warnings"] == warned
     assert "the search has learned nothing" in warned[0]
 
 
 def test_choices_without_a_leading_operation_are_counted(tmp_path, warned):
     paths = [("conv_1x1", "skip", "skip"), ("conv_1x1", "conv_3x3", "skip"), ("conv_3x3", "skip", "skip")]
     _, derivation = derive(tmp_path, list(zip(paths, (0.2, 0.5, 0.9), strict=True)))
-    assert derivation["origin"] == "search, argmax" and derivation["elected"] == "argmax"
+    assert derivation["origin"] == "search, argmax" and derivation["source"] == "argmax"
     assert derivation["warnings"] == warned
     assert "prefers no operation in" in warned[0]

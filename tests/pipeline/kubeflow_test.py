@@ -89,7 +89,7 @@ def test_search_and_training_ask_for_gpus_memory_and_cpus_and_go_on_when_they_ar
     assert resources["Trainer"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "1"}
     assert resources["Trainer"]["cpuRequest"] == 12.0
     with_gpu = {task for task, asked in resources.items() if "accelerator" in asked}
-    assert with_gpu == {"SupernetSearch", "ArchitectureDeriver", "Trainer"}
+    assert with_gpu == {"SupernetSearch", "Trainer"}
     assert all(asked["memoryRequest"] > 0 and asked["cpuRequest"] > 0 for asked in resources.values())
     tasks = spec["root"]["dag"]["tasks"]
     assert {name for name, task in tasks.items() if "retryPolicy" in task} == {"SupernetSearch", "Trainer"}
@@ -140,7 +140,7 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
     assert parameters["seed"]["defaultValue"] == 0
     assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
     tasks = spec["root"]["dag"]["tasks"]
-    everywhere = ("TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "ReportGen")
+    everywhere = ("TfdsExampleGen", "SupernetSearch", "ReportGen")
     targets = {
         "seed": [(task, "seed") for task in everywhere],
         "search_epochs": [("SupernetSearch", "search_epochs"), ("ReportGen", "search_epochs")],

@@ -91,7 +91,7 @@ BAD = [
     ),
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),
-    ("derive.source", "worst", "config.derive.source: found 'worst'; expected one of 'argmax', 'best', 'verify'."),
+    ("derive.source", "worst", "config.derive.source: found 'worst'; expected one of 'argmax', 'best'."),
     ("train.network", "resnet", "config.train.network: found 'resnet'; expected one of 'cifar', 'imagenet', 'mobile',"),
     ("train.network", "mobile", "Set --config.train.network=cifar"),
     ("train.schedule", "step", "config.train.schedule: found 'step'; expected one of 'cosine', 'exponential'."),

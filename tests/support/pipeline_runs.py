@@ -10,8 +10,7 @@ from typing import Any
 SMALL = (
     "--config.search.epochs=3",
     "--config.search.channels=4",
-    "--config.derive.source=verify",
-    "--config.derive.samples=1",
+    "--config.derive.source=best",
     "--config.train.epochs=4",
     "--config.train.channels=8",
     "--config.train.learning_rate=0.1",
