@@ -93,11 +93,17 @@ class SpectralScore:
         return np.array([*features, entropy(rows @ rows.T)])
 
     def _draw_weights(self, path: Path, number: int) -> None:
-        """Gives the path's weights new initial values: those that they had at first, in another order."""
+        """Gives the path's weights new initial values: the first ones in another order, with other signs.
+
+        Without other signs the mean of a kernel would stay the same, and with it the correlation of its outputs: all
+        evaluations of an architecture would err alike.
+        """
         generator = np.random.default_rng([self._seed, number, _WEIGHTS])
         for variable in self._supernet.path_variables(path):
-            first = self._initial.setdefault(id(variable), variable.numpy())
-            variable.assign(generator.permutation(first.reshape(-1)).reshape(first.shape))
+            first = self._initial.setdefault(id(variable), variable.numpy().reshape(-1))
+            if first.min() < 0 < first.max():  # others, such as constants, are no symmetric random values
+                drawn = generator.permutation(first) * generator.choice([-1, 1], first.size).astype(first.dtype)
+                variable.assign(drawn.reshape(variable.shape))
 
 
 def warnings(epochs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -136,7 +136,7 @@ def test_a_baseline_is_imported_by_its_uri():
 def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(documents):
     spec, _ = documents
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert parameters["search_epochs"] == {"parameterType": "NUMBER_INTEGER", "defaultValue": 3}
+    assert parameters["search_epochs"] == {"parameterType": "NUMBER_INTEGER", "defaultValue": 18}
     assert parameters["seed"]["defaultValue"] == 0
     assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
     tasks = spec["root"]["dag"]["tasks"]

@@ -25,7 +25,7 @@ def _store(root) -> MetadataStore:
 def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
     summary = digits_run.summary
     assert summary["blessed"] is True
-    assert summary["search_epochs"] == 3
+    assert summary["search_epochs"] == 18
     assert 0.3 <= summary["test_accuracy"] <= 1.0
     assert len(summary["class_accuracy"]) == 10
     assert summary["params"] > 1000
@@ -51,7 +51,7 @@ def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
 
 def test_the_search_shows_its_progress_and_learns(digits_run):
     lines = [line for line in digits_run.stderr.splitlines() if line.startswith("search ")]
-    assert len(lines) == 3
+    assert len(lines) == 18
     for shown in ("loss", "val accuracy", "best", "entropy", "left"):
         assert shown in lines[-1]
 
@@ -185,4 +185,4 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     assert shown.text["test"].count(", taken for") == mistakes
     assert len(shown.loaded) == 80 + 9 + mistakes
     assert "Epochs: 4;" in shown.text["training"]
-    assert "config.search.channels = 4" in shown.text["settings"]
+    assert "config.search.epochs = 18" in shown.text["settings"]

@@ -128,7 +128,7 @@ def test_a_setting_that_cannot_be_is_named_with_what_is_allowed(key, value, mess
         validation.validate(config)
 
 
-@pytest.mark.parametrize("key", ["search.cells", "train.auxiliary_weight", "train.drop_path"])
+@pytest.mark.parametrize("key", ["train.cells", "train.auxiliary_weight", "train.drop_path"])
 def test_a_setting_that_the_space_has_no_use_for_is_not_dropped_silently(key):
     config = digits_mobile.get_config()
     validation.validate(config)

@@ -8,8 +8,7 @@ import sys
 from typing import Any
 
 SMALL = (
-    "--config.search.epochs=3",
-    "--config.search.channels=4",
+    "--config.search.epochs=18",
     "--config.derive.source=best",
     "--config.train.epochs=4",
     "--config.train.channels=8",
