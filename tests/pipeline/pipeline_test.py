@@ -52,7 +52,7 @@ def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
 def test_the_search_shows_its_progress_and_learns(digits_run):
     lines = [line for line in digits_run.stderr.splitlines() if line.startswith("search ")]
     assert len(lines) == 18
-    for shown in ("loss", "val accuracy", "best", "entropy", "left"):
+    for shown in ("spectrum", "best", "entropy", "left"):
         assert shown in lines[-1]
 
 
@@ -175,8 +175,7 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     assert summary["genotype_text"] in shown.text["verdict"]
     assert f"{summary['test_accuracy']:.4f}" in shown.text["verdict"]
     assert f"{summary['params']:,}" in shown.text["verdict"]
-    for origin in ("argmax", "best", "sample 1"):
-        assert origin in shown.text["verdict"]
+    assert "best" in shown.text["verdict"]  # config.derive.source
     assert commands.serve(summary["serving_model"], "2.16.1") in shown.text["serve"]
     for name, accuracy in summary["class_accuracy"].items():
         assert re.search(rf"{name}\s*{accuracy:.4f}", shown.text["test"])
