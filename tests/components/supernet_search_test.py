@@ -81,7 +81,7 @@ def test_a_search_by_scores_leaves_what_the_next_components_read(tmp_path, monke
 def search(tmp_path, monkeypatch):
     """Runs the executor with a search that raises an error."""
 
-    def run(error):
+    def run(error, objective="val_accuracy"):
         class Tuner:
             def __init__(self, *_, **__):
                 pass
@@ -94,9 +94,11 @@ def search(tmp_path, monkeypatch):
         monkeypatch.setattr(executor.setup, "set_up", lambda **_: None)
         monkeypatch.setattr(executor.tuner, "path_trainer", lambda *_: None)
         monkeypatch.setattr(executor.tuner, "SupernetTuner", Tuner)
+        monkeypatch.setattr(executor.spectrum_tuner, "spectral_score", lambda *_: None)
+        monkeypatch.setattr(executor.spectrum_tuner, "SpectrumTuner", Tuner)
         settings = {
             "space": {"name": "cell"},
-            "search": {"max_invalid": 3},
+            "search": {"max_invalid": 3, "objective": objective},
             "oracle": {"rule": "paper", "warmup_rounds": None},
             "data": {},
             "train": {},
@@ -120,6 +122,17 @@ def search(tmp_path, monkeypatch):
 def test_too_many_failed_trials_end_with_what_to_do(search):
     with pytest.raises(RuntimeError, match="after 3 failed trials in a row.*config.search.max_invalid.*out of memory"):
         search(TooManyFailures("out of memory"))
+
+
+def test_what_to_do_is_said_in_settings_that_the_objective_has_a_use_for(search):
+    failures = TooManyFailures("out of memory")
+    with pytest.raises(RuntimeError, match=r"config\.search\.learning_rate, .*\.mixed_precision=''"):
+        search(failures)
+    with pytest.raises(
+        RuntimeError, match=r"config\.search\.score_images, .*\.channels or config\.train\.cells"
+    ) as told:
+        search(failures, "spectrum")
+    assert "learning_rate" not in str(told.value)
 
 
 def test_another_error_is_passed_on_whatever_it_says(search):
