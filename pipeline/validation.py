@@ -50,9 +50,14 @@ def _is_folder(path: str) -> bool:
     return tf.io.gfile.isdir(path)
 
 
+def _trains_paths(settings: Settings) -> bool:
+    """Returns whether the search trains; another one has no use for the settings of that training."""
+    return settings.search.objective == "val_accuracy"
+
+
 def _learning_rates(settings: Settings) -> Iterator[str]:
     search, train = settings.search, settings.train
-    if search.min_learning_rate > search.learning_rate:
+    if _trains_paths(settings) and search.min_learning_rate > search.learning_rate:
         yield (
             f"config.search.min_learning_rate: found {search.min_learning_rate}; expected "
             f"config.search.learning_rate, {search.learning_rate}, or less."
@@ -107,6 +112,27 @@ def _space(settings: Settings) -> Iterator[str]:
         )
 
 
+def _objective(settings: Settings) -> Iterator[str]:
+    """Refuses what a search without training cannot do."""
+    if settings.architecture or _trains_paths(settings):
+        return
+    objective = settings.search.objective
+    if settings.derive.source == "verify":
+        yield (
+            f"config.derive.source: found 'verify'; expected 'argmax' or 'best' with the objective {objective!r} "
+            "(config.search.objective): there are no trained weights to evaluate architectures with again."
+        )
+    try:
+        space = create_space(settings.space)
+    except (ValueError, ImportError):
+        return  # the other checks say what is wrong
+    if not hasattr(space, "repair"):
+        yield (
+            f"config.search.objective: found {objective!r}; expected 'val_accuracy' with the {settings.space.name} "
+            "space: it has no method `repair` (models/search_spaces/base.py)."
+        )
+
+
 def _unused(settings: Settings) -> Iterator[str]:
     """Refuses settings without use in this run: dropping them silently would hide a mistake."""
     try:
@@ -123,7 +149,7 @@ def _cells(settings: Settings) -> Iterator[str]:
     if settings.space.name != "cell":
         return
     cells = {"search": settings.search.cells, "train": settings.train.cells}
-    for section in ("train",) if settings.architecture else ("search", "train"):
+    for section in ("search", "train") if _trains_paths(settings) and not settings.architecture else ("train",):
         if cells[section] < 3:
             yield (
                 f"config.{section}.cells: found {cells[section]}; expected 3 or more with the cell space: a normal "
@@ -160,7 +186,9 @@ def _image_size(settings: Settings) -> Iterator[str]:
     except (ValueError, ImportError, AttributeError):
         return  # the other checks say what is wrong
     size = settings.data.image_size
-    for section, recipe in (("search", settings.search), ("train", settings.train)):
+    recipes = {"search": settings.search, "train": settings.train}
+    for section in ("search", "train") if _trains_paths(settings) else ("train",):
+        recipe = recipes[section]
         for key, value in (("pad", recipe.pad), ("cutout", recipe.cutout)):
             if 0 < size <= value:
                 yield (
@@ -187,4 +215,6 @@ def _architecture(settings: Settings) -> Iterator[str]:
         )
 
 
-_COMBINATIONS = (_data, _learning_rates, _rule, _warmup, _space, _unused, _cells, _image_size, _architecture)
+_COMBINATIONS = (
+    *(_data, _learning_rates, _rule, _warmup, _space, _objective, _unused, _cells, _image_size, _architecture),
+)

@@ -282,12 +282,22 @@ def _cells(answer):
     return f"{figures}{between:>14}{answer['accuracy']:10.2f} |"
 
 
+def _check(method):
+    """Refuses a method that there is not, or an option that its rule has not."""
+    known = (*_ZERO_COST, *(f"{name}_final" for name in _ZERO_COST), "default", "params", "macs", "random")
+    if method in (*known, "uniform", "evolution"):
+        return
+    try:
+        name, _ = _rule(method.removeprefix("spectrum:"))
+    except (TypeError, ValueError) as error:
+        raise app.UsageError(f"--methods: found {method!r}; {error}") from error
+    if name not in RULES:
+        raise app.UsageError(f"--methods: found {method!r}; see --help for what is allowed")
+
+
 def main(_: Sequence[str]) -> None:
-    known = (*_ZERO_COST, *(f"{name}_final" for name in _ZERO_COST), *("default", "params", "macs", "random"))
     for method in _METHODS.value:
-        name = method.removeprefix("spectrum:").partition(":")[0]
-        if method not in (*known, "uniform", "evolution") and name not in RULES:
-            raise app.UsageError(f"--methods: found {method!r}; see --help for what is allowed")
+        _check(method)
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
     tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
     try:

@@ -15,6 +15,13 @@ from models.runtime.section import SEARCH
 from models.search import spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
 
+# What to change where trials fail. By scores they fail for lack of memory alone.
+_REMEDIES = {
+    "val_accuracy": "a lower config.search.learning_rate, with config.search.gradient_clip or with "
+    "config.search.mixed_precision=''",
+    spectrum.OBJECTIVE: "a lower config.search.score_images, config.train.channels or config.train.cells",
+}
+
 
 class Executor(base_executor.BaseExecutor):
     """Runs the search and writes its results."""
@@ -28,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         """Called by TFX; see the component for inputs, outputs and parameters.
 
         Raises:
-            RuntimeError: Too many trials in a row had a loss that is not finite.
+            RuntimeError: Too many trials in a row had a loss that is not finite, or no memory.
             ValueError: The data or the settings do not fit the search space.
         """
         settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")
@@ -62,10 +69,8 @@ class Executor(base_executor.BaseExecutor):
             searched.search(verbose=0)
         except TooManyFailures as error:
             raise RuntimeError(
-                f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with a "
-                "lower config.search.learning_rate, with config.search.gradient_clip or with "
-                "config.search.mixed_precision='', or resume this one with a higher config.search.max_invalid. "
-                f"{error}"
+                f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with "
+                f"{_REMEDIES[search.objective]}, or resume this one with a higher config.search.max_invalid. {error}"
             ) from error
 
         (distribution,) = output_dict["distribution"]

@@ -125,9 +125,13 @@ def warnings(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
 def entropy(matrix: np.ndarray) -> float:
     """Returns the entropy of a matrix's eigenvalues as shares of their sum, in nats; 0 for a matrix of zeros.
 
+    It is also 0 where the matrix has a value that is not finite: features that overflow tell no images apart.
+
     Args:
         matrix: float64 (n, n), symmetric, no eigenvalue below 0 but for rounding.
     """
+    if not np.isfinite(matrix).all():
+        return 0.0
     values = np.maximum(np.linalg.eigvalsh(matrix), 0.0)
     shares = values / max(values.sum(), _TINY)
     return float(-(shares * np.log(np.maximum(shares, _TINY))).sum())

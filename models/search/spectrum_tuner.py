@@ -7,6 +7,7 @@ from absl import logging
 
 from models.architectures.choices import Path
 from models.data import dataset
+from models.networks.supernet import Supernet
 from models.oracle.oracle import MultinomialOracle
 from models.search import spectrum
 from models.search.resumable_tuner import ResumableTuner
@@ -26,6 +27,9 @@ def spectral_score(
         train: `config.train`, whose cells and channels the scored networks have.
         images: Training images.
         seed: Of weights, images and the reference.
+
+    Raises:
+        ValueError: The space's supernet does not show its stages.
     """
 
     def sample(generator: np.random.Generator) -> Path:
@@ -33,6 +37,11 @@ def spectral_score(
         return space.repair(path, generator)
 
     supernet = space.supernet(images.image_shape, len(images.class_names), **scored_options(space, train))
+    if type(supernet).stages is Supernet.stages:
+        raise ValueError(
+            f"config.search.objective: found {spectrum.OBJECTIVE!r}; expected 'val_accuracy' with the {space.name} "
+            "space: its supernet has no method `stages` (models/networks/supernet.py)."
+        )
     return spectrum.SpectralScore(supernet, images, search.score_images, seed, sample)
 
 

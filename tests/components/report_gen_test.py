@@ -25,7 +25,7 @@ from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
 from models.settings import Settings
-from pipeline.configs import digits, digits_mobile
+from pipeline.configs import base, digits, digits_mobile
 from tests.support.html_page import Page
 
 COMPARED = Comparison(
@@ -62,6 +62,16 @@ def search(epochs=5, of=None) -> inputs.Search:
         payoff=None,
         warnings=(),
     )
+
+
+def scored_search() -> inputs.Search:
+    """A search by spectral scores whose third epoch failed; its epochs have no accuracy and no loss."""
+    epochs = tuple(
+        {"epoch": epoch, "status": "COMPLETED", "entropy": 2.0, "best": 0.5, "spectrum": 0.1 * (epoch + 1)}
+        for epoch in range(5)
+    )
+    epochs = (*epochs[:2], {"epoch": 2, "status": "FAILED", "entropy": 2.0, "best": 0.5}, *epochs[3:])
+    return dataclasses.replace(search(of=choices(3, 2)), objective="spectrum", epochs=epochs)
 
 
 def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
@@ -131,10 +141,9 @@ DRAWN = {
     "counts of many classes": lambda: figures.class_counts(["a"] * 120, {"train": range(120), "test": range(120)}),
     "search": lambda: figures.search_curves(search()),
     "a search of which nothing was completed": lambda: figures.search_curves(
-        inputs.Search(
-            "paper", choices(), ({"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None},), (), None, None, ()
-        )
+        dataclasses.replace(search(epochs=0), epochs=(FAILED,), best_epoch=None, best_score=None)
     ),
+    "a search by scores": lambda: figures.search_curves(scored_search()),
     "probabilities": lambda: figures.probabilities(choices()),
     "probabilities of many choices": lambda: figures.probabilities(choices(110)),
     "probabilities where choices differ": lambda: figures.probabilities(
@@ -142,7 +151,7 @@ DRAWN = {
     ),
     "movement": lambda: figures.movement(search()),
     "movement of many choices": lambda: figures.movement(search(of=choices(110, 10))),
-    "movement of nothing": lambda: figures.movement(inputs.Search("paper", choices(), (), (), None, None, ())),
+    "movement of nothing": lambda: figures.movement(search(epochs=0)),
     "training": lambda: figures.training_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1}]),
     "class accuracies": lambda: figures.class_accuracies(RESULTS[:10], 0.5),
     "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
@@ -171,6 +180,14 @@ def test_a_figure_is_an_svg_no_wider_than_the_page_that_refers_to_nothing_outsid
 @pytest.mark.parametrize("name", ["search", "movement", "names that are markup"])
 def test_a_figure_is_the_same_bytes_again(drawn, name):
     assert DRAWN[name]() == drawn[name]
+
+
+def test_curves_of_a_search_by_scores_have_a_panel_for_the_score_and_one_for_the_entropy(drawn):
+    def panels(svg):
+        return [part.get("id") for part in ET.fromstring(svg).iter(f"{SVG}g") if "axes_" in (part.get("id") or "")]
+
+    assert len(panels(drawn["a search by scores"])) == 2
+    assert len(panels(drawn["search"])) == 3
 
 
 def test_the_users_matplotlib_settings_do_not_count(drawn):
@@ -280,6 +297,21 @@ def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of
         assert "32x32 pixels, colours, resize pad, background black" in shown.text[section]
     assert "Validation stayed at <chance>." in shown.text["search"]
     assert ", taken for" not in shown.text["test"]
+
+
+def test_the_page_of_a_search_by_scores_tells_of_scores_and_of_settings_that_were_used(rendered):
+    config = digits.get_config()
+    config.search.objective = "spectrum"
+    base.drop_unused(config)
+    text = page.render(found(search=scored_search()), Settings.parse(config))
+    shown = Page(text)
+    assert "sampled in epoch 4, with a score of 0.5000 then" in shown.text["verdict"]
+    assert "Each epoch scores one sampled architecture without training it" in shown.text["search"]
+    assert "trains and validates" not in shown.text["search"]
+    assert "search.score_images" in text and "search.objective" in text
+    for name in ("batch_size", "cells", "learning_rate", "norm_images", "mixed_precision"):
+        assert f"search.{name}" not in text
+    assert "search.score_images" not in rendered and "search.batch_size" in rendered
 
 
 def test_what_is_wide_scrolls_in_a_box_of_its_own(rendered):
@@ -519,6 +551,34 @@ def test_figures_that_an_epoch_lacks_are_named(tmp_path, parse, document):
     (tmp_path / "file.json").write_text(json.dumps(document))
     with pytest.raises(artifact_files.ArtifactError, match=r"file\.json is malformed.*loss, .*of an epoch"):
         artifact_files.JsonFile("file.json", "Trainer").load(str(tmp_path), parse)
+
+
+DISTRIBUTION = Distribution.from_document(
+    {
+        "choices": [{"name": "a", "operations": ["x", "y"], "probabilities": [0.25, 0.75]}],
+        "argmax": {"a": "y"},
+        "best": {"architecture": {"a": "y"}, "score": 0.75, "trial": "1"},
+        "rule": {"name": "paper", "direction": "max"},
+        "history": [],
+    }
+)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "spectrum"])
+def test_epochs_of_both_objectives_are_read(tmp_path, objective):
+    made = scored_search() if objective == "spectrum" else search(of=choices(3, 2))
+    artifact_files.EPOCHS.save(str(tmp_path), list(made.epochs))
+    epochs = artifact_files.EPOCHS.load(str(tmp_path), inputs._epochs)
+    assert epochs == made.epochs
+    read = inputs._search(DISTRIBUTION, epochs, {"train": (20, 20), "val": (20, 20)})
+    assert (read.objective, read.epochs, read.best_epoch, read.best_score) == (objective, epochs, 1, 0.75)
+
+
+def test_equal_scores_of_a_search_are_warned_of():
+    equal = tuple({**figures_of, "spectrum": 0.5} for figures_of in scored_search().epochs)
+    (warning,) = inputs._search(DISTRIBUTION, equal, {"train": (20, 20), "val": (20, 20)}).warnings
+    assert "could not tell architectures apart" in warning
+    assert not inputs._search(DISTRIBUTION, scored_search().epochs, {"train": (20, 20), "val": (20, 20)}).warnings
 
 
 def test_a_missing_input_is_named(tmp_path):

@@ -130,6 +130,20 @@ def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
     assert need.at(config[stage].batch_size) < 2.5 * GB
 
 
+@pytest.mark.parametrize(
+    "objective,architecture,stages",
+    [
+        ("val_accuracy", "", ("search", "train")),
+        ("spectrum", "", ("train",)),
+        ("val_accuracy", "mdenas_cifar10", ("train",)),
+    ],
+)
+def test_a_search_that_trains_nothing_has_no_batch_to_fit(objective, architecture, stages):
+    config = digits.get_config()
+    config.search.objective, config.architecture = objective, architecture
+    assert memory_plan._stages(config) == stages
+
+
 def test_nas_bench_201_is_bounded_by_its_three_stages():
     space = make_space({"name": "nasbench201"})
     one, five = (memory.most(space, Search(cells=cells, channels=16), (32, 32, 3)) for cells in (1, 5))

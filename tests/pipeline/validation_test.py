@@ -138,6 +138,101 @@ def test_a_setting_that_the_space_has_no_use_for_is_not_dropped_silently(key):
         validation.validate(config)
 
 
+def spectrum():
+    config = base.get_config()
+    config.search.objective = "spectrum"
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "objective"),
+    [
+        ("cells", 8, "spectrum"),
+        ("batch_size", 64, "spectrum"),
+        ("learning_rate", 0.1, "spectrum"),
+        ("traced_architectures", 2, "spectrum"),
+        ("score_images", 16, "val_accuracy"),
+    ],
+)
+def test_a_setting_that_the_objective_has_no_use_for_is_not_dropped_silently(key, value, objective):
+    config = spectrum()
+    config.search.objective = objective
+    validation.validate(config)
+    config.search[key] = value
+    message = rf"config\.search\.{key}: found {value}; expected .*, the default: the objective '{objective}' .* no use"
+    with pytest.raises(validation.ConfigError, match=message) as error:
+        validation.validate(config)
+    assert len(str(error.value).splitlines()) == 1
+    base.drop_unused(config)
+    assert config.search[key] == base.get_config().search[key]
+    assert config.search.objective == objective
+    validation.validate(config)
+
+
+def test_what_a_search_that_trains_needs_is_not_asked_of_one_that_does_not():
+    config = spectrum()
+    config.train.auxiliary_weight = 0.0
+    config.train.pad = config.train.cutout = 1
+    config.data.image_size = 4  # the default of config.search.pad
+    validation.validate(config)
+    config.search.objective = "val_accuracy"
+    with pytest.raises(validation.ConfigError, match=r"config\.search\.pad: found 4; expected less than"):
+        validation.validate(config)
+    for key, value in (("cells", 2), ("min_learning_rate", 1.0), ("cutout", 999)):
+        config = spectrum()
+        config.data.image_size = 32
+        config.search[key] = value
+        with pytest.raises(validation.ConfigError) as error:
+            validation.validate(config)
+        (line,) = str(error.value).splitlines()
+        assert line.startswith(f"config.search.{key}: found {value}; expected ") and "has no use for it" in line
+
+
+def test_the_final_network_of_a_scored_search_still_needs_three_cells():
+    config = spectrum()
+    config.train.cells = 2
+    with pytest.raises(validation.ConfigError, match=r"config\.train\.cells: found 2; expected 3 or more"):
+        validation.validate(config)
+
+
+def test_without_trained_weights_no_architecture_is_evaluated_again():
+    config = spectrum()
+    config.derive.source = "verify"
+    message = r"config\.derive\.source: found 'verify'; expected 'argmax' or 'best' with the objective 'spectrum'"
+    with pytest.raises(validation.ConfigError, match=message):
+        validation.validate(config)
+    config.search.objective = "val_accuracy"
+    validation.validate(config)
+
+
+def test_a_space_without_repair_cannot_be_searched_by_scores(tmp_path, monkeypatch):
+    package = tmp_path / "unrepaired_spaces"
+    package.mkdir()
+    (package / "plain.py").write_text(
+        """
+from models.architectures.choices import Choice
+
+class Space:
+    name = "plain"
+    choices = (Choice("switch", ("on", "off")),)
+
+def create():
+    return Space()
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = spectrum()
+    config.space.name = "unrepaired_spaces.plain"
+    message = (
+        "config.search.objective: found 'spectrum'; expected 'val_accuracy' with the unrepaired_spaces.plain space: "
+        "it has no method `repair`"
+    )
+    with pytest.raises(validation.ConfigError, match=re.escape(message)):
+        validation.validate(config)
+    config.search.objective = "val_accuracy"
+    validation.validate(config)
+
+
 def nasbench201():
     config = base.get_config()
     config.space.name = config.train.network = "nasbench201"

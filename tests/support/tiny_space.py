@@ -47,6 +47,9 @@ class TinySpace:
             tuple(max(zip(probabilities[choice.name], choice.operations, strict=True))[1] for choice in self.choices)
         )
 
+    def repair(self, path, generator):
+        return dict(path)
+
     def path(self, genotype):
         return {choice.name: operation for choice, operation in zip(self.choices, genotype.blocks, strict=True)}
 
@@ -82,10 +85,13 @@ class TinySupernet(Supernet):
         ]
 
     def call(self, images, path, training=False):
+        return self.head(keras.ops.mean(self.stages(images, path)[-1], axis=(1, 2)))
+
+    def stages(self, images, path):
         state = self.stem_norm(self.stem(images))
         for convolution, norm in self._chosen(path):
             state = keras.ops.relu(norm(convolution(state)))
-        return self.head(keras.ops.mean(state, axis=(1, 2)))
+        return [state]
 
     def path_layers(self, path):
         return [self.stem, self.stem_norm, *(layer for block in self._chosen(path) for layer in block), self.head]

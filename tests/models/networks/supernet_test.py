@@ -198,6 +198,48 @@ def test_none_need_not_be_offered_to_be_in_a_path():
     assert supernet(images(), path).shape == (BATCH, CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("cell", [(4, 4, 8), (2, 2, 16), (1, 1, 32)]),
+        ("mobile", [(4, 4, 4), (2, 2, 8)]),
+        ("nasbench201", [(4, 4, 2), (2, 2, 4), (1, 1, 8)]),
+    ],
+)
+def test_stages_end_before_the_sides_are_halved_and_the_last_is_the_heads_input(name, shapes, supernets):
+    supernet, last_is_used = supernets[name], False
+    for seed in range(3):
+        path = random_path(SPACES[name][0], seed)
+        ends = supernet.stages(images(), path)
+        if name == "nasbench201" and len(supernet.path_layers(path)) == 1:  # cut off from the images
+            assert [tuple(end.shape) for end in ends] == [(BATCH, 1, 1, 8)] * 3 and not np.any(ends)
+        else:
+            assert [tuple(end.shape) for end in ends] == [(BATCH, *shape) for shape in shapes]
+        np.testing.assert_array_equal(supernet.head(ends[-1]), supernet(images(), path))
+        last_is_used |= bool(np.any(ends[-1]))
+    assert last_is_used
+
+
+def test_stages_of_a_path_are_computed_one_from_the_other(supernets):
+    """The end of a stage depends on the weights before it alone."""
+    supernet = supernets["nasbench201"]
+    path = {choice.name: "nor_conv_3x3" for choice in SPACES["nasbench201"][0].choices}
+    before = [np.array(end) for end in supernet.stages(images(), path)]
+    kernel = next(layer for layer in supernet.skeleton if layer.name == "residual_block_2").shortcut.steps[1].kernel
+    kernel.assign(kernel + 1.0)
+    after = supernet.stages(images(), path)
+    assert [bool(np.array_equal(a, b)) for a, b in zip(before, after, strict=True)] == [True, True, False]
+    kernel.assign(kernel - 1.0)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_stages_check_the_path_as_a_call_does(name, supernets):
+    path = random_path(SPACES[name][0], 0)
+    del path[next(iter(path))]
+    with pytest.raises(ValueError, match="path: missing"):
+        supernets[name].stages(images(), path)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_batch_norm_of_a_supernet_has_no_state(name, supernets):
     supernet = supernets[name]

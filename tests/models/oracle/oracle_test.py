@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from models.oracle import record
 from models.oracle.distribution import Distribution
 from models.oracle.oracle import MultinomialOracle, TooManyFailures
 from models.oracle.rules import registry
@@ -431,6 +432,41 @@ def test_restore_needs_nothing_on_disk(tmp_path):
     moved = make_oracle(tmp_path / "new")
     moved.restore(oracle.get_state())
     assert run(moved, 5) == run(oracle, 5)
+
+
+def repair(values, generator):
+    """Makes two of the choices the last operation, at random."""
+    assert set(values) == {f"edge_{number}" for number in range(4)}
+    return {**values, **dict.fromkeys(generator.choice(sorted(values), 2, replace=False), "op_4")}
+
+
+def test_trials_distribution_and_state_have_the_repaired_samples(tmp_path):
+    plain, repaired = (
+        make_oracle(tmp_path / name, repair=use) for name, use in (("plain", None), ("repaired", repair))
+    )
+    sampled, found = run(plain, 1), run(repaired, 30)
+    assert found[0] == repair(sampled[0], plain.multinomial.stream(record.REPAIR, 0)) != sampled[0]
+    assert all(list(values.values()).count("op_4") >= 2 for values in found)
+    assert len({edge for values in found for edge, name in values.items() if name == "op_4"}) == 4
+    assert [trial.hyperparameters.values for trial in repaired.trials.values()] == found
+    counts = {choice["name"]: choice["epochs"] for choice in repaired.distribution_document()["choices"]}
+    for edge, epochs in counts.items():
+        assert epochs == [[values[edge] for values in found].count(f"op_{number}") for number in range(5)]
+    assert repaired.multinomial.best().architecture in found
+
+
+def test_resumed_it_repairs_as_if_never_stopped(tmp_path):
+    calm = make_oracle(tmp_path / "calm", repair=repair)
+    expected = run(calm, 12)
+    stopped = make_oracle(tmp_path / "stormy", repair=repair)
+    found = run(stopped, 5)
+    running = stopped.create_trial("worker")
+    resumed = make_oracle(tmp_path / "stormy", repair=repair)
+    resumed.reload()
+    again = run(resumed, 7)
+    assert again[0] == running.hyperparameters.values
+    assert found + again == expected
+    assert resumed.distribution_document() == calm.distribution_document()
 
 
 # A state that does not fit. #

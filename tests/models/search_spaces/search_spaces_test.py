@@ -10,7 +10,7 @@ from models.architectures.cell import CELL_OPERATIONS, CellGenotype
 from models.architectures.checks import GenotypeError
 from models.architectures.mobile import MobileGenotype
 from models.architectures.presets import PRESETS
-from models.search_spaces.registry import network_options, supernet_options, unused
+from models.search_spaces.registry import network_options, scored_options, supernet_options, unused
 from models.settings import Search, Settings, Train
 from tests.support.spaces import make_space
 
@@ -172,6 +172,104 @@ def test_a_path_must_name_every_choice_and_no_other(space):
         space.genotype(path)
 
 
+def random_paths(space, count, none=None):
+    """Random paths; a share of the operations is `none`, or all operations are as likely."""
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        path = {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
+        if none is not None:
+            path = {name: "none" if generator.random() < none else operation for name, operation in path.items()}
+        yield path
+
+
+def edges(path, node):
+    """The operations of a node's edges that are not `none`, by edge; the node is as `normal_3`."""
+    return {name: op for name, op in path.items() if name.rpartition("_")[0] == node and op != "none"}
+
+
+NODES = [f"{kind}_{number}" for kind in ("normal", "reduce") for number in range(2, 6)]
+
+
+@pytest.mark.parametrize("none", [0.0, 0.3, 0.8, 1.0])
+def test_a_repaired_path_of_the_cell_space_is_one_that_derivation_could_give(none):
+    space, generator = cell_space(), np.random.default_rng(1)
+    for path in random_paths(space, 30, none):
+        before = dict(path)
+        repaired = space.repair(path, generator)
+        assert path == before
+        assert list(repaired) == [choice.name for choice in space.choices]
+        for node in NODES:
+            had, has = edges(path, node), edges(repaired, node)
+            assert len(has) == 2
+            if len(had) >= 2:
+                assert has.items() <= had.items()
+            else:
+                assert had.items() <= has.items()
+        derived = space.derive(
+            {choice.name: [float(op == repaired[choice.name]) for op in choice.operations] for choice in space.choices}
+        )
+        assert space.path(derived) == repaired
+        assert space.repair(repaired, generator) == repaired
+
+
+def test_edges_and_operations_of_a_repaired_path_are_drawn_evenly():
+    space, generator = cell_space(), np.random.default_rng(2)
+    full = {choice.name: "skip_connect" for choice in space.choices}
+    none = dict.fromkeys(full, "none")
+    kept = [space.repair(full, generator) for _ in range(400)]
+    for source in range(5):
+        share = np.mean([path[f"normal_5_{source}"] != "none" for path in kept])
+        assert 0.3 < share < 0.5  # two of five edges
+    drawn = [name for _ in range(50) for name in space.repair(none, generator).values() if name != "none"]
+    assert len(drawn) == 50 * 16
+    for operation in set(CELL_OPERATIONS) - {"none"}:
+        assert 0.09 < drawn.count(operation) / len(drawn) < 0.2  # one of seven
+
+
+def test_repair_is_a_function_of_path_and_generator():
+    space = cell_space()
+    (path,) = random_paths(space, 1)
+    first = space.repair(path, np.random.default_rng(3))
+    np.random.seed(5)
+    np.random.random()
+    assert space.repair(path, np.random.default_rng(3)) == first
+    assert any(space.repair(path, np.random.default_rng(seed)) != first for seed in range(4, 8))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [mobile_space(), make_space({"name": "nasbench201"}), cell_space(operations=CELL_OPERATIONS[:-1])],
+    ids=["mobile", "nasbench201", "cell without none"],
+)
+def test_a_path_that_needs_no_repair_stays_as_it_is(space):
+    generator = np.random.default_rng(0)
+    state = generator.bit_generator.state
+    for path in random_paths(space, 20):
+        repaired = space.repair(path, generator)
+        assert repaired == path and repaired is not path
+    assert generator.bit_generator.state == state
+
+
+def test_settings_of_the_other_objective_are_without_use():
+    trained, scored = (unused(Settings.parse({"search": {"objective": name}})) for name in ("val_accuracy", "spectrum"))
+    assert "search.score_images" in trained and "search.score_images" not in scored
+    only_trained = {
+        *("batch_size", "cells", "channels", "learning_rate", "min_learning_rate", "momentum", "weight_decay"),
+        *("gradient_clip", "pad", "flip", "cutout", "norm_images", "mixed_precision", "xla", "traced_architectures"),
+    }
+    found = {key.removeprefix("search.") for key in scored if key.startswith("search.")}
+    assert found == only_trained and not {f"search.{name}" for name in only_trained} & set(trained)
+    assert scored["search.cells"] == "the objective 'spectrum' (config.search.objective) has no use for it"
+    assert not [key for key in scored if key.startswith("train.")]
+
+
+def test_a_scored_supernet_has_the_settings_of_the_training():
+    train = Train(cells=7, channels=5)
+    assert scored_options(cell_space(), train) == {"cells": 7, "channels": 5}
+    assert scored_options(make_space({"name": "nasbench201"}), train) == {"cells": 7, "channels": 5}
+    assert scored_options(mobile_space(), train) == {}
+
+
 def test_a_space_takes_the_settings_that_its_networks_have_parameters_for():
     assert supernet_options(cell_space(), Search(cells=3, channels=4)) == {"cells": 3, "channels": 4}
     assert network_options(mobile_space(), Train(dropout=0.1)) == {"network": "cifar", "dropout": 0.1}
@@ -199,7 +297,8 @@ def test_settings_without_use_in_the_space_or_the_rule_are_found():
     assert {"search.cells", "search.channels", "train.cells", "train.channels", "train.drop_path"} < set(found)
     assert "train.auxiliary_weight" in found and "train.dropout" not in found
     assert "oracle.paper.alpha" in found and "oracle.elite.eta" not in found and "oracle.custom" in found
-    assert not [key for key in unused(Settings()) if not key.startswith("oracle.")]
+    # The objective that is not chosen has a setting of its own.
+    assert [key for key in unused(Settings()) if not key.startswith("oracle.")] == ["search.score_images"]
 
 
 def test_a_custom_space_brings_a_model_of_its_own_options(tmp_path, monkeypatch):
