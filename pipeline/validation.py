@@ -117,11 +117,6 @@ def _objective(settings: Settings) -> Iterator[str]:
     if settings.architecture or _trains_paths(settings):
         return
     objective = settings.search.objective
-    if settings.derive.source == "verify":
-        yield (
-            f"config.derive.source: found 'verify'; expected 'argmax' or 'best' with the objective {objective!r} "
-            "(config.search.objective): there are no trained weights to evaluate architectures with again."
-        )
     try:
         space = create_space(settings.space)
     except (ValueError, ImportError):

@@ -526,7 +526,7 @@ MALFORMED = {
             "choices": [{"name": "a", "operations": ["x"], "probabilities": []}],
             "argmax": {"a": "x"},
             "best": None,
-            "rule": {"name": "paper", "direction": "max"},
+            "rule": {"name": "paper", "direction": "max", "warmup_rounds": 0},
             "history": [],
         }
     ),
@@ -558,7 +558,7 @@ DISTRIBUTION = Distribution.from_document(
         "choices": [{"name": "a", "operations": ["x", "y"], "probabilities": [0.25, 0.75]}],
         "argmax": {"a": "y"},
         "best": {"architecture": {"a": "y"}, "score": 0.75, "trial": "1"},
-        "rule": {"name": "paper", "direction": "max"},
+        "rule": {"name": "paper", "direction": "max", "warmup_rounds": 0},
         "history": [],
     }
 )

@@ -195,16 +195,6 @@ def test_the_final_network_of_a_scored_search_still_needs_three_cells():
         validation.validate(config)
 
 
-def test_without_trained_weights_no_architecture_is_evaluated_again():
-    config = spectrum()
-    config.derive.source = "verify"
-    message = r"config\.derive\.source: found 'verify'; expected 'argmax' or 'best' with the objective 'spectrum'"
-    with pytest.raises(validation.ConfigError, match=message):
-        validation.validate(config)
-    config.search.objective = "val_accuracy"
-    validation.validate(config)
-
-
 def test_a_space_without_repair_cannot_be_searched_by_scores(tmp_path, monkeypatch):
     package = tmp_path / "unrepaired_spaces"
     package.mkdir()
