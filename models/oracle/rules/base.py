@@ -86,20 +86,6 @@ def check_positive(rule: Rule, *options: str) -> None:
             raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number above 0")
 
 
-def check_not_negative(rule: Rule, *options: str) -> None:
-    """Checks numeric options that may be 0.
-
-    Raises:
-        ValueError: A value is not a finite number of at least 0.
-    """
-    for option in options:
-        value = getattr(rule, option)
-        if not is_real(value) or value < 0:
-            raise ValueError(
-                f"{option} of the rule {rule.name!r}: found {value!r}, must be a finite number of at least 0"
-            )
-
-
 def check_whole(rule: Rule, *options: str) -> None:
     """Checks integer options.
 

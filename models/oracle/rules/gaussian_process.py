@@ -206,22 +206,15 @@ class Posterior:
             reluctance: Power of the factor for noise; a larger power penalises repetitions more.
         """
         covariance = self._covariance(architectures)
-        variance = self._variance(covariance)
+        explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
+        # The prior variance is 2: 1 from the kernel and 1 from the unknown constant.
+        variance = self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
         deviation = np.sqrt(variance)
         gain = (covariance @ self._dual - self.means.max()) / deviation
         below = 0.5 * (1 + _erf(gain / math.sqrt(2)).astype(float))
         density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
         expected = deviation * np.maximum(gain * below + density, 0.0)
         return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
-
-    def deviations(self) -> np.ndarray:
-        """Returns the posterior standard deviations of the evaluated architectures, float64 (architectures,)."""
-        return np.sqrt(self._variance(self._covariance(self._evaluations.architectures)))
-
-    def _variance(self, covariance: np.ndarray) -> np.ndarray:
-        explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
-        # The prior variance is 2: 1 from the kernel and 1 from the unknown constant.
-        return self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
 
     def _covariance(self, architectures: np.ndarray) -> np.ndarray:
         # Single precision is enough for the distances and takes half the time.

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..record import Record
-from .base import Rule, check_floor, check_not_negative, check_one_of, check_positive, check_whole, option
+from .base import Rule, check_floor, check_one_of, check_positive, check_whole, option
 from .gaussian_process import Evaluations, Parameters, standardised
 
 # Number of basis functions of time in the trend.
@@ -61,12 +61,6 @@ class Interactions(Rule):
         "enabling this costs accuracy: real progress is mistaken for a trend.",
     )
 
-    caution: float = option(
-        0.0,
-        "Posterior standard deviations that the recommendation subtracts from a posterior mean, at least 0. With noisy "
-        "evaluations, a larger number prefers architectures that were evaluated more often.",
-    )
-
     name: ClassVar[str] = "interactions"
     warmup_rounds: ClassVar[int] = 2
 
@@ -74,7 +68,6 @@ class Interactions(Rule):
         check_positive(self, "sharpness")
         check_whole(self, "architectures", "candidates")
         check_floor(self)
-        check_not_negative(self, "caution")
         check_one_of(self, "trend", (False, True))
         # _numbers: distinct architecture -> its number. _evaluated: the number of the architecture of each evaluation.
         self._numbers: dict[bytes, int] = {}
@@ -138,7 +131,7 @@ class Interactions(Rule):
             return probable
         evaluations = self._evaluations(record, _RECOMMENDED)
         posterior = Parameters(len(probable)).fit(evaluations, _RECOMMENDED_STEPS)
-        best = evaluations.architectures[(posterior.means - self.caution * posterior.deviations()).argmax()]
+        best = evaluations.architectures[posterior.means.argmax()]
         return np.where(best < 0, probable, best)
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
