@@ -24,8 +24,9 @@ from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
+from models.search.payoff import Payoff
 from models.settings import Settings
-from pipeline.configs import base, digits, digits_mobile
+from pipeline.configs import digits, digits_mobile
 from tests.support.html_page import Page
 
 COMPARED = Comparison(
@@ -299,10 +300,8 @@ def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of
     assert ", taken for" not in shown.text["test"]
 
 
-def test_the_page_of_a_search_by_scores_tells_of_scores_and_of_settings_that_were_used(rendered):
+def test_the_page_of_a_search_by_scores_tells_of_scores_and_of_settings_that_were_used():
     config = digits.get_config()
-    config.search.objective = "spectrum"
-    base.drop_unused(config)
     text = page.render(found(search=scored_search()), Settings.parse(config))
     shown = Page(text)
     assert "sampled in epoch 4, with a score of 0.5000 then" in shown.text["verdict"]
@@ -311,7 +310,21 @@ def test_the_page_of_a_search_by_scores_tells_of_scores_and_of_settings_that_wer
     assert "search.score_images" in text and "search.objective" in text
     for name in ("batch_size", "cells", "learning_rate", "norm_images", "mixed_precision"):
         assert f"search.{name}" not in text
-    assert "search.score_images" not in rendered and "search.batch_size" in rendered
+    config.search.objective = "val_accuracy"
+    text = page.render(found(), Settings.parse(config))
+    assert "search.score_images" not in text and "search.batch_size" in text
+
+
+def test_the_page_says_whether_a_search_by_scores_paid():
+    def told(payoff):
+        searched = dataclasses.replace(scored_search(), payoff=payoff)
+        return re.sub(r"\s+", " ", Page(page.render(found(search=searched), USED)).text["search"])
+
+    text = told(Payoff(recommended=0.91, evaluations=3, random=0.4, count=16, better=15))
+    assert "16 random architectures at the start of the search have a mean score of 0.400" in text
+    assert "was evaluated 3 times and has a mean score of 0.910, more than 15 of them" in text
+    assert "was never evaluated" in told(Payoff(None, 0, 0.4, 16, None))
+    assert "Did the search pay?" not in told(None)
 
 
 def test_what_is_wide_scrolls_in_a_box_of_its_own(rendered):

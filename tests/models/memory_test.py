@@ -21,6 +21,16 @@ from pipeline.configs import digits, digits_mobile, image_folder
 from pipeline.validation import ConfigError
 from tests.support.spaces import make_space
 
+
+def trained(config, **search):
+    """A config whose search trains on shared weights."""
+    config = config.get_config()
+    config.search.update({"objective": "val_accuracy", **search})
+    return config
+
+
+DIGITS = {"batch_size": 64, "cells": 3, "channels": 8}
+
 GB = 10**9
 
 
@@ -124,7 +134,7 @@ def test_where_the_kernel_does_not_tell_nothing_is_known(tmp_path):
 @pytest.mark.parametrize("config", [digits, digits_mobile], ids=["cell", "mobile"])
 @pytest.mark.parametrize("stage", ["search", "train"])
 def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
-    config = config.get_config()
+    config = trained(config, **DIGITS)
     space = make_space(config.space.to_dict())
     need = memory.most(space, getattr(Settings.parse(config), stage), (8, 8, 1))
     assert need.at(config[stage].batch_size) < 2.5 * GB
@@ -178,7 +188,7 @@ def test_nothing_is_bounded_with_operations_of_ones_own(space, monkeypatch):
 def test_ample_memory_is_seen_without_a_measurement(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "limit", lambda: Limit(10 * GB, "free here"))
     monkeypatch.setattr(memory_plan, "_measure", lambda *_: pytest.fail("measured"))
-    config = digits.get_config()
+    config = trained(digits, **DIGITS)
     (line,) = memory_plan.fit(config, str(tmp_path), ())
     assert (
         "search in batches of 64: at most 2.1 GB of 10.0 GB free here; train in batches of 64: at most 2.3 GB" in line
@@ -217,7 +227,7 @@ def plan(tmp_path, monkeypatch, folder):
     monkeypatch.setattr(memory_plan, "_bound", lambda *_: None)
 
     def run(root="root", given=(), **settings):
-        config = image_folder.get_config()
+        config = trained(image_folder)
         config.data.image_folder = folder
         config.update_from_flattened_dict({name.replace("__", "."): value for name, value in settings.items()})
         (tmp_path / root).mkdir(exist_ok=True)
@@ -340,7 +350,7 @@ def test_the_images_of_a_data_set_are_known_from_tfds():
 
 
 def test_the_child_measures_a_space_of_ones_own():
-    config = digits.get_config()
+    config = trained(digits, **DIGITS)
     config.space.name = "tests.support.tiny_space"
     asked = {"stage": "search", "config": config.to_dict(), "image_shape": [32, 32, 3], "classes": 10}
     command = [sys.executable, "-m", "models.memory_probe"]
