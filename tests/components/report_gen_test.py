@@ -322,7 +322,7 @@ def test_the_page_says_whether_a_search_by_scores_paid():
 
     text = told(Payoff(recommended=0.91, evaluations=3, random=0.4, count=16, better=15))
     assert "16 random architectures at the start of the search have a mean score of 0.400" in text
-    assert "was evaluated 3 times and has a mean score of 0.910, more than 15 of them" in text
+    assert "was evaluated 3 times and has a mean score of 0.910, more than 15 of these 16" in text
     assert "was never evaluated" in told(Payoff(None, 0, 0.4, 16, None))
     assert "Did the search pay?" not in told(None)
 
