@@ -1,5 +1,6 @@
 """The executor of the SupernetSearch component."""
 
+import functools
 import os
 from typing import Any
 
@@ -56,14 +57,18 @@ class Executor(base_executor.BaseExecutor):
             "results_dir": artifact_utils.get_single_uri(output_dict["results"]),
             "log_dir": artifact_utils.get_single_uri(output_dict["logs"]),
         }
-        oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
         if search.objective == spectrum.OBJECTIVE:
             score = spectrum_tuner.spectral_score(space, search, settings.train, train, settings.seed)
-            searched = spectrum_tuner.SpectrumTuner(oracle, score, search, **directories)
+            make_tuner = functools.partial(spectrum_tuner.SpectrumTuner, score=score)
         else:
             with setup.strategy().scope():
                 trainer = tuner.path_trainer(space, search, train.image_shape, len(train.class_names))
-            searched = tuner.SupernetTuner(oracle, trainer, train, val, search, seed=settings.seed, **directories)
+            make_tuner = functools.partial(
+                tuner.SupernetTuner, trainer=trainer, train=train, val=val, seed=settings.seed
+            )
+        # After the weights: KerasTuner takes a number from the random numbers that the weights come from.
+        oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
+        searched = make_tuner(oracle, search=search, **directories)
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
             searched.search(verbose=0)
