@@ -7,7 +7,7 @@ from scipy import stats
 
 from models.runtime.artifact_files import COMPARISON
 
-_LUCK = 0.01  # a result with a higher probability than this may be chance
+_LUCK = 0.01  # a result that guessing reaches with a higher probability than this may be chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Comparison:
         majority_share: The accuracy of always guessing this class.
         clearly_more: The least accuracy that is clearly more than `majority_share`.
         baseline_accuracy: The accuracy of the earlier model; None if there is no baseline.
-        baseline_not_compared: Why an earlier model was not compared, as a text that continues "it is not compared:";
-            None if no model was left out.
+        baseline_not_compared: The reason why the baseline was left out, a clause such as "its classes are different:
+            ..."; None if no baseline was left out.
     """
 
     threshold: float

@@ -1,9 +1,9 @@
 """Every setting of the pipeline, declared once: type, default, bounds, meaning, source, and what the setting changes.
 
 These declarations are the source of the configs' defaults (pipeline/configs/base.py), the checks, the components'
-parameters, the keys of checkpoints, the report's table and docs/settings.md (`make settings`). As a source, "paper" is
-arXiv 1905.07529, "later code" is the code that its authors published afterwards, and "released script" is the run
-script of the published network. This module imports neither TensorFlow nor Keras.
+parameters, the keys of checkpoints, the report's table and docs/settings.md (`make settings`). In the field `source` of
+a setting, "paper" means arXiv 1905.07529, "later code" means the code that its authors published afterwards, and
+"released script" means the run script of the published network. This module imports neither TensorFlow nor Keras.
 """
 
 import dataclasses
@@ -119,7 +119,8 @@ class Data(Section):
     )
     max_corrupt_share: float = setting(
         0.0,
-        "largest share of undecodable images that is skipped; with more, the data set is refused",
+        "if at most this share of all images cannot be decoded, these images are left out; otherwise the data set is "
+        "refused",
         EXAMPLES,
         ge=0,
         lt=1,
@@ -142,12 +143,15 @@ class MobileSpace(Space):
 
 
 class CustomSpace(Space):
-    """A custom space declares and checks its options: the parameters of `create`, or a pydantic model `Options`."""
+    """A custom space declares its options as parameters of `create`.
+
+    A pydantic model `Options` in its module, if there is one, checks them.
+    """
 
     model_config = pydantic.ConfigDict(extra="allow")
 
 
-# The accuracy of paths of a trained supernet is the only objective that these settings matter to.
+# These settings are used only with the objective "val_accuracy", which trains a supernet.
 _trained = functools.partial(setting, objective="val_accuracy")
 
 
@@ -193,7 +197,10 @@ class Search(Section):
     flip: bool = _trained(True, "whether images are flipped horizontally at random", SEARCH)
     cutout: int = _trained(0, "side in pixels of the randomly erased square; 0: no cutout", SEARCH, ge=0)
     norm_images: int = _trained(
-        2048, "training images that give a path its batch norm statistics before it is validated", SEARCH, ge=2
+        2048,
+        "number of training images from which a path's batch norm statistics are computed before its validation",
+        SEARCH,
+        ge=2,
     )
     mixed_precision: _Precision = _trained("", _PRECISION, SEARCH)
     xla: bool = _trained(False, "whether XLA compiles the steps; only on a GPU", SEARCH)
@@ -233,7 +240,8 @@ def _options(rule: type[Rule]) -> type[Section]:
 
 
 _OPTIONS = {name: _options(rule) for name, rule in RULES.items()}
-# Defaults of the pipeline that differ from those of the rules: accuracies on shared weights change with the training.
+# Defaults of the pipeline that differ from those of the rules. Accuracies on shared weights change with the training;
+# configs that search by scores of untrained networks set `trend` to False.
 _PIPELINE_OPTIONS = {"interactions": {"trend": True}}
 
 
@@ -277,8 +285,8 @@ class Derive(Section):
 
     source: Literal["argmax", "best"] = setting(
         "argmax",
-        "argmax: what the rule recommends, for most rules the most probable operations; best: the best evaluated "
-        "architecture",
+        "argmax: the architecture that the update rule recommends (for most rules, the most probable operations); "
+        "best: the best evaluated architecture",
         AFTERWARDS,
         source="paper",
     )
@@ -378,7 +386,7 @@ class Evaluate(Section):
     )
     max_accuracy_drop: float = setting(
         0.0,
-        "largest accepted difference by which the accuracy is below that of the latest blessed model",
+        "largest allowed drop of the accuracy, compared with the latest blessed model",
         AFTERWARDS,
         ge=0,
         le=1,
@@ -453,7 +461,10 @@ class Settings(Section):
         le=2**31 - 1,
     )
     deterministic: bool = setting(
-        True, "whether TensorFlow's op determinism is on: equal settings then give equal bits", SEARCH, TRAINING
+        True,
+        "whether TensorFlow's op determinism is on: equal settings then give bit-identical results",
+        SEARCH,
+        TRAINING,
     )
     architecture: str = setting(
         "",
@@ -494,7 +505,8 @@ class Settings(Section):
         Args:
             of: SEARCH or TRAINING.
         """
-        # The final network's size is a matter of the search only where the search looks at that network.
+        # The result of the search depends on the final network's size only with the objective "spectrum", which scores
+        # networks of this size.
         sized = of == TRAINING or self.search.objective == "spectrum"
         return {
             key: value

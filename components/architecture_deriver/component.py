@@ -25,7 +25,7 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
 
 
 class ArchitectureDeriver(base_component.BaseComponent):
-    """Derives the architecture to train from a learned distribution.
+    """Derives an architecture from a learned distribution. The Trainer then trains this architecture.
 
     The architecture is written twice: as a Genotype artifact (JSON, which a person can read and which
     `--config.architecture` accepts), and as a HyperParameters artifact, which TFX's Trainer reads.
@@ -35,7 +35,7 @@ class ArchitectureDeriver(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, distribution: channel.BaseChannel, *, space: settings.Space, derive: settings.Derive):
-        """Takes the sections of the config of the same names.
+        """Takes two sections of the config.
 
         Args:
             distribution: The distribution that SupernetSearch learned.

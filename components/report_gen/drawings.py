@@ -125,7 +125,10 @@ def _nasbench201(architecture: nasbench201.NasBench201Genotype) -> Figure:
 
 
 def _incoming(axes: Axes, node: tuple[float, float], edges: Sequence[tuple[str, tuple[float, float]]]) -> None:
-    """Draws the edges into a node, one below the other: (operation, where its wire starts) each."""
+    """Draws the edges into a node, one below the other.
+
+    Each edge is a pair: the operation, and the point where its line starts.
+    """
     x, y = node
     for position, (operation, start) in enumerate(edges):
         level = y + _ROW * ((len(edges) - 1) / 2 - position)

@@ -47,8 +47,8 @@ class Search:
             per choice.
         best_epoch: The epoch (0-based) of the best sampled architecture; None if no epoch was completed.
         best_score: The score in this epoch, 0 to 1.
-        payoff: The recommended architecture beside random ones; None with "val_accuracy", whose scores rise during the
-            search.
+        payoff: The comparison of the recommended architecture with random ones; None with "val_accuracy", whose scores
+            rise during the search.
         warnings: Reasons why the result of the search may be chance (models/search/search_signal.py and spectrum.py).
     """
 

@@ -36,7 +36,7 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
 
 
 class SupernetSearch(base_component.BaseComponent):
-    """Trains a supernet; a KerasTuner oracle learns a multinomial distribution over its operations.
+    """Searches for an architecture: a KerasTuner oracle learns a multinomial distribution over operations.
 
     Each search epoch samples one operation per choice, evaluates this architecture and updates the distribution. With
     the objective "val_accuracy" the architecture is trained for one epoch on shared weights and validated
@@ -61,7 +61,7 @@ class SupernetSearch(base_component.BaseComponent):
         tuned_kernels: bool,
         checkpoint_dir: str,
     ):
-        """Takes the sections of the config of the same names.
+        """Takes settings, mostly whole sections of the config.
 
         Args:
             examples: Examples with splits `train` and `val`.
@@ -71,7 +71,8 @@ class SupernetSearch(base_component.BaseComponent):
             search: `config.search`.
             oracle: `config.oracle`.
             data: `config.data`.
-            train: `config.train`. The objective "spectrum" scores networks of its cells and channels.
+            train: `config.train`. The objective "spectrum" scores networks with `config.train.cells` and
+                `config.train.channels`.
             seed: The seed of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
             tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
@@ -85,7 +86,7 @@ class SupernetSearch(base_component.BaseComponent):
                 search=search.to_json(),
                 oracle=oracle.to_json(),
                 data=data.to_json(),
-                # Another size of the final network is another search only where the search looks at that network.
+                # The search depends on the size of the final network only with the objective "spectrum".
                 train=train.model_dump_json(include={"cells", "channels"} if search.objective == "spectrum" else {}),
                 search_epochs=search.epochs,
                 seed=seed,

@@ -16,7 +16,8 @@ from models.runtime.section import SEARCH
 from models.search import spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
 
-# What to change where trials fail. By scores they fail for lack of memory alone.
+# Advice for a search whose trials fail, by objective. With "spectrum", trials can fail only because memory is
+# insufficient.
 _REMEDIES = {
     "val_accuracy": "a lower config.search.learning_rate, with config.search.gradient_clip or with "
     "config.search.mixed_precision=''",
@@ -36,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
         """Called by TFX; see the component for inputs, outputs and parameters.
 
         Raises:
-            RuntimeError: Too many trials in a row had a loss that is not finite, or no memory.
+            RuntimeError: Too many trials in a row failed: their loss was not finite, or they ran out of memory.
             ValueError: The data or the settings do not fit the search space.
         """
         settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")

@@ -13,7 +13,9 @@ def order_key(image_id: str, seed: int | str) -> int:
 
 
 def part(count: int, fraction: float, kept: int = 1) -> int:
-    """Returns how many images of a class a cut takes: its share, but at least one, and never the images to keep.
+    """Returns the number of images that a cut takes from a class.
+
+    This is the given share, but at least one image, and never so many that fewer than `kept` images remain.
 
     Args:
         count: Number of images of the class.

@@ -109,7 +109,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _cut(images, seed, test_fraction, val_fraction):
-    """Returns two mappings: split of the source -> part of each image; part -> place of its images, in words."""
+    """Returns two mappings.
+
+    The first one: split of the source -> for each of its images the part (train, val or test). The second one: part ->
+    a text that says where its images come from.
+    """
     splits, origins = images.origins, dict(images.origins)
     ids, labels = images.items("train")
     if "val" not in splits:

@@ -42,7 +42,8 @@ class ImageFolder:
             folder for test, the folder for validation becomes test.
         images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
         passed_over: Names of the files and folders in `path` that are skipped.
-        others: Ending -> number of files beside the images that are not images.
+        others: Ending -> number of files in the folders of splits and classes that are not images. Images in a split's
+            folder that lie outside a class folder are counted under a text of their own.
     """
 
     path: str
@@ -60,7 +61,7 @@ class ImageFolder:
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """train, val and test, if they exist -> the place of their images, in words."""
+        """train, val and test, if they exist -> a text that says where their images come from."""
         named = {split: f"{name}/" if name else "all folders" for split, name in self.splits.items()}
         if self.splits.get("test", "test").lower() not in _NAMES["test"]:
             named["test"] += " as there is no test/"

@@ -26,7 +26,7 @@ class Images(Protocol):
         version: The TFDS version; empty for a folder.
         class_names: Names of the classes, in the order of their labels.
         splits: train, val and test, if the source has them -> the name of this split in the source.
-        origins: The same keys -> the place of the images, in words.
+        origins: The same keys -> a text that says where the images come from.
     """
 
     version: str
@@ -166,7 +166,10 @@ def _quiet():
 
 @contextlib.contextmanager
 def _without_cloud_storage() -> Iterator[None]:
-    """Prevents TFDS from looking for prepared data sets in Google's storage: without a network this takes 10 s each."""
+    """Prevents TFDS from looking for prepared data sets in Google's storage.
+
+    Without a network, each such look-up takes 10 s.
+    """
     before, gcs_utils._is_gcs_disabled = gcs_utils._is_gcs_disabled, True
     try:
         yield

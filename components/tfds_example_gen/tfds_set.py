@@ -43,7 +43,7 @@ class TfdsSet:
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """train, val and test, if they exist -> the place of their images, in words."""
+        """train, val and test, if they exist -> a text that says where their images come from."""
         without = f" as {' and '.join(self.unlabelled)} has no labels" if self.unlabelled else ""
         return {split: name + (without if split == "test" else "") for split, name in self.splits.items()}
 

@@ -54,8 +54,8 @@ class MultinomialOracle(keras_tuner.Oracle):
     A sample is a function of the seed, the number of the trial and the probabilities; the probabilities are a function
     of the completed trials. So the trials are the whole state, and an interrupted search resumes with the same samples
     as an uninterrupted search. A search cannot resume with another objective or with other values of a hyperparameter;
-    new hyperparameters may appear at any time. The hyperparameters of a hypermodel are compared when a trial in the
-    process of the oracle requests them.
+    new hyperparameters may appear at any time. The hyperparameters that a hypermodel defines are compared with the
+    saved ones when a trial requests them. This happens only for trials that run in the oracle's own process.
 
     Args:
         objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
@@ -120,7 +120,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # _saved: hyperparameters whose definition must equal that of the saved search.
         self._varied: set[str] = set()
         self._saved: frozenset[str] = frozenset()
-        # The JSON texts of trials that have ended, so that a save takes the same time after many trials.
+        # A cache of the JSON texts of ended trials, so that a save does not take longer and longer.
         self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._follow_space()
@@ -226,8 +226,8 @@ class MultinomialOracle(keras_tuner.Oracle):
             trial.hyperparameters = _TrialHyperParameters.of(trial.hyperparameters, self._saved)
             self._started.setdefault(trial.trial_id, time.monotonic())
         elif self.ongoing_trials and self.lost_after is not None:
-            # The chief waits for the running trials. After the last worker has left, no call follows that fails the
-            # lost ones, so a timer does it.
+            # The chief waits for the running trials. After the last worker has left, nothing calls the oracle any more,
+            # so a timer marks the lost trials as failed.
             timer = threading.Timer(self.lost_after, self._give_up_lost)
             timer.daemon = True
             timer.start()
@@ -332,7 +332,9 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._follow_space()
 
     def _check_space(self, saved: keras_tuner.HyperParameters) -> None:
-        """Compares a saved space with the declared hyperparameters. Trials do this for those of the hypermodel.
+        """Compares a saved space with the declared hyperparameters.
+
+        The hyperparameters that the hypermodel defines are compared later, by the trials (`_TrialHyperParameters`).
 
         Raises:
             ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and new entries are not
@@ -452,7 +454,10 @@ def _objective_state(objective: keras_tuner.Objective) -> dict[str, Any]:
 
 
 def _describe(objective: Mapping[str, Any]) -> str:
-    """Returns a text such as "maximises 'val_accuracy'". Of several objectives, KerasTuner minimises the signed sum."""
+    """Returns a text such as "maximises 'val_accuracy'".
+
+    If there are several objectives, KerasTuner minimises their signed sum.
+    """
     if "objectives" not in objective:
         return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
     parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")

@@ -12,7 +12,8 @@ import numpy as np
 Operation = Hashable
 Architecture = dict[str, Operation]
 
-# Numbers of the independent random streams. Another number would change what a seed gives; 3 is free.
+# Numbers of the independent random streams. Do not change them, because a seed would then give other results. The
+# number 3 is not used.
 SAMPLES, WARMUP, RULE, REPAIR = 0, 1, 2, 4
 
 

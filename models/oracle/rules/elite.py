@@ -23,7 +23,9 @@ class Elite(Rule):
     eta: float = option(0.05, "Largest probability moved per choice and evaluation, above 0.")
     elites: int = option(10, "Number of best architectures with which a new one is compared, at least 1.")
     floor: float = option(
-        0.1, "Smallest probability of an operation, times the number of operations, from 0 to below 1."
+        0.1,
+        "The lower limit of an operation's probability is this value divided by the number of operations; from 0 to "
+        "below 1.",
     )
 
     name: ClassVar[str] = "elite"

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-# Bounds of the utilities, in units of the deviation from the median. The lower bound is close, because differences
-# among bad architectures do not matter.
+# Bounds of the utilities, in units of the deviation from the median. The lower bound is nearer to the median than the
+# upper bound, because differences among bad architectures do not matter.
 _WORST, _BEST = -2.5, 10.0
 
 

@@ -44,7 +44,9 @@ class Interactions(Rule):
     architectures. With `trend`, the process includes a smooth trend over the evaluations.
     """
 
-    sharpness: float = option(8.0, "Power of the expected improvement that gives a proposal's share, above 0.")
+    sharpness: float = option(
+        8.0, "Exponent above 0: the share of a proposal is proportional to its expected improvement to this power."
+    )
     floor: float = option(
         0.05,
         "Share of the uniform distribution in the probabilities, from 0 to below 1; a sample changes one choice at "
@@ -52,7 +54,8 @@ class Interactions(Rule):
     )
     architectures: int = option(
         128,
-        "Largest number of architectures in an update, at least 1. One half are the best, the rest the latest others.",
+        "Largest number of architectures in an update, at least 1. Half of them are the best architectures; the rest "
+        "are the most recent of the others.",
     )
     candidates: int = option(280, "Number of architectures from which the first proposals are selected, at least 1.")
     trend: bool = option(
@@ -89,7 +92,7 @@ class Interactions(Rule):
         if len(record) < width:
             return record.uniform()
         generator = record.generator()
-        # Until it is estimated, the trend of the new evaluation is assumed to equal the latest estimate.
+        # For the new evaluation the trend is not estimated yet, so the latest estimate is used.
         known = self._trend[-1] if len(self._trend) else 0.0
         self._trend = np.append(self._trend, np.full(len(record) - len(self._trend), known))
         evaluations = self._evaluations(record, self.architectures)

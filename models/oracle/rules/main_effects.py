@@ -16,13 +16,18 @@ class MainEffects(Rule):
     """Bayesian main effects: ridge regression of rank utilities on the operations.
 
     The probability of an operation is the posterior probability that the operation is the best of its choice. Two more
-    columns of the regression contain the mean training state of the sampled operations before the evaluation.
+    columns of the regression describe how often the sampled operations had been trained before the evaluation (means of
+    log(1 + epochs) and 1 / (1 + epochs)).
     """
 
     ridge: float = option(
         3.0, "Prior precision of an operation's effect, relative to the precision of the noise, above 0."
     )
-    ridge_epochs: float = option(0.1, "Prior precision of the two columns for the training state, above 0.")
+    ridge_epochs: float = option(
+        0.1,
+        "Prior precision of the coefficients of the two regression columns that describe how often the operations were "
+        "trained, above 0.",
+    )
     draws: int = option(32, "Number of posterior draws from which the probabilities are estimated, at least 1.")
     floor: float = option(0.05, "Share of the uniform distribution in the probabilities, from 0 to below 1.")
 
