@@ -140,3 +140,13 @@ def test_another_error_is_passed_on_whatever_it_says(search):
     with pytest.raises(RuntimeError) as passed:
         search(error)
     assert passed.value is error
+
+
+def test_the_weights_are_made_before_the_oracle_which_takes_one_of_the_random_numbers(search, monkeypatch):
+    made = []
+    strategy, search_oracle = executor.setup.strategy, executor.tuner.search_oracle
+    monkeypatch.setattr(executor.setup, "strategy", lambda: made.append("weights") or strategy())
+    monkeypatch.setattr(executor.tuner, "search_oracle", lambda *all_: made.append("oracle") or search_oracle(*all_))
+    with pytest.raises(InterruptedError):
+        search(InterruptedError())
+    assert made == ["weights", "oracle"]
