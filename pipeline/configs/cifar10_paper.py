@@ -39,6 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
 
     search = config.search
+    search.objective = "val_accuracy"
     search.epochs = 100
     search.batch_size = 512
     search.cells = 6

@@ -20,6 +20,7 @@ PAPER = {
         "dil_conv_5x5",
         "none",
     ),
+    "search.objective": "val_accuracy",
     "search.epochs": 100,
     "search.batch_size": 512,
     "search.cells": 6,
