@@ -290,6 +290,14 @@ class Derive(Section):
         AFTERWARDS,
         source="paper",
     )
+    max_skip_connections: int | None = setting(
+        None,
+        "largest number of skip connections in the derived architecture, all cells together; None: no limit",
+        AFTERWARDS,
+        source="later code",
+        expected="None (no limit) or 0 or more",
+        ge=0,
+    )
 
 
 class Train(Section):

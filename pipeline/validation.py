@@ -11,6 +11,7 @@ import ml_collections
 from models.architectures import limits, presets
 from models.oracle.rules.registry import create_rule
 from models.runtime.section import leaves
+from models.search import derivation
 from models.search_spaces.registry import create_space, unused
 from models.settings import ConfigError, Settings
 
@@ -128,6 +129,18 @@ def _objective(settings: Settings) -> Iterator[str]:
         )
 
 
+def _derive(settings: Settings) -> Iterator[str]:
+    if settings.architecture:
+        return
+    try:
+        derivation.require_limit(create_space(settings.space), settings.derive.max_skip_connections)
+    except ImportError:
+        return  # the other checks say what is wrong
+    except ValueError as error:
+        if str(error).startswith("config.derive"):
+            yield str(error)
+
+
 def _unused(settings: Settings) -> Iterator[str]:
     """Refuses settings without use in this run: dropping them silently would hide a mistake."""
     try:
@@ -211,5 +224,5 @@ def _architecture(settings: Settings) -> Iterator[str]:
 
 
 _COMBINATIONS = (
-    *(_data, _learning_rates, _rule, _warmup, _space, _objective, _unused, _cells, _image_size, _architecture),
+    *(_data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size, _architecture),
 )

@@ -1,5 +1,6 @@
 """The executor of the ArchitectureDeriver component."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
@@ -9,7 +10,9 @@ from tfx.types import artifact, artifact_utils
 from components.genotype_io import write_genotype
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
+from models.runtime.messages import some
 from models.search import derivation
+from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import create_space
 from models.settings import Derive, Space
 
@@ -25,11 +28,11 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
         space = create_space(Space.from_json(exec_properties["space"]))
-        source = Derive.from_json(exec_properties["derive"]).source
+        derive = Derive.from_json(exec_properties["derive"])
         uri = artifact_utils.get_single_uri(input_dict["distribution"])
         distribution = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document)
-        derived = derivation.derive(space, distribution, source)
-        warnings = _warnings(len(derived.undecided), len(space.choices))
+        derived = derivation.derive(space, distribution, derive.source, derive.max_skip_connections)
+        warnings = [*_undecided(len(derived.undecided), len(space.choices)), *_skips(derived, space)]
         for warning in warnings:
             logging.warning("%s", warning)
         learned = len(derived.undecided) < len(space.choices)
@@ -42,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
-def _warnings(undecided: int, choices: int) -> list[str]:
+def _undecided(undecided: int, choices: int) -> list[str]:
     if not undecided:
         return []
     if undecided == choices:
@@ -51,3 +54,18 @@ def _warnings(undecided: int, choices: int) -> list[str]:
             "any other. Give it more epochs (config.search.epochs)."
         ]
     return [f"The distribution prefers no operation in {undecided} of {choices} choices: one of the equals was taken."]
+
+
+def _skips(derived: derivation.Derived, space: SearchSpace) -> Iterator[str]:
+    if derived.replaced:
+        yield (
+            f"config.derive.max_skip_connections: {some(derived.replaced, 3)} lost a skip connection to the limit. The "
+            "search evaluated the architecture with them."
+        )
+    edges = sum(operation != derivation.NONE for operation in space.path(derived.genotype).values())
+    if 2 * len(derived.skips) > edges:
+        yield (
+            f"More than half of the {edges} edges are skip connections: {len(derived.skips)}. Such architectures often "
+            "learn fast at first and stay worse in the end. Limit them with config.derive.max_skip_connections, or "
+            "search longer."
+        )

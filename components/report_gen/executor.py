@@ -24,5 +24,5 @@ class Executor(base_executor.BaseExecutor):
             ArtifactError: A file of an input is missing or malformed; the message names it.
         """
         used = settings.used(exec_properties)
-        html = page.render(inputs.read(input_dict, used.data), used)
+        html = page.render(inputs.read(input_dict, used.data, used.search.objective), used)
         artifact_files.REPORT.write(artifact_utils.get_single_uri(output_dict["report"]), html)

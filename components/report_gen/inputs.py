@@ -16,8 +16,9 @@ from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
+from models.search import payoff as payoffs
 from models.search import search_signal, spectrum
-from models.search.payoff import Payoff, payoff
+from models.search.payoff import Payoff, Prediction
 from models.settings import Data
 
 _Parsed = TypeVar("_Parsed")
@@ -49,6 +50,8 @@ class Search:
         best_score: The score in this epoch, 0 to 1.
         payoff: The comparison of the recommended architecture with random ones; None with "val_accuracy", whose scores
             rise during the search.
+        prediction: The predicted rank of the recommended architecture; None if the rule predicts nothing.
+        evaluated: For each choice the number of evaluations of each of its operations.
         warnings: Reasons why the result of the search may be chance (models/search/search_signal.py and spectrum.py).
     """
 
@@ -60,6 +63,8 @@ class Search:
     best_epoch: int | None
     best_score: float | None
     payoff: Payoff | None
+    prediction: Prediction | None
+    evaluated: tuple[tuple[int, ...], ...]
     warnings: tuple[str, ...]
 
 
@@ -156,12 +161,13 @@ class Inputs:
     pushed: str | None
 
 
-def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs:
+def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective: str) -> Inputs:
     """Reads the inputs of ReportGen.
 
     Args:
         artifacts: The inputs of ReportGen by name.
         data: `config.data`.
+        objective: `config.search.objective`.
 
     Raises:
         ArtifactError: A file is missing or malformed.
@@ -174,7 +180,8 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs
     if "distribution" in uris:
         epochs = artifact_files.EPOCHS.load(uris["results"], _epochs)
         distribution = artifact_files.DISTRIBUTION.load(uris["distribution"], Distribution.from_document)
-        search = _search(distribution, epochs, info.counts)
+        prediction = artifact_files.PREDICTION.load(uris["distribution"], Prediction.from_document)
+        search = _search(distribution, prediction, epochs, info.counts, objective)
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
     train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
@@ -289,14 +296,23 @@ def _require(figures: Mapping[str, Any], *names: str) -> None:
 
 
 def _search(
-    distribution: Distribution, epochs: tuple[Mapping[str, Any], ...], counts: Mapping[str, tuple[int, ...]]
+    distribution: Distribution,
+    prediction: Prediction | None,
+    epochs: tuple[Mapping[str, Any], ...],
+    counts: Mapping[str, tuple[int, ...]],
+    objective: str,
 ) -> Search:
-    scored = any(spectrum.OBJECTIVE in figures for figures in epochs)
-    train, val = counts["train"], counts["val"]
-    warnings = spectrum.warnings(epochs) if scored else search_signal.warnings(epochs, train, val)
+    scored = objective == spectrum.OBJECTIVE
+    if scored:
+        warnings = spectrum.warnings(epochs)
+    else:
+        sizes = [len(operations) for operations in distribution.operations.values()]
+        warnings = search_signal.warnings(epochs, counts["train"], counts["val"])
+        warnings += search_signal.narrowing(epochs, sizes, counts["val"])
+    warnings += payoffs.warnings(prediction)
     return Search(
         rule=distribution.rule,
-        objective=spectrum.OBJECTIVE if scored else "val_accuracy",
+        objective=objective,
         choices=tuple(
             Choice(name, tuple(operations), tuple(distribution.probabilities[name]))
             for name, operations in distribution.operations.items()
@@ -305,7 +321,12 @@ def _search(
         movement=tuple((int(trial), probabilities) for trial, probabilities in distribution.history),
         best_epoch=None if distribution.best_trial is None else int(distribution.best_trial),
         best_score=distribution.best_score,
-        payoff=payoff(distribution) if scored else None,
+        payoff=payoffs.payoff(distribution) if scored else None,
+        prediction=prediction,
+        evaluated=tuple(
+            tuple(sum(path.get(name) == operation for path, _ in distribution.evaluations) for operation in operations)
+            for name, operations in distribution.operations.items()
+        ),
         warnings=tuple(warnings),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jinja2
 
 from components.comparison import Comparison
-from components.report_gen import commands, drawings, figures, settings
+from components.report_gen import commands, drawings, figures, search_figures, settings
 from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
 from models.settings import Data, Settings
@@ -64,7 +64,7 @@ def render(found: Inputs, used: Settings) -> str:
         counts={split: sum(counts) for split, counts in found.info.counts.items()},
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
-        panels=figures.PANELS,
+        panels=search_figures.PANELS,
         architecture=[
             (drawing.title, drawing.caption, _picture(drawing.svg, "image/svg+xml", f"graph: {drawing.title}"))
             for drawing in drawings.draw(found.genotype)
@@ -92,11 +92,20 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
         drawn["confusion"] = (figures.confusion(names, evaluation.confusion), "confusion matrix of the test images")
     if found.search:
         drawn |= {
-            "search": (figures.search_curves(found.search), "objective and entropy per search epoch"),
-            "probabilities": (figures.probabilities(found.search.choices), "probability of each choice's operations"),
-            "movement": (figures.movement(found.search), "probability of each choice's operations per epoch"),
+            "search": (search_figures.search_curves(found.search), "objective and entropy per search epoch"),
+            "probabilities": (
+                search_figures.probabilities(found.search.choices),
+                "probability of each choice's operations",
+            ),
+            "evaluations": (
+                search_figures.evaluations(found.search.choices, found.search.evaluated),
+                "number of evaluations of each choice's operations",
+            ),
+            "movement": (search_figures.movement(found.search), "probability of each choice's operations per epoch"),
         }
-    pictures: dict[str, Picture | None] = dict.fromkeys(("search", "probabilities", "movement", "confusion"))
+    pictures: dict[str, Picture | None] = dict.fromkeys(
+        ("search", "probabilities", "evaluations", "movement", "confusion")
+    )
     return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
 
 

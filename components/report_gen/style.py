@@ -1,10 +1,16 @@
-"""The style of the report's pictures, and their conversion to SVG files. Equal pictures give equal bytes."""
+"""What the report's charts share: style, size, conversion to SVG. Equal charts give equal bytes."""
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
 
 import matplotlib.style
+from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+WIDTH = 10.4  # inches, the width of the page
 INK = "#1f2933"
 FAINT = "#9aa5b1"
 BLUE = "#2a6fb0"
@@ -56,3 +62,32 @@ def svg(figure: Figure) -> bytes:
 def shortened(name: str, length: int = 24) -> str:
     """Returns a name, shortened to fit beside a bar."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def drawn(draw: Callable[..., Figure]) -> Callable[..., bytes]:
+    """Wraps a function that returns a figure: the wrapped function returns the figure as an SVG file."""
+
+    @wraps(draw)
+    def as_svg(*args, **kwargs) -> bytes:
+        with styled():
+            return svg(draw(*args, **kwargs))
+
+    return as_svg
+
+
+def figure(height: float, *, width: float = WIDTH, rows: int = 1, columns: int = 1, **options: Any) -> tuple:
+    """Returns a figure with a size in inches, and its axes; several axes are an array."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    made.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return made, made.subplots(rows, columns, **options)
+
+
+def numbers(epochs: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Returns the numbers of the epochs, counted from 1."""
+    return [figures["epoch"] + 1 for figures in epochs]
+
+
+def count_epochs(axes: Axes) -> None:
+    """Labels the x axis with numbers of epochs."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))

@@ -1,5 +1,6 @@
 """The executor of the SupernetSearch component."""
 
+import dataclasses
 import functools
 import os
 from typing import Any
@@ -13,7 +14,7 @@ from components.parameters import parse_settings
 from models.oracle.oracle import TooManyFailures
 from models.runtime import artifact_files, checkpoint, setup
 from models.runtime.section import SEARCH
-from models.search import spectrum, spectrum_tuner, tuner
+from models.search import payoff, spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
 
 # Advice for a search whose trials fail, by objective. With "spectrum", trials can fail only because memory is
@@ -21,7 +22,7 @@ from models.search_spaces.registry import create_space
 _REMEDIES = {
     "val_accuracy": "a lower config.search.learning_rate, with config.search.gradient_clip or with "
     "config.search.mixed_precision=''",
-    spectrum.OBJECTIVE: "a lower config.search.score_images, config.train.channels or config.train.cells",
+    spectrum.OBJECTIVE: spectrum_tuner.LESS_MEMORY,
 }
 
 
@@ -37,7 +38,8 @@ class Executor(base_executor.BaseExecutor):
         """Called by TFX; see the component for inputs, outputs and parameters.
 
         Raises:
-            RuntimeError: Too many trials in a row failed: their loss was not finite, or they ran out of memory.
+            RuntimeError: Too many trials in a row failed (their loss was not finite, or they ran out of memory), or
+                memory ran out before the first trial.
             ValueError: The data or the settings do not fit the search space.
         """
         settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")
@@ -81,5 +83,9 @@ class Executor(base_executor.BaseExecutor):
 
         (distribution,) = output_dict["distribution"]
         artifact_files.DISTRIBUTION.save(distribution.uri, oracle.distribution_document())
+        prediction = payoff.predict(oracle.multinomial, space, settings.seed)
+        for warning in payoff.warnings(prediction):
+            logging.warning("%s", warning)
+        artifact_files.PREDICTION.save(distribution.uri, prediction and dataclasses.asdict(prediction))
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
         artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())

@@ -122,6 +122,33 @@ class Multinomial(Record):
         index = int(self.accuracies.argmax())
         return Evaluation(self.architecture(self.architectures[index]), self._score(index), self.trials[index])
 
+    def predict(self, architectures: Sequence[Architecture]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the scores that the rule's model expects, up to a constant; None if the rule has no such model.
+
+        Args:
+            architectures: Each a mapping of choice name to operation; inactive choices are left out.
+
+        Returns:
+            The posterior means, float64 (architectures,), in the direction of the distribution, and their covariances,
+            float64 (architectures, architectures). Only differences of the means are known.
+
+        Raises:
+            ValueError: A choice or an operation is unknown.
+        """
+        found = self.rule.predict(self, np.stack([self.indices(architecture) for architecture in architectures]))
+        if found is None or self.direction == "max":
+            return found
+        means, covariance = found
+        return -means, covariance
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns how well the rule's model predicts: each evaluated architecture from all others, and as observed.
+
+        Returns:
+            Twice float64 (architectures,), in the rule's unit, larger is better; None if the rule has no such model.
+        """
+        return self.rule.left_out(self)
+
     def entropy(self) -> float:
         """Returns the entropy of the distribution over architectures in nats: the sum over the choices."""
         return _entropy(self.probabilities)

@@ -113,6 +113,7 @@ class ArraysFile(ArtifactFile):
 DATASET_INFO = JsonFile("dataset_info.json", "TfdsExampleGen")
 IMAGE_REPORT = JsonFile("image_report.json", "ImageValidator")
 DISTRIBUTION = JsonFile("distribution.json", "SupernetSearch")
+PREDICTION = JsonFile("prediction.json", "SupernetSearch")
 SUPERNET = ArraysFile("supernet.npz", "SupernetSearch")
 EPOCHS = JsonFile("epochs.json", "SupernetSearch")
 GENOTYPE = JsonFile("genotype.json", "ArchitectureDeriver or ArchitectureImporter")

@@ -13,6 +13,9 @@ import numpy as np
 
 EARLY = 10  # epochs after which a running search is looked at for the first time
 _FOLLOWS = 0.25  # share of training's gain over guessing that validation must reach
+_KNOWS = (
+    0.5  # share of the last epochs' gain over guessing that the accuracies must reach before the distribution narrows
+)
 
 
 def majority_share(counts: Sequence[int]) -> float:
@@ -59,6 +62,33 @@ def warnings(epochs: Sequence[Mapping[str, Any]], train_counts: Sequence[int], v
             "show the same classes in the same way as the training images, and give it more of them."
         ]
     return []
+
+
+def narrowing(epochs: Sequence[Mapping[str, Any]], sizes: Sequence[int], val_counts: Sequence[int]) -> list[str]:
+    """Returns a warning if the distribution narrowed while the accuracies could not yet tell architectures apart.
+
+    Args:
+        epochs: Per epoch `status` and `entropy` (nats), and of a completed one `val_accuracy`, 0 to 1.
+        sizes: The number of operations of each choice.
+        val_counts: Validation images of each class.
+    """
+    completed = [figures for figures in epochs if figures["status"] == "COMPLETED"]
+    uniform = sum(math.log(size) for size in sizes)
+    narrowed = next((i for i, figures in enumerate(completed) if figures["entropy"] <= uniform / 2), None)
+    if narrowed is None:
+        return []
+    last = completed[-max(len(completed) // 4, 1) :]
+    early, late = (
+        statistics.median(figures["val_accuracy"] for figures in part) for part in (completed[: narrowed + 1], last)
+    )
+    if _gain(early, val_counts) >= _KNOWS * _gain(late, val_counts):
+        return []
+    return [
+        f"The distribution narrowed early: after epoch {completed[narrowed]['epoch'] + 1} it had lost half of its "
+        f"entropy. The median validation accuracy was {early:.3f} until then and {late:.3f} in the last {len(last)} "
+        "epochs, so the first accuracies said little about the architectures. Give the search a longer warm-up "
+        "(config.oracle.warmup_rounds), or score untrained networks (config.search.objective=spectrum; docs/search.md)."
+    ]
 
 
 def undecided(probabilities: Mapping[str, Sequence[float]]) -> list[str]:

@@ -1,19 +1,21 @@
 """The search by spectral scores: a KerasTuner tuner that trains nothing."""
 
+import functools
+
 import keras_tuner
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models.architectures.choices import Path
 from models.data import dataset
 from models.networks.supernet import Supernet
 from models.oracle.oracle import MultinomialOracle
 from models.search import spectrum
 from models.search.resumable_tuner import ResumableTuner
-from models.search_spaces.base import SearchSpace
+from models.search_spaces.base import SearchSpace, random_path
 from models.search_spaces.registry import scored_options
 from models.settings import Search, Train
+
+LESS_MEMORY = "a lower config.search.score_images, config.train.channels or config.train.cells"
 
 
 def spectral_score(
@@ -30,19 +32,22 @@ def spectral_score(
 
     Raises:
         ValueError: The space's supernet does not show its stages.
+        RuntimeError: Memory ran out.
     """
-
-    def sample(generator: np.random.Generator) -> Path:
-        path = {choice.name: choice.operations[generator.integers(len(choice.operations))] for choice in space.choices}
-        return space.repair(path, generator)
-
     supernet = space.supernet(images.image_shape, len(images.class_names), **scored_options(space, train))
     if type(supernet).stages is Supernet.stages:
         raise ValueError(
             f"config.search.objective: found {spectrum.OBJECTIVE!r}; expected 'val_accuracy' with the {space.name} "
             "space: its supernet has no method `stages` (models/networks/supernet.py)."
         )
-    return spectrum.SpectralScore(supernet, images, search.score_images, seed, sample)
+    try:
+        return spectrum.SpectralScore(
+            supernet, images, search.score_images, seed, functools.partial(random_path, space)
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        raise RuntimeError(
+            f"Out of memory while the reference of the scores was made; start again with {LESS_MEMORY}. {error.message}"
+        ) from error
 
 
 class SpectrumTuner(ResumableTuner):

@@ -163,10 +163,16 @@ class SupernetTuner(ResumableTuner):
         self.trainer.restore(arrays)
 
     def warn(self, epochs):
-        if len(epochs) in (search_signal.EARLY, self.oracle.max_trials):
-            counts = (np.bincount(data.labels, minlength=len(data.class_names)) for data in (self._train, self._val))
-            for warning in search_signal.warnings(epochs, *counts):
-                logging.warning("%s", warning)
+        ended = len(epochs) == self.oracle.max_trials
+        if not ended and len(epochs) != search_signal.EARLY:
+            return
+        train, val = (np.bincount(data.labels, minlength=len(data.class_names)) for data in (self._train, self._val))
+        warnings = search_signal.warnings(epochs, train, val)
+        if ended:
+            sizes = [len(operations) for operations in self.oracle.multinomial.operations]
+            warnings += search_signal.narrowing(epochs, sizes, val)
+        for warning in warnings:
+            logging.warning("%s", warning)
 
 
 def search_oracle(space: SearchSpace, oracle: Oracle, search: Search, seed: int) -> MultinomialOracle:

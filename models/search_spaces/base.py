@@ -65,3 +65,14 @@ class SearchSpace(Protocol):
     def path(self, genotype: Genotype) -> dict[str, str]:
         """Returns the path whose sub-network a genotype is: `genotype`'s inverse."""
         ...
+
+
+def random_path(space: SearchSpace, generator: "np.random.Generator") -> dict[str, str]:
+    """Returns a random path of the shape that a search evaluates: every operation is drawn uniformly, then repaired.
+
+    Args:
+        space: the search space.
+        generator: draws the operations, and decides in `repair`.
+    """
+    path = {choice.name: choice.operations[generator.integers(len(choice.operations))] for choice in space.choices}
+    return space.repair(path, generator)

@@ -62,6 +62,7 @@ def get_config() -> ml_collections.ConfigDict:
     oracle.paper.accuracy = "latest"
 
     config.derive.source = "argmax"
+    config.derive.max_skip_connections = None
 
     train = config.train
     train.network = "cifar"

@@ -15,9 +15,9 @@ from tests.support.spaces import make_space
 SPACE = {"name": "tests.support.tiny_space"}
 
 
-def derive(directory, observations):
+def derive(directory, observations, of=SPACE, **options):
     """Runs the executor on a distribution that observed accuracies of paths; returns its genotype and derivation."""
-    space = make_space(SPACE)
+    space = make_space(of)
     multinomial = Multinomial([(choice.name, choice.operations) for choice in space.choices])
     for path, accuracy in observations:
         multinomial.observe(dict(zip((choice.name for choice in space.choices), path, strict=True)), accuracy)
@@ -28,7 +28,7 @@ def derive(directory, observations):
     os.makedirs(distribution.uri)
     with open(os.path.join(distribution.uri, "distribution.json"), "w") as file:
         json.dump(multinomial.document(), file)
-    settings = {"space": json.dumps(SPACE), "derive": json.dumps({"source": "argmax"})}
+    settings = {"space": json.dumps(of), "derive": json.dumps({"source": "argmax", **options})}
     Executor().Do({"distribution": [distribution]}, outputs, settings)
     with open(os.path.join(outputs["genotype"][0].uri, "derivation.json")) as file:
         return outputs["genotype"][0], json.load(file)
@@ -54,3 +54,15 @@ def test_choices_without_a_leading_operation_are_counted(tmp_path, warned):
     assert derivation["origin"] == "search, argmax" and derivation["source"] == "argmax"
     assert derivation["warnings"] == warned
     assert "prefers no operation in" in warned[0]
+
+
+def test_many_skip_connections_are_warned_of_and_limited(tmp_path, warned):
+    space = {"name": "nasbench201"}
+    path = ("skip_connect",) * 4 + ("nor_conv_1x1",) * 2
+    _, derivation = derive(tmp_path / "free", [(path, 0.5)], space, source="best")
+    assert derivation["warnings"] == warned
+    assert "More than half of the 6 edges are skip connections: 4." in warned[-1]
+    genotype, derivation = derive(tmp_path / "limited", [(path, 0.5)], space, source="best", max_skip_connections=1)
+    assert genotype.get_string_custom_property("genotype").count("skip_connect") == 1
+    (warning,) = (text for text in derivation["warnings"] if "max_skip_connections" in text)
+    assert "edge_1_0, edge_2_0, edge_2_1 lost a skip connection to the limit" in warning

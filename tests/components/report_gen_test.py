@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from components.comparison import Comparison
-from components.report_gen import commands, drawings, figures, inputs, page, pictures, settings
+from components.report_gen import commands, drawings, figures, inputs, page, pictures, search_figures, settings
 from models import export
 from models.architectures import presets
 from models.architectures.nasbench201 import NasBench201Genotype
@@ -24,7 +24,7 @@ from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
 from models.runtime import artifact_files
-from models.search.payoff import Payoff
+from models.search.payoff import Payoff, Prediction
 from models.settings import Settings
 from pipeline.configs import digits, digits_mobile
 from tests.support.html_page import Page
@@ -61,6 +61,8 @@ def search(epochs=5, of=None) -> inputs.Search:
         best_epoch=3,
         best_score=0.5,
         payoff=None,
+        prediction=None,
+        evaluated=tuple(tuple(range(len(choice.operations))) for choice in of),
         warnings=(),
     )
 
@@ -140,19 +142,21 @@ RESULTS = [inputs.ClassResult(f"class {number}", number / 120, 30) for number in
 DRAWN = {
     "counts": lambda: figures.class_counts(["a", "b"], {"train": [3, 4], "test": [1, 0]}),
     "counts of many classes": lambda: figures.class_counts(["a"] * 120, {"train": range(120), "test": range(120)}),
-    "search": lambda: figures.search_curves(search()),
-    "a search of which nothing was completed": lambda: figures.search_curves(
+    "search": lambda: search_figures.search_curves(search()),
+    "a search of which nothing was completed": lambda: search_figures.search_curves(
         dataclasses.replace(search(epochs=0), epochs=(FAILED,), best_epoch=None, best_score=None)
     ),
-    "a search by scores": lambda: figures.search_curves(scored_search()),
-    "probabilities": lambda: figures.probabilities(choices()),
-    "probabilities of many choices": lambda: figures.probabilities(choices(110)),
-    "probabilities where choices differ": lambda: figures.probabilities(
+    "a search by scores": lambda: search_figures.search_curves(scored_search()),
+    "probabilities": lambda: search_figures.probabilities(choices()),
+    "probabilities of many choices": lambda: search_figures.probabilities(choices(110)),
+    "probabilities where choices differ": lambda: search_figures.probabilities(
         [inputs.Choice("a", ("x", "y"), (0.5, 0.5)), inputs.Choice("b", ("z",), (1.0,))]
     ),
-    "movement": lambda: figures.movement(search()),
-    "movement of many choices": lambda: figures.movement(search(of=choices(110, 10))),
-    "movement of nothing": lambda: figures.movement(search(epochs=0)),
+    "evaluations": lambda: search_figures.evaluations(choices(), [range(8)] * 28),
+    "evaluations of nothing": lambda: search_figures.evaluations(choices(3, 2), [[0, 0]] * 3),
+    "movement": lambda: search_figures.movement(search()),
+    "movement of many choices": lambda: search_figures.movement(search(of=choices(110, 10))),
+    "movement of nothing": lambda: search_figures.movement(search(epochs=0)),
     "training": lambda: figures.training_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1}]),
     "class accuracies": lambda: figures.class_accuracies(RESULTS[:10], 0.5),
     "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
@@ -197,7 +201,7 @@ def test_the_users_matplotlib_settings_do_not_count(drawn):
 
 
 def test_the_heat_map_has_a_cell_a_choice_and_operation_and_more_rows_make_it_taller():
-    few, many = (figures.probabilities(choices(count)) for count in (4, 16))
+    few, many = (search_figures.probabilities(choices(count)) for count in (4, 16))
     assert size(many)[1] > size(few)[1]
     cells = [path for path in ET.fromstring(few).iter(f"{SVG}path") if "stroke: #ffffff" in path.get("style", "")]
     assert len(cells) == 4 * 8
@@ -205,7 +209,7 @@ def test_the_heat_map_has_a_cell_a_choice_and_operation_and_more_rows_make_it_ta
 
 def test_of_many_choices_those_farthest_from_uniform_are_the_ones_that_moved_most():
     made = [inputs.Choice(str(first), ("a", "b"), (first, 1 - first)) for first in (0.5, 0.9, 0.6, 0.1)]
-    assert figures.most_moved(made) == [1, 3, 2, 0]
+    assert search_figures.most_moved(made) == [1, 3, 2, 0]
 
 
 def test_the_worst_classes_come_first_and_of_equals_the_larger():
@@ -324,7 +328,19 @@ def test_the_page_says_whether_a_search_by_scores_paid():
     assert "16 random architectures at the start of the search have a mean score of 0.400" in text
     assert "was evaluated 3 times and has a mean score of 0.910, more than 15 of these 16" in text
     assert "was never evaluated" in told(Payoff(None, 0, 0.4, 16, None))
-    assert "Did the search pay?" not in told(None)
+    assert "random architectures at the start" not in told(None)
+
+
+def test_the_page_tells_the_predicted_rank():
+    def told(prediction):
+        searched = dataclasses.replace(scored_search(), prediction=prediction)
+        return re.sub(r"\s+", " ", Page(page.render(found(search=searched), USED)).text["search"])
+
+    text = told(Prediction(rank=(0.8, 0.95, 1.0), gain=(0.1, 0.25, 0.4), count=500, correlation=0.62, chance=0.0))
+    assert "is better than 95.0% of all architectures (95 % interval: 80.0% to 100.0%)" in text
+    assert "its score is +0.250 (+0.100 to +0.400) from the mean of random architectures" in text
+    assert "have a rank correlation of 0.62 with the observed scores" in text
+    assert "The update rule paper has no model of architectures" in told(None)
 
 
 def test_what_is_wide_scrolls_in_a_box_of_its_own(rendered):
@@ -566,15 +582,22 @@ def test_figures_that_an_epoch_lacks_are_named(tmp_path, parse, document):
         artifact_files.JsonFile("file.json", "Trainer").load(str(tmp_path), parse)
 
 
-DISTRIBUTION = Distribution.from_document(
-    {
-        "choices": [{"name": "a", "operations": ["x", "y"], "probabilities": [0.25, 0.75]}],
-        "argmax": {"a": "y"},
-        "best": {"architecture": {"a": "y"}, "score": 0.75, "trial": "1"},
-        "rule": {"name": "paper", "direction": "max", "warmup_rounds": 0},
-        "history": [],
-    }
-)
+DOCUMENT = {
+    "choices": [{"name": "a", "operations": ["x", "y"], "probabilities": [0.25, 0.75]}],
+    "argmax": {"a": "y"},
+    "best": {"architecture": {"a": "y"}, "score": 0.75, "trial": "1"},
+    "rule": {"name": "paper", "direction": "max", "warmup_rounds": 0},
+    "history": [],
+}
+COUNTS = {"train": (20, 20), "val": (20, 20)}
+
+
+def evaluation(trial, operation):
+    return {"trial": trial, "architecture": {"a": operation}, "score": 0.5, "probabilities": [[0.5, 0.5]]}
+
+
+def read_search(epochs, objective="spectrum", prediction=None):
+    return inputs._search(Distribution.from_document(DOCUMENT), prediction, epochs, COUNTS, objective)
 
 
 @pytest.mark.parametrize("objective", ["val_accuracy", "spectrum"])
@@ -583,15 +606,34 @@ def test_epochs_of_both_objectives_are_read(tmp_path, objective):
     artifact_files.EPOCHS.save(str(tmp_path), list(made.epochs))
     epochs = artifact_files.EPOCHS.load(str(tmp_path), inputs._epochs)
     assert epochs == made.epochs
-    read = inputs._search(DISTRIBUTION, epochs, {"train": (20, 20), "val": (20, 20)})
+    read = read_search(epochs, objective)
     assert (read.objective, read.epochs, read.best_epoch, read.best_score) == (objective, epochs, 1, 0.75)
 
 
 def test_equal_scores_of_a_search_are_warned_of():
     equal = tuple({**figures_of, "spectrum": 0.5} for figures_of in scored_search().epochs)
-    (warning,) = inputs._search(DISTRIBUTION, equal, {"train": (20, 20), "val": (20, 20)}).warnings
+    (warning,) = read_search(equal).warnings
     assert "could not tell architectures apart" in warning
-    assert not inputs._search(DISTRIBUTION, scored_search().epochs, {"train": (20, 20), "val": (20, 20)}).warnings
+    assert not read_search(scored_search().epochs).warnings
+
+
+def test_a_search_without_a_completed_trial_keeps_its_objective():
+    failed = tuple({"epoch": epoch, "status": "FAILED", "entropy": 2.0, "best": None} for epoch in range(3))
+    assert read_search(failed).objective == "spectrum"
+
+
+def test_scores_that_do_not_depend_on_architectures_are_warned_of():
+    epochs = scored_search().epochs
+    (warning,) = read_search(epochs, prediction=Prediction((0.6, 0.9, 1.0), (0.1, 0.2, 0.3), 500, 0.03, 0.31)).warnings
+    assert "may have learned nothing" in warning and "rank correlation 0.03, p = 0.31" in warning
+    known = Prediction((0.6, 0.9, 1.0), (0.1, 0.2, 0.3), 500, 0.4, 0.001)
+    assert not read_search(epochs, prediction=known).warnings
+
+
+def test_evaluations_of_each_operation_are_counted():
+    document = dict(DOCUMENT, history=[evaluation("0", "x"), evaluation("1", "y"), evaluation("2", "y")])
+    read = inputs._search(Distribution.from_document(document), None, (), COUNTS, "spectrum")
+    assert read.evaluated == ((1, 2),)
 
 
 def test_a_missing_input_is_named(tmp_path):

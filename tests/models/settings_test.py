@@ -31,6 +31,7 @@ OTHERS = {
     "train.network": "imagenet",
     "train.schedule": "exponential",
     "derive.source": "best",
+    "derive.max_skip_connections": 2,
     "oracle.rule": "elite",
     "oracle.warmup_rounds": 3,
     "oracle.paper.projection": "softmax",

@@ -40,6 +40,7 @@ PAPER = {
     "oracle.paper.projection": "clip",
     "oracle.paper.accuracy": "latest",
     "derive.source": "argmax",
+    "derive.max_skip_connections": None,
     "train.network": "cifar",
     "train.epochs": 600,
     "train.batch_size": 96,

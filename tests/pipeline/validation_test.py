@@ -270,3 +270,15 @@ def test_every_problem_is_named_at_once():
     with pytest.raises(validation.ConfigError) as error:
         validation.validate(config)
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_limit_on_skip_connections_is_refused_where_there_are_none():
+    config = base.get_config()
+    config.derive.max_skip_connections = 2
+    validation.validate(config)
+    config.space.operations = ("sep_conv_3x3", "none")
+    with pytest.raises(validation.ConfigError, match=r"config\.derive\.max_skip_connections: found 2; expected None"):
+        validation.validate(config)
+    config.architecture = "mdenas_cifar10"  # nothing is derived
+    config.space.operations = ()
+    validation.validate(config)

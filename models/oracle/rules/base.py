@@ -55,6 +55,27 @@ class Rule:
         """Returns the architecture that the rule considers best, int64 (choices,): the most probable operations."""
         return record.probabilities.argmax(axis=1)
 
+    def predict(self, record: Record, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the expected accuracies of architectures, up to a constant; None if the rule has no such model.
+
+        Args:
+            record: The evaluations.
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+
+        Returns:
+            The posterior means, float64 (architectures,), and their covariances, float64 (architectures,
+            architectures). All means may differ from the accuracies by the same unknown constant.
+        """
+        return None
+
+    def left_out(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the accuracy of each evaluated architecture as predicted from all others, and as observed.
+
+        Returns:
+            Twice float64 (architectures,), in the same unit; None if the rule has no such model.
+        """
+        return None
+
     def options(self) -> dict[str, Any]:
         """Returns the option names and values, as `registry.create_rule` accepts them."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self)) if f.init}

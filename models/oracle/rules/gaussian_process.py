@@ -156,7 +156,7 @@ class Posterior:
         self._evaluations, self._weights = evaluations, weights
         self._relative_noise, self._relative_trend = noise, trend
         self._columns = self._one_hot(evaluations.architectures)
-        self._weighted = (self._columns * np.repeat(weights, evaluations.width + 1).astype(np.float32)).T
+        self._weighted = self._weigh(self._columns)
         covariance = self._covariance(evaluations.architectures)
         self._kernel = covariance - 1.0
         products, with_utility = evaluations.within[:-1, :-1], evaluations.within[:-1, -1]
@@ -166,7 +166,7 @@ class Posterior:
         observed = covariance + spread @ evaluations.bumps.T
         observed[np.diag_indices(len(observed))] += noise / evaluations.counts
         self._inverse = np.linalg.inv(observed)
-        rest = evaluations.utility - evaluations.bumps @ by_within
+        self._rest = rest = evaluations.utility - evaluations.bumps @ by_within
         self._dual = self._inverse @ rest
         squares = rest @ self._dual + (evaluations.within[-1, -1] - with_utility @ by_within) / noise
         self._scale = (squares + _VARIANCE_EVALUATIONS) / (evaluations.counts.sum() + _VARIANCE_EVALUATIONS)
@@ -216,9 +216,36 @@ class Posterior:
         expected = deviation * np.maximum(gain * below + density, 0.0)
         return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
 
-    def _covariance(self, architectures: np.ndarray) -> np.ndarray:
+    def predict(self, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the posterior means and covariances of utilities without the trend and without the noise.
+
+        Args:
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+
+        Returns:
+            float64 (architectures,) and float64 (architectures, architectures).
+        """
+        covariance = self._covariance(architectures)
+        prior = self._covariance(architectures, self._weigh(self._one_hot(architectures)))
+        return covariance @ self._dual, self._scale * (prior - covariance @ self._inverse @ covariance.T)
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns for each architecture its mean utility as predicted from all others, and as observed.
+
+        The prediction without an observation follows from the inverse of the covariance (Rasmussen and Williams 2006,
+        equation 5.12). The parameters are those that were fitted to all evaluations.
+
+        Returns:
+            Twice float64 (architectures,).
+        """
+        return self._rest - self._dual / self._inverse.diagonal(), self._rest
+
+    def _weigh(self, columns: np.ndarray) -> np.ndarray:
+        return (columns * np.repeat(self._weights, self._evaluations.width + 1).astype(np.float32)).T
+
+    def _covariance(self, architectures: np.ndarray, weighted: np.ndarray | None = None) -> np.ndarray:
         # Single precision is enough for the distances and takes half the time.
-        near = self._one_hot(architectures) @ self._weighted
+        near = self._one_hot(architectures) @ (self._weighted if weighted is None else weighted)
         near -= np.float32(self._weights.sum())
         covariance = np.exp(near, out=near).astype(float)
         covariance += 1.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..record import Record
 from .base import Rule, check_floor, check_one_of, check_positive, check_whole, option
-from .gaussian_process import Evaluations, Parameters, standardised
+from .gaussian_process import Evaluations, Parameters, Posterior, standardised
 
 # Number of basis functions of time in the trend.
 _BUMPS = 8
@@ -132,10 +132,24 @@ class Interactions(Rule):
         probable = super().recommend(record)
         if self._proposals is None or self._shares is None:
             return probable
-        evaluations = self._evaluations(record, _RECOMMENDED)
-        posterior = Parameters(len(probable)).fit(evaluations, _RECOMMENDED_STEPS)
+        evaluations, posterior = self._final(record)
         best = evaluations.architectures[posterior.means.argmax()]
         return np.where(best < 0, probable, best)
+
+    def predict(self, record: Record, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        if self._proposals is None:
+            return None
+        evaluations, posterior = self._final(record)
+        means, covariance = posterior.predict(architectures)
+        return evaluations.unit * means, evaluations.unit**2 * covariance
+
+    def left_out(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if self._proposals is None else self._final(record)[1].left_out()
+
+    def _final(self, record: Record) -> tuple[Evaluations, Posterior]:
+        """Returns the evaluations of a recommendation, and the posterior with parameters that were fitted to them."""
+        evaluations = self._evaluations(record, _RECOMMENDED)
+        return evaluations, Parameters(record.mask.shape[0]).fit(evaluations, _RECOMMENDED_STEPS)
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
         """Returns the evaluations that the process uses: those of at most `most` architectures, to bound the cost."""

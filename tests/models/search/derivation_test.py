@@ -126,3 +126,44 @@ def test_a_recommendation_that_does_not_follow_the_probabilities_is_decided(spac
     recommended = dataclasses.replace(distribution, probabilities=probabilities, argmax=argmax)
     derived = derivation.derive(space, recommended, "argmax")
     assert derived.undecided == ()
+
+
+def _skipping(space, operations):
+    """A distribution whose most probable operations are the given ones, the first edges the least sure."""
+    probabilities = {}
+    for number, choice in enumerate(space.choices):
+        leading = operations[number]
+        values = dict.fromkeys(choice.operations, 0.1)
+        values[leading] = 0.3 + 0.01 * number
+        probabilities[choice.name] = np.array(list(values.values()))
+    return dataclasses.replace(
+        _distribution(space),
+        probabilities=probabilities,
+        argmax={choice.name: name for choice, name in zip(space.choices, operations, strict=True)},
+    )
+
+
+def test_skip_connections_beyond_the_limit_are_replaced_the_least_probable_first():
+    space = make_space({"name": "nasbench201"})
+    distribution = _skipping(space, ["skip_connect"] * 5 + ["none"])
+    free = derivation.derive(space, distribution, "argmax")
+    assert len(free.skips) == 5 and free.replaced == ()
+    derived = derivation.derive(space, distribution, "argmax", max_skip_connections=2)
+    assert derived.skips == ("edge_3_0", "edge_3_1")
+    assert derived.replaced == ("edge_1_0", "edge_2_0", "edge_2_1")
+    path = space.path(derived.genotype)
+    assert all(path[name] not in ("skip_connect", "none") for name in derived.replaced)
+    assert path["edge_3_2"] == "none"  # only skip connections are replaced
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5])
+def test_the_limit_holds_in_the_cell_space(space, limit):
+    distribution = _skipping(space, ["skip_connect"] * len(space.choices))
+    derived = derivation.derive(space, distribution, "argmax", max_skip_connections=limit)
+    assert len(derived.skips) == limit
+
+
+def test_a_limit_without_another_operation_is_refused():
+    space = make_space({"name": "cell", "operations": ["skip_connect", "none"]})
+    with pytest.raises(ValueError, match=r"config\.derive\.max_skip_connections: found 1; expected None"):
+        derivation.derive(space, _distribution(space), "argmax", max_skip_connections=1)

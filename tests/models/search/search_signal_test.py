@@ -54,3 +54,25 @@ def test_the_warning_tells_the_figures():
 )
 def test_choices_without_a_leading_operation_are_named(probabilities, expected):
     assert search_signal.undecided(probabilities) == expected
+
+
+def narrowing_at(epoch, accuracies):
+    epochs = [
+        {"epoch": number, "status": "COMPLETED", "entropy": 8.0 if number < epoch else 4.0, "val_accuracy": accuracy}
+        for number, accuracy in enumerate(accuracies)
+    ]
+    return search_signal.narrowing(epochs, [8] * 4, [100, 100])  # uniform: 8.3 nats
+
+
+def test_a_distribution_that_narrows_while_accuracies_are_low_is_warned_of():
+    rising = [0.55] * 10 + [0.9] * 10
+    (warning,) = narrowing_at(4, rising)
+    assert "after epoch 5" in warning and "0.550" in warning and "0.900" in warning
+    assert "config.oracle.warmup_rounds" in warning
+    assert not narrowing_at(18, [0.9] * 20)  # narrowed when accuracies were as high as in the end
+    assert not narrowing_at(99, rising)  # never narrowed
+
+
+def test_failed_epochs_say_nothing_of_a_narrowing():
+    failed = [{"epoch": 0, "status": "FAILED", "entropy": 0.0, "best": None}]
+    assert search_signal.narrowing(failed, [8] * 4, [5, 5]) == []
