@@ -14,7 +14,7 @@ class Distribution(artifact.Artifact):
 
 
 class SupernetWeights(artifact.Artifact):
-    """The weights that all architectures of the search shared, at the end of the search."""
+    """The shared weights at the end of a search that trains a supernet; a search by scores writes no weights."""
 
     TYPE_NAME = "components.SupernetWeights"
 

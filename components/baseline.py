@@ -107,7 +107,7 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
             chosen = self._latest_blessed(store, others, input_dict["model_blessing"])
             why = _why(chosen, info.class_names, form)
         if reason:
-            instead = f"with {chosen['model'][0].uri}, blessed before it" if chosen["model"] else "with none"
+            instead = f"with {chosen['model'][0].uri}, blessed before it" if chosen["model"] else "with no other model"
             logging.warning(
                 "The new model is not compared with the latest blessed one, %s: %s. It is compared %s.",
                 latest["model"][0].uri,

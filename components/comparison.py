@@ -7,7 +7,7 @@ from scipy import stats
 
 from models.runtime.artifact_files import COMPARISON
 
-_LUCK = 0.01  # a result that guessing reaches with a higher probability than this may be chance
+_LUCK = 0.01  # if guessing reaches an accuracy with a higher probability than this, the accuracy may be chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Comparison:
 def majority(counts: Sequence[int]) -> tuple[int, float, float]:
     """Returns the label of the largest class, its share, and the least accuracy that is clearly more than this share.
 
-    Always guessing this class reaches that accuracy in fewer than one of a hundred tests. If there are too few images
-    for such an accuracy, it is 1.
+    An accuracy is clearly more than the share if always guessing the largest class reaches it in fewer than one of a
+    hundred tests. If the images are too few for such an accuracy, the returned accuracy is 1.
 
     Args:
         counts: Number of test images of each class; their sum is at least 1.

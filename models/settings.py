@@ -113,7 +113,7 @@ class Data(Section):
     )
     cache_mb: int = setting(
         2048,
-        "decoded images stay in memory if they need at most this size; otherwise they are decoded in every epoch",
+        "decoded images stay in memory if they need at most this many MiB; otherwise every epoch decodes them again",
         NOTHING,
         ge=0,
     )
@@ -168,7 +168,9 @@ class Search(Section):
     epochs: int = setting(
         100, "search epochs, one architecture each", SEARCH, source="paper", runtime="search_epochs", ge=1
     )
-    score_images: int = setting(32, "images that a spectral score looks at", SEARCH, objective="spectrum", ge=2)
+    score_images: int = setting(
+        32, "number of images from which a score is computed", SEARCH, objective="spectrum", ge=2
+    )
     # At least 2, because batch norm computes statistics over the batch.
     batch_size: int = _trained(512, "images per step", SEARCH, source="paper", ge=2)
     cells: int = _trained(
@@ -253,7 +255,7 @@ class _Oracle(Section):
     )
     warmup_rounds: int | None = setting(
         None,
-        "first rounds, in which every operation is sampled equally often; None: the rule's default (paper: 0)",
+        "number of rounds at the start that sample every operation equally often; None: the rule's default (paper: 0)",
         SEARCH,
         expected="None or 0 or more",
         ge=0,
@@ -377,7 +379,7 @@ class Train(Section):
     mixed_precision: _Precision = setting("", _PRECISION, TRAINING)
     xla: bool = setting(False, "whether XLA compiles the steps; only on a GPU", TRAINING)
     checkpoint_seconds: float = setting(
-        60.0, "longest time between checkpoints in seconds; less if saving is quick", NOTHING, ge=0
+        60.0, "longest time between checkpoints in seconds; the time is shorter if saving is quick", NOTHING, ge=0
     )
 
 
@@ -440,7 +442,10 @@ class Kubeflow(Section):
         expected="'' or 'KEY=VALUE'",
     )
     retries: int = setting(
-        3, "restarts of a failed search or training, which resume from their checkpoints", NOTHING, ge=0
+        3,
+        "number of restarts of a failed search or training; a restart resumes from the last checkpoint",
+        NOTHING,
+        ge=0,
     )
     search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search", NOTHING)
     train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training", NOTHING)
@@ -470,13 +475,13 @@ class Settings(Section):
     )
     deterministic: bool = setting(
         True,
-        "whether TensorFlow's op determinism is on: equal settings then give bit-identical results",
+        "whether TensorFlow's op determinism is on; with it, equal settings give bit-identical results",
         SEARCH,
         TRAINING,
     )
     architecture: str = setting(
         "",
-        'a preset (models/architectures/presets.py) or the JSON file of a genotype, in place of a search; "": search',
+        'preset (models/architectures/presets.py) or JSON file of the genotype to train without a search; "": search',
         AFTERWARDS,
     )
     tuned_kernels: bool = setting(
@@ -526,7 +531,7 @@ class Settings(Section):
         }
 
     def chosen(self, key: str) -> bool:
-        """Returns whether the update rule uses a setting. False only for an option of a rule that is not chosen."""
+        """Returns False for an option of an update rule other than `oracle.rule`, and True for all other settings."""
         section, *parts = key.split(".")
         if section != "oracle" or parts[0] not in (*RULES, "custom"):
             return True

@@ -1,9 +1,10 @@
-"""Runs the pipeline under Apache Beam; the same flags and the same results as pipeline.local_runner.
+"""Runs the pipeline with Apache Beam. Flags and results are the same as with pipeline.local_runner.
 
     python -m pipeline.beam_runner --config=pipeline/configs/digits.py --root=runs/digits
 
-Beam then also orders the components. What they do with Beam (reading, statistics, validation, evaluation) is set by
---beam_pipeline_args under either runner; docs/deploy.md has the options for several workers, Flink, Spark and Dataflow.
+With this runner, Beam also orders the components. With both runners, some components use Beam for their own work
+(reading, statistics, evaluation), and --beam_pipeline_args sets the options of Beam for this work. docs/deploy.md has
+the options for several workers, Flink, Spark and Dataflow.
 """
 
 from absl import flags

@@ -12,8 +12,8 @@ from models.settings import Settings
 from pipeline.roots import UsageError
 from pipeline.terminal import one_line, say
 
-# With new attributes the command line can also set options of custom rules and spaces, which no default declares. An
-# unknown key is then refused by the check of the settings (pipeline/validation.py).
+# The command line may add attributes, because a config has no defaults for the options of custom rules and spaces. The
+# check of the settings (pipeline/validation.py) refuses unknown keys.
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -26,9 +26,9 @@ ROOT = flags.DEFINE_string(
 )
 BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
     "beam_pipeline_args",
-    # The last keeps TFX from packing its own source for workers on other machines, some seconds for each component.
+    # Without the last option, TFX packs its own source for workers on other machines, some seconds for each component.
     ["--direct_running_mode=in_memory", "--direct_num_workers=1", "--requirements_file=/dev/null"],
-    "Beam option of ExampleGen, StatisticsGen, ImageValidator and Evaluator; may be given several times.",
+    "Beam option of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer; may be given several times.",
 )
 
 
@@ -65,17 +65,20 @@ def _outside_a_section(argv: list[str]) -> str:
 
 
 def refuse_arguments(unused: list[str]) -> None:
-    """Refuses what is left of a command line besides its flags, rather than do without it.
+    """Refuses arguments that are not flags, because ignoring them would hide a mistake.
+
+    Args:
+        unused: The arguments of the command line that are not flags.
 
     Raises:
-        UsageError: There is something.
+        UsageError: There is such an argument.
     """
     if unused:
-        raise UsageError(f"Found {' '.join(unused)!r}, which is no flag: settings are given as --config.KEY=VALUE.")
+        raise UsageError(f"Found {' '.join(unused)!r}, which is not a flag. Write a setting as --config.KEY=VALUE.")
 
 
 def expand_home(config: ml_collections.ConfigDict) -> None:
-    """Puts the home directory for ~ in a config's paths: no shell does so behind --config.KEY=."""
+    """Replaces ~ by the home directory in the paths of a config: a shell does not expand ~ after --config.KEY=."""
     config.architecture = os.path.expanduser(config.architecture)
     for name in ("image_folder", "data_dir"):
         config.data[name] = os.path.expanduser(config.data[name])

@@ -1,8 +1,9 @@
-"""What a pod on Kubeflow runs: TFX's own entrypoint, with object stores that TensorFlow cannot read made local.
+"""The program of a pod on Kubeflow. It runs TFX's entrypoint with paths that TensorFlow can read.
 
-Kubeflow's launcher, which runs around this process, copies inputs from gs://, s3:// and minio:// to /gcs/, /s3/ and
-/minio/, and outputs back from there. TFX's executors open an artifact's URI themselves, which TensorFlow can do with
-gs:// alone. So artifacts on the other two are shown to them as the launcher's local copies.
+Kubeflow's launcher starts this program. Before the start, the launcher copies the inputs from gs://, s3:// and minio://
+to /gcs/, /s3/ and /minio/. After the end, it copies the outputs back. TFX's executors do not use these local copies:
+they open the URI of an artifact with TensorFlow, which can read gs:// but not s3:// and minio://. So this program
+replaces URIs of s3:// and minio:// by the paths of the local copies.
 """
 
 import json
@@ -15,7 +16,7 @@ _INPUT_FLAG = "--json_serialized_invocation_args"
 
 
 def to_local(uri: str) -> str:
-    """Returns where the launcher has its copy of an artifact, or the URI itself where TensorFlow can read it."""
+    """Returns the path of the launcher's local copy of an artifact, or the URI itself if TensorFlow can read it."""
     for scheme, directory in _LOCAL.items():
         if uri.startswith(scheme):
             return directory + uri[len(scheme) :]
@@ -34,8 +35,8 @@ def main(argv: list[str]) -> None:
     """Runs a component's executor.
 
     Args:
-        argv: The program's name and the arguments of TFX's kubeflow_v2_run_executor; ExecutorInput, as JSON, follows
-            --json_serialized_invocation_args.
+        argv: The program's name and the arguments of TFX's kubeflow_v2_run_executor. The argument after
+            --json_serialized_invocation_args is the ExecutorInput as JSON.
     """
     from absl import app
     from tfx.dsl.io import fileio

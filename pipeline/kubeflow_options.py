@@ -1,4 +1,4 @@
-"""Checks how a pipeline is to be compiled for Kubeflow, in seconds: imports neither TensorFlow nor TFX."""
+"""Checks the options of a compilation for Kubeflow. This module starts fast: it imports neither TensorFlow nor TFX."""
 
 import os
 import posixpath
@@ -9,67 +9,68 @@ from models.settings import ConfigError
 from pipeline.roots import UsageError
 
 _BUCKETS = ("gs://", "s3://", "minio://")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")  # Kubeflow's own rule
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")  # Kubeflow's rule for names
 # Registry, path, tag and digest, as the container runtimes read them.
 _IMAGE = re.compile(
     r"([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-# What the image and Kubeflow's launcher have at these places would be hidden, or is no place for a volume.
+# A volume at one of these paths would hide files of the image or of Kubeflow's launcher, or cannot be mounted.
 _TAKEN = ("/", "/app", "/opt/venv", "/gcs", "/s3", "/minio", "/kfp-launcher")
 
 
 def pipeline_name(name: str) -> str:
-    """Returns `config.name` as Kubeflow takes it: in lower case, with hyphens for blanks, dots and underscores.
+    """Returns `config.name` as Kubeflow accepts it: in lower case, with hyphens for blanks, dots and underscores.
 
     Raises:
-        ConfigError: Kubeflow would not take that either.
+        ConfigError: Kubeflow does not accept the result either.
     """
     mapped = re.sub(r"[\s._]", "-", name.lower())
     if not _NAME.fullmatch(mapped):
         raise ConfigError(
-            f"config.name is {name!r}, for Kubeflow {mapped!r}; allowed are up to 128 of a-z, 0-9 and -, the first of "
-            "them no hyphen: give another --config.name."
+            f"config.name: found {name!r}, which becomes {mapped!r} on Kubeflow; expected at most 128 of the "
+            "characters a-z, 0-9 and -, without a hyphen at the start. Set another --config.name."
         )
     return mapped
 
 
 def check_image(image: str) -> None:
-    """Refuses what is no name of a container image; without one, TFX would take its own.
+    """Checks the name of the container image. Without a name, TFX would use its own image.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is not the name of an image.
     """
     if not _IMAGE.fullmatch(image):
         raise UsageError(
-            f"--image={image} is no name of an image; give REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST of the one "
-            "built from Dockerfile."
+            f"--image={image} is not the name of an image. Give the image that was built from Dockerfile, as "
+            "REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST."
         )
 
 
 def check_output(path: str) -> None:
-    """Refuses a file that cannot be written, or whose ending is not that of its content.
+    """Checks the path of the pipeline file to write.
 
     Raises:
-        UsageError: It is one.
+        UsageError: The path does not end in .yaml or .yml, is a folder, or is in a folder that does not exist.
     """
     folder = os.path.dirname(os.path.abspath(path))
     if not path.endswith((".yaml", ".yml")):
-        raise UsageError(f"--output={path} is to hold two YAML documents: give a name that ends in .yaml or .yml.")
+        raise UsageError(f"--output={path} will contain YAML documents. Give a name that ends in .yaml or .yml.")
     if os.path.isdir(path):
         raise UsageError(f"--output={path} is a folder: give the name of a file.")
     if not os.path.isdir(folder):
-        raise UsageError(f"--output={path}: there is no folder {folder}. Make it, or choose another.")
+        raise UsageError(f"--output={path}: there is no folder {folder}. Create this folder, or choose another.")
 
 
 def volumes(flags: Sequence[str]) -> dict[str, str]:
-    """Returns the mount paths by claim.
+    """Returns the mount path of each PersistentVolumeClaim: claim -> path.
 
     Args:
-        flags: CLAIM:PATH each.
+        flags: The values of --volume, each of the form CLAIM:PATH.
 
     Raises:
-        UsageError: One of them is something else, or cannot be mounted beside the others.
+        UsageError: A value has another form, a path is used by the image or the launcher, or a claim or a path is
+            given twice.
     """
     found: dict[str, str] = {}
     for flag in flags:
@@ -82,24 +83,25 @@ def volumes(flags: Sequence[str]) -> dict[str, str]:
             )
         if path in _TAKEN:
             raise UsageError(
-                f"--volume={flag}: {path} is taken in the pods. Choose another path, such as /mnt/{claim}."
+                f"--volume={flag}: the pods already use {path}. Choose another path, such as /mnt/{claim}."
             )
         if claim in found or path in found.values():
-            raise UsageError(f"--volume={flag}: {claim if claim in found else path} is there twice; once is possible.")
+            twice = claim if claim in found else path
+            raise UsageError(f"--volume={flag}: {twice} is given twice. Give each claim and each path only once.")
         found[claim] = path
     return found
 
 
 def check_place(name: str, place: str, mounted: Mapping[str, str]) -> None:
-    """Refuses a place that the pods do not see.
+    """Checks that the pods can access a place.
 
     Args:
-        name: Of the flag or setting.
+        name: The name of the flag or setting that gives the place, for the message.
         place: A URI or a path.
-        mounted: Mount paths by claim.
+        mounted: PersistentVolumeClaim -> mount path.
 
     Raises:
-        UsageError: It is neither in a bucket nor on a volume.
+        UsageError: The place is neither in a bucket nor on a volume.
     """
     if place.startswith(_BUCKETS) and place.partition("://")[2].strip("/"):
         return
@@ -108,6 +110,6 @@ def check_place(name: str, place: str, mounted: Mapping[str, str]) -> None:
     path = posixpath.normpath(place)
     if not any(path == mount or path.startswith(mount + "/") for mount in mounted.values()):
         raise UsageError(
-            f"{name}={place} is a folder of this machine, which the pods do not see. Give gs://, s3:// or minio://, or "
-            "a path on a --volume."
+            f"{name}={place} is a folder of this machine, which the pods cannot access. Give gs://, s3:// or "
+            "minio://, or a path on a --volume."
         )

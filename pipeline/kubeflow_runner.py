@@ -3,8 +3,8 @@ r"""Compiles the pipeline for Kubeflow Pipelines v2.
     python -m pipeline.kubeflow_runner --config=pipeline/configs/cifar10.py --root=gs://BUCKET/mdenas \
         --image=REGISTRY/mdenas@sha256:DIGEST --output=pipeline.yaml
 
-The file is then uploaded to Kubeflow, with its web page or `kfp pipeline create`; docs/deploy.md goes through it. It
-holds two documents, as Kubeflow reads them: the pipeline, and what only Kubernetes knows (nodes, volumes).
+Upload the file on Kubeflow's web page or with `kfp pipeline create`; docs/deploy.md describes all steps. The file
+contains two documents: the pipeline, and the settings of the pods for Kubernetes (nodes, volumes).
 """
 
 import os
@@ -21,13 +21,15 @@ from models.settings import ConfigError, runtime_parameters
 from pipeline import command_line, kubeflow_options, terminal, validation
 from pipeline.roots import UsageError
 
-IMAGE = flags.DEFINE_string("image", None, "The image built from Dockerfile, best with its digest (NAME@sha256:...).")
+IMAGE = flags.DEFINE_string(
+    "image", None, "Container image built from Dockerfile, preferably with its digest (@sha256:...)."
+)
 OUTPUT = flags.DEFINE_string("output", "pipeline.yaml", "File to write, .yaml or .yml.")
 SHARED_DIR = flags.DEFINE_string(
     "shared_dir",
     None,
-    "Where checkpoints and pushed models go; --root by default. For s3:// and minio:// roots: a path "
-    "on a --volume, since TensorFlow cannot write there.",
+    "Folder of checkpoints and pushed models; --root by default. If --root is an s3:// or minio:// URI, give a gs:// "
+    "URI or a path on a --volume, because TensorFlow cannot write to s3:// and minio://.",
 )
 VOLUMES = flags.DEFINE_multi_string(
     "volume", [], "CLAIM:PATH mounts a PersistentVolumeClaim in every pod; may be given once for each claim."
@@ -35,22 +37,22 @@ VOLUMES = flags.DEFINE_multi_string(
 BASELINE = flags.DEFINE_string(
     "baseline",
     "",
-    "URI of the Model artifact that a new model must not fall behind; none by default. (Kubeflow has no "
-    "look-up of the latest blessed model.)",
+    "URI of the Model artifact with which the new model is compared; none by default, because Kubeflow cannot look up "
+    "the latest blessed model.",
 )
 flags.adopt_module_key_flags(command_line)
 
 COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
-# What a run can set when it is started, without a new compilation: the settings that models/settings.py declares as
-# such, the Trainer's settings as one JSON text, and a text that says which data these are. Kubeflow takes cached
-# results as long as it stays the same.
+# The parameters that can be set at each start of the compiled pipeline: the settings with `runtime` in
+# models/settings.py, the Trainer's settings as one JSON text, and a text that identifies the data. Kubeflow uses the
+# cached examples until this text changes.
 RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
-_TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
+_TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of TFX's Trainer
 
-# Which of the config's requests a component makes; all others make `kubeflow.other`.
+# Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`.
 _RESOURCES = {"SupernetSearch": "search", "Trainer": "train"}
-# Those that go on from a checkpoint when they are started again.
+# The components that resume from a checkpoint when they are restarted.
 _RESUMABLE = ("SupernetSearch", "Trainer")
 
 
@@ -67,25 +69,26 @@ def compile_pipeline(
     """Returns the two documents of a pipeline file.
 
     Args:
-        config: As pipeline/configs/base.py lays it out.
-        root: URI below which artifacts go: gs://, s3:// or minio://; or a path on one of the `volumes`.
+        config: A config with the structure of pipeline/configs/base.py.
+        root: The parent of all artifacts: a URI (gs://, s3:// or minio://), or a path on one of the `volumes`.
         image: The image built from Dockerfile.
-        shared_dir: Where checkpoints and pushed models go; `root` when None.
-        volumes: Mount paths by PersistentVolumeClaim, in every pod.
-        baseline: URI of the Model artifact that a new model must not fall behind, or "".
+        shared_dir: The folder of checkpoints and pushed models; None: `root`.
+        volumes: PersistentVolumeClaim -> mount path, the same in every pod.
+        baseline: URI of the Model artifact with which the new model is compared; "" for none.
         beam_pipeline_args: Beam options.
 
     Returns:
-        The PipelineSpec and the PlatformSpec, as their protos are written in JSON.
+        The PipelineSpec and the PlatformSpec, in the JSON form of their protos.
 
     Raises:
-        UsageError, ConfigError: What is asked for cannot be run on Kubeflow.
+        UsageError: An argument cannot work on Kubeflow.
+        ConfigError: A setting cannot work on Kubeflow.
     """
     pipeline_name = kubeflow_options.pipeline_name(config.name)
     if config.deploy.infra_validation:
         raise ConfigError(
-            f"config.deploy.infra_validation is {config.deploy.infra_validation!r}, but TFX cannot compile an "
-            "InfraValidator for Kubeflow Pipelines v2: set it to '' here."
+            f"config.deploy.infra_validation: found {config.deploy.infra_validation!r}; expected '', because TFX "
+            "cannot compile an InfraValidator for Kubeflow Pipelines v2."
         )
     kubeflow_options.check_image(image)
     shared_dir = shared_dir or root
@@ -101,8 +104,8 @@ def compile_pipeline(
             kubeflow_options.check_place(name, place, volumes or {})
     if shared_dir.startswith(("s3://", "minio://")):
         raise UsageError(
-            f"Checkpoints and pushed models cannot go to {shared_dir}: TensorFlow cannot write there. Give "
-            "--shared_dir, a gs:// URI or a path on a --volume."
+            f"Checkpoints and pushed models cannot be in {shared_dir}: TensorFlow cannot write there. Set --shared_dir "
+            "to a gs:// URI or to a path on a --volume."
         )
     from tfx.dsl.components.base import base_component
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
@@ -143,7 +146,7 @@ def compile_pipeline(
 
 
 def _resources(kubeflow: ml_collections.ConfigDict, node: str) -> Any:
-    """Returns the request of a component; it is the limit too, so that no pod is evicted for what another takes."""
+    """Returns the resources of a component's pod. Limits equal requests, so that no pod is evicted for another one."""
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     asked = kubeflow[_RESOURCES.get(node, "other")]
@@ -165,7 +168,7 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
         inputs = {task: content.get("inputs", {}).get("parameters", {}) for task, content in tasks.items()}
         using = [task for task in tasks if keys[task] in inputs[task]]
         if using == ["ReportGen"]:
-            continue  # with a known architecture there is no search to set
+            continue  # only the report has this parameter: the run has no search
         for task in using:
             key = keys[task]
             kind = spec["components"][task]["inputDefinitions"]["parameters"][key]["parameterType"]
@@ -176,7 +179,7 @@ def _add_runtime_parameters(spec: dict[str, Any]) -> None:
 def _platform_spec(
     spec: dict[str, Any], kubeflow: ml_collections.ConfigDict, volumes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Returns what the pods need that is particular to Kubernetes: nodes with GPUs, volumes."""
+    """Returns the settings of the pods for Kubernetes: nodes with GPUs, and volumes."""
     executors = {}
     for name, executor in spec["deploymentSpec"]["executors"].items():
         if "container" not in executor:
@@ -184,7 +187,7 @@ def _platform_spec(
         pod: dict[str, Any] = {}
         if volumes:
             pod["pvcMount"] = [
-                # Named twice: the first is what Kubeflow Pipelines up to 2.4 reads.
+                # The claim has two keys: Kubeflow Pipelines up to 2.4 reads the first one.
                 {"constant": claim, "pvcNameParameter": {"runtimeValue": {"constant": claim}}, "mountPath": path}
                 for claim, path in volumes.items()
             ]
@@ -226,7 +229,7 @@ def _main(arguments: list[str]) -> int:
         return 1
     name = documents[0]["pipelineInfo"]["name"]
     if name != command_line.CONFIG.value.name:
-        print(f"Kubeflow knows {command_line.CONFIG.value.name!r} as {name}.")
+        print(f"On Kubeflow, the pipeline {command_line.CONFIG.value.name!r} has the name {name}.")
     print(f"Wrote {OUTPUT.value}; upload it with:  kfp pipeline create -p {name} {shlex.quote(OUTPUT.value)}")
     return 0
 

@@ -1,6 +1,7 @@
-"""What every local runner does around the pipeline: checks, lock, recovery, run, summary.
+"""The start of the pipeline by the local runners: checks, lock, recovery, run, summary.
 
-Imports of TensorFlow and TFX are made inside functions, so that `--help` and a mistyped flag are answered at once.
+TensorFlow and TFX are imported inside functions, so that the answer to `--help` or to a mistyped flag does not wait for
+these imports.
 """
 
 import contextlib
@@ -28,25 +29,25 @@ _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main(create_runner: Callable[[], Any]) -> None:
-    """Runs the pipeline under a TFX runner and exits.
+    """Runs the pipeline with a TFX runner and exits.
 
-    Exit status 0 when the pipeline ran to its end, also when the model was not blessed; else 1 and one line that says
-    what went wrong.
+    The exit status is 0 if all components ran, even if the model was not blessed. It is 130 if the run was interrupted.
+    Otherwise it is 1, and one line gives the error.
 
     Args:
-        create_runner: Makes the runner; called after the flags were found right.
+        create_runner: Returns the runner. It is called after the checks of flags, config and memory.
     """
     flags.mark_flags_as_required(["config", "root"])
     app.run(lambda arguments: _guarded(create_runner, arguments[1:]), flags_parser=parse_flags)
 
 
 def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline_args: list[str]) -> dict[str, Any]:
-    """Runs the pipeline that a config describes in a folder.
+    """Runs the pipeline of a config in a root.
 
     Args:
-        config: As pipeline/configs/base.py lays it out.
-        root: Absolute path of the run's folder, which exists. A second run in it takes unchanged components from the
-            first.
+        config: A config with the structure of pipeline/configs/base.py.
+        root: Absolute path of the run's folder, which must exist. A further run in the same root reuses the cached
+            results of unchanged components.
         runner: A TFX runner.
         beam_pipeline_args: Beam options.
 
@@ -79,7 +80,7 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             )
         )
     finally:
-        with contextlib.suppress(OSError):  # a full disk has been told of already
+        with contextlib.suppress(OSError):  # for example a full disk, which is already reported
             recovery.record_files(store, root)
     came_to = summary.summarise(run_record.Run(store, config.name), config.deploy.tensorflow_serving_tag)
     came_to["seconds"]["total"] = round(time.monotonic() - began, 1)
@@ -88,13 +89,13 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
 
 
 def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
-    # TFX parses sys.argv again for every Beam component, which ml_collections does not take twice.
+    # TFX parses sys.argv again for every Beam component, but ml_collections cannot parse it twice.
     del sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_arguments(unused)
         if not os.path.isdir("components"):
-            raise UsageError(f"Start it in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
+            raise UsageError(f"Start the run in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
         expand_home(CONFIG.value)
         root = roots.resolve(ROOT.value, CONFIG.value.data.image_folder)
         validation.validate(CONFIG.value)
@@ -103,13 +104,13 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
             try:
                 from pipeline import recovery
 
-                recovery.require_metadata(root)  # before a decision on memory is written
+                recovery.require_metadata(root)  # before `memory_plan` writes a file
                 given = config_flags.get_override_values(flags.FLAGS[CONFIG.name])
                 for line in memory_plan.fit(CONFIG.value, root, given):
                     say(line)
                 came_to = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
             except Exception:
-                # The whole story is for the log; the terminal gets the line that matters.
+                # The log gets the traceback; the terminal shows only one line.
                 logging.getLogger().info("%s", traceback.format_exc())
                 raise
     except KeyboardInterrupt:
@@ -126,13 +127,13 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
 
 @contextlib.contextmanager
 def _locked(root: str) -> Iterator[None]:
-    """Holds the run's folder; the lock goes with the process, whatever ends it."""
+    """Locks the run's folder. The lock ends with the process, even if the process is killed."""
     try:
         os.makedirs(root, exist_ok=True)
-        file = open(os.path.join(root, ".lock"), "a+")  # noqa: SIM115 - it is open as long as the lock is held
+        file = open(os.path.join(root, ".lock"), "a+")  # noqa: SIM115 - the file is open while the lock is held
     except OSError as error:
         raise UsageError(
-            f"--root={root} cannot be written: {error.strerror}. Choose a folder that is yours."
+            f"--root={root} cannot be written: {error.strerror}. Choose a folder in which you may write."
         ) from error
     with file:
         try:

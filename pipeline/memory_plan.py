@@ -1,8 +1,8 @@
-"""Before a run: what its steps need of memory beside what there is, and batches that fit.
+"""Compares the memory that the steps of a run need with the available memory, and selects batch sizes that fit.
 
-A batch size that was not given on the command line is lowered to what fits, the learning rate in proportion; one that
-was given and does not fit is refused. What was decided stays in ROOT/memory.json, so that a resumed run has the batches
-of the interrupted one, however much memory is free then.
+A batch size that was not given on the command line is lowered until it fits; the learning rates are lowered in
+proportion. A batch size that was given and does not fit is refused. The batch sizes are stored in ROOT/memory.json, so
+that a resumed run has the same batch sizes as the interrupted run, even if less memory is free.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from models.settings import ConfigError, Settings
 
 FILE_NAME = "memory.json"
 
-# What the process holds besides a stage: TFX, Beam and what the components before it leave (docs/performance.md).
+# Memory of the process in addition to that of a stage: TFX, Beam, and remains of the ingest (docs/performance.md).
 _PIPELINE = 250 * 2**20
 
-_AMPLE = 0.5  # share of the memory there is below which a generous bound is enough
+_AMPLE = 0.5  # nothing is measured if the upper bound is at most this share of the available memory
 _CARD = "the GPU's"
 
 _RATES = ("learning_rate", "min_learning_rate")
 
-# What a decision depends on; another value of these decides anew.
+# The settings on which the batch sizes depend. If one of these changes, the batch sizes are selected again.
 _DEPENDS = {
     "data": ("name", "version", "image_folder", "image_size", "channels", "cache_mb", "store"),
     "search": (
@@ -47,18 +47,18 @@ _DEPENDS = {
 
 
 def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) -> Iterator[str]:
-    """Lowers the batch sizes of a config to what fits, in place, and says so.
+    """Lowers the batch sizes of a config, in place, until the steps fit into memory.
 
     Args:
-        config: Valid.
-        root: Folder of the run, which exists.
-        given: Keys that the command line gave, such as "search.batch_size": they are never changed.
+        config: A valid config.
+        root: The run's folder, which must exist.
+        given: The settings on the command line, such as "search.batch_size". They are never changed.
 
     Yields:
         Lines for the person who started the run.
 
     Raises:
-        ConfigError: A batch size that was given does not fit, or none does.
+        ConfigError: A batch size on the command line does not fit, or no batch size fits.
     """
     depends = json.loads(json.dumps(_depends(config, given)))
     path = os.path.join(root, FILE_NAME)
@@ -66,7 +66,7 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
     if decided and decided.get("settings") == depends:
         for stage, batch in decided["batch_size"].items():
             _lower(config, stage, batch, given)
-        yield f"Memory: batches as decided before ({path}): {_listed(decided['batch_size'])}."
+        yield f"Memory: batch sizes of an earlier run, from {path}: {_listed(decided['batch_size'])}."
         return
     told = yield from _decide(config, given)
     batches = {stage: config[stage].batch_size for stage in _stages(config)}
@@ -77,28 +77,28 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
 
 
 def _stages(config):
-    # A search that trains nothing needs less than the training: few images, and the same network.
+    # A search by scores needs less memory than the final training: its networks are as large, its batches are small.
     trained = not config.architecture and config.search.objective == "val_accuracy"
     return ("search", "train") if trained else ("train",)
 
 
 def _decide(config, given):
-    """Yields what is being done; returns what was decided, for the heaviest architecture of each stage."""
+    """Yields a line before each measurement. Returns a text with the batch size and the memory of each stage."""
     there = memory.limit()
     if there is None:
-        return "not estimated, as this system does not say how much is free; batches stay as they are"
+        return "not estimated, because this system does not report its free memory; the batch sizes are unchanged"
     images = _images(Settings.parse(config).data)
     if images is None:
-        return "not estimated, as the size of the images is not known; batches stay as they are"
+        return "not estimated, because the size of the images is unknown; the batch sizes are unchanged"
     told, heaviest = [], None
     for stage in _stages(config):
         batch = config[stage].batch_size
         kinds, how = _bound(config, stage, images, there), "at most "
         if kinds is None:
-            yield f"Memory: measuring a step of the {stage} at small batches, a minute or so, once."
+            yield f"Memory: measuring a step of the {stage} with small batches (about a minute, once per root)."
             measured = _measure(stage, config, images, heaviest, there)
             if "error" in measured:
-                told.append(f"{stage} could not be measured ({measured['error']}), its batch stays at {batch}")
+                told.append(f"{stage} could not be measured ({measured['error']}), so its batch size remains {batch}")
                 continue
             heaviest, kinds, how = measured["path"], _kinds(config, stage, images, measured, there), ""
         lowered = _choose(stage, batch, kinds, f"{stage}.batch_size" in given)
@@ -127,7 +127,7 @@ def _read(path):
 
 
 def _lower(config, stage, batch, given) -> str:
-    """Sets a stage's batch size and what goes with it; returns what was changed besides."""
+    """Sets a stage's batch size and adapts its learning rates. Returns a text about the learning rates."""
     settings = config[stage]
     if batch == settings.batch_size:
         return ""
@@ -138,13 +138,13 @@ def _lower(config, stage, batch, given) -> str:
     rates = [name for name in _RATES if name in settings and f"{stage}.{name}" not in given]
     for name in rates:
         settings[name] *= factor
-    if "min_learning_rate" in settings:  # one that was given stays the lower of the two
+    if "min_learning_rate" in settings:  # the learning rate does not fall below a given minimum
         settings.learning_rate = max(settings.learning_rate, settings.min_learning_rate)
     return f"learning rate {settings.learning_rate:.3g}"
 
 
 def _choose(stage: str, batch: int, kinds: list[tuple[Need, memory.Limit]], given: bool) -> int:
-    """Returns the batch size to take: the one that is set where it fits, else the largest that does."""
+    """Returns the batch size of the config if it fits, and otherwise the largest batch size that fits."""
     tight = [(need, has) for need, has in kinds if need.at(batch) > has.bytes * (1 - memory.RESERVE)]
     if not tight:
         return batch
@@ -164,11 +164,11 @@ def _choose(stage: str, batch: int, kinds: list[tuple[Need, memory.Limit]], give
 
 
 def _bound(config, stage, images, there):
-    """Returns the need that is certainly not exceeded, where that is little beside what there is; else None."""
+    """Returns an upper bound of the need and its limit. None if the bound is unknown or not far below the limit."""
     settings = Settings.parse(config)
     space = create_space(settings.space)
     bound = memory.most(space, getattr(settings, stage), images["shape"])
-    # An architecture from a file may have operations and a backbone of its own.
+    # An architecture from a file may have custom operations or a custom backbone.
     known = not config.architecture or (config.architecture in presets.PRESETS and space.name == "cell")
     if bound is None or not known or _has_gpu():
         return None
@@ -183,7 +183,7 @@ def _has_gpu():
 
 
 def _kinds(config, stage, images, measured, there):
-    """Returns pairs of need and limit: this process's memory and, where there is one, the GPU's."""
+    """Returns pairs of need and limit: for the memory of this process and, if there is a GPU, for the GPU's memory."""
     programs = config.search.traced_architectures if stage == "search" else 1
     extra = {"host": _PIPELINE + images["bytes"], "card": 0}
     limits = {"host": there, "card": memory.Limit(measured.get("card_bytes", 0), _CARD)}
@@ -195,7 +195,7 @@ def _kinds(config, stage, images, measured, there):
 
 
 def _measure(stage, config, images, heaviest, there) -> dict[str, Any]:
-    """Returns what `models.memory_probe` measured, in a process of its own, or why it could not."""
+    """Returns the measurement of `models.memory_probe`, made in a separate process, or its failure as `error`."""
     request = {
         "stage": stage,
         "config": config.to_dict(),
@@ -214,10 +214,10 @@ def _measure(stage, config, images, heaviest, there) -> dict[str, Any]:
 
 
 def _images(data) -> dict[str, Any] | None:
-    """Returns `shape`, number of `classes` and the `bytes` in memory of the training images; None if not known.
+    """Returns `shape`, number of `classes` and `bytes` in memory of the training images; None if the size is unknown.
 
     Raises:
-        DataError: The data cannot be used; who named them need not wait until something was measured.
+        DataError: The data cannot be used. This is reported before anything is measured.
     """
     from components.tfds_example_gen.source import Source
 
@@ -230,7 +230,7 @@ def _images(data) -> dict[str, Any] | None:
         return None
     shape = (height, width, data.channels or channels or 3)
     if data.image_size and data.store == "resized":
-        encoded = count * math.prod(shape)  # of noise, which a PNG cannot make smaller
+        encoded = count * math.prod(shape)  # as large as the pixels: a PNG cannot compress noise
     return {
         "shape": shape,
         "classes": max(classes, 2),
@@ -239,7 +239,7 @@ def _images(data) -> dict[str, Any] | None:
 
 
 def _folder(data):
-    """Returns an image's shape (0: unknown), the classes, the images to train and validate with, and their bytes."""
+    """Returns the shape of an image (0: unknown), and the numbers of classes, of train and val images, and of bytes."""
     import tensorflow as tf
 
     from components.tfds_example_gen import folder
@@ -250,13 +250,13 @@ def _folder(data):
     ]
     encoded = 0
     if data.store == "original" or not data.image_size:
-        with contextlib.suppress(tf.errors.OpError):  # a dangling link, say; the ingest names it
+        with contextlib.suppress(tf.errors.OpError):  # for example a dangling link, which the ingest reports
             encoded = sum(tf.io.gfile.stat(path).length for path in paths)
     return next(_shapes(paths), (0, 0, 3)), len(found.class_names), len(paths), encoded
 
 
 def _shapes(paths) -> Iterator[tuple[int, int, int]]:
-    """Yields height, width and channels of the images that can be read; the ingest says what is wrong with others."""
+    """Yields height, width and channels of the images that can be read; the ingest reports the others."""
     import tensorflow as tf
 
     from models.data import image_file
@@ -269,7 +269,7 @@ def _shapes(paths) -> Iterator[tuple[int, int, int]]:
 
 
 def _data_set(source):
-    """Returns the same of a TFDS data set, as far as TFDS knows it without its files."""
+    """Returns the same four values as `_folder` for a TFDS data set, as far as TFDS knows them without its files."""
     import tensorflow_datasets as tfds
 
     info = source.builder().info

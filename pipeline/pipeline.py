@@ -1,10 +1,10 @@
-"""The pipeline, a pure function of its arguments; each runner only says where it runs.
+"""The pipeline as a pure function of its arguments. A runner only defines where the pipeline runs.
 
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
       -> Trainer -> Evaluator -> Pusher -> ReportGen
 
-LatestBlessedModel comes before the search, so that it is known by then what the new model will be compared with.
+LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
@@ -31,21 +31,21 @@ def create_pipeline(
     """Returns the pipeline that a config describes.
 
     Args:
-        config: As pipeline/configs/base.py lays it out.
-        pipeline_root: Where artifacts go; a path or a URI (gs://, s3://).
-        serving_dir: Where a blessed model is pushed to, as a numbered version that TF Serving finds.
-        checkpoint_dir: Where the search and the final training keep their checkpoints.
+        config: A config with the structure of pipeline/configs/base.py.
+        pipeline_root: The folder of the artifacts: a path or a URI (gs://, s3://).
+        serving_dir: The folder to which a blessed model is pushed, as a numbered version that TF Serving finds.
+        checkpoint_dir: The folder of the checkpoints of search and final training.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
-        beam_pipeline_args: Beam options of ExampleGen, StatisticsGen, ImageValidator and Evaluator.
-        enable_cache: Whether a component whose inputs and settings are unchanged is taken from an earlier run.
-        baseline: The model that a new one must not fall behind: LATEST_BLESSED, which ML Metadata knows; the URI of a
-            Model artifact of an earlier run; or "" for none, only the accuracy threshold.
+        beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer.
+        enable_cache: Whether a component with unchanged inputs and settings reuses its results from an earlier run.
+        baseline: The earlier model with which the new model is compared: LATEST_BLESSED, found in ML Metadata; the URI
+            of a Model artifact of an earlier run; or "" for none: then only the accuracy threshold counts.
 
     Returns:
         The pipeline.
 
     Raises:
-        ConfigError: A setting is not possible; the message names it.
+        ConfigError: A setting is unknown or out of bounds; the message names it.
         DataError: The images cannot be used.
     """
     stages = Stages(Settings.parse(config))

@@ -1,7 +1,7 @@
-"""What the next run in a root sees to first: that ML Metadata agrees with the files that are there.
+"""The first step of a run in an earlier root: makes ML Metadata agree with the files in the root.
 
-Runs are killed, roots are moved and copied, artifacts are deleted to save disk. The root is ours alone when this is
-called, and TensorFlow and TFX are imported already.
+The two can differ: runs are killed, roots are moved and copied, artifacts are deleted to save disk space. The caller
+must hold the lock of the root. Importing this module also imports TensorFlow and TFX.
 """
 
 import glob
@@ -18,18 +18,18 @@ from components.pusher.executor import remove_unfinished
 from models.runtime.files import write_atomically
 from pipeline.roots import UsageError
 
-_NAMED = 5  # lost artifacts that a warning names
-_FILES = ".files.json"  # in ROOT/artifacts: the files of each artifact, by the artifact's path there
+_NAMED = 5  # number of lost artifacts that a warning names
+_FILES = ".files.json"  # in ROOT/artifacts: path of an artifact relative to this folder -> its files
 
 _Artifact = metadata_store_pb2.Artifact
 _Execution = metadata_store_pb2.Execution
 
 
 def require_metadata(root: str) -> None:
-    """Refuses artifacts that ML Metadata knows nothing of: new ones would get their numbers, and mix with their files.
+    """Refuses artifacts that ML Metadata does not contain: new artifacts would get their numbers, and files would mix.
 
     Raises:
-        UsageError: `metadata.sqlite` is gone, or older than the artifacts.
+        UsageError: `metadata.sqlite` is missing, or older than the artifacts.
     """
     database = os.path.join(root, "metadata.sqlite")
     newest = max(_numbers(os.path.join(root, "artifacts")), default=0)
@@ -37,37 +37,37 @@ def require_metadata(root: str) -> None:
     if newest and os.path.isfile(database):
         known = max((execution.id for execution in open_store(root).get_executions()), default=0)
     if newest > known:
-        what = "is older than" if known else "is gone, but not"
+        what = "is older than the artifacts" if known else "is missing, but there are artifacts"
         raise UsageError(
-            f"{database} {what} the artifacts beside it. Only this file says what they are. Put it back; or rename "
-            f"{os.path.join(root, 'artifacts')} and start anew (checkpoints and pushed models are still used); or "
-            "choose another --root."
+            f"{database} {what} beside it. Only this file records the origin of the artifacts. Restore the file; or "
+            f"rename {os.path.join(root, 'artifacts')} and run again (checkpoints and pushed models are still used); "
+            "or choose another --root."
         )
 
 
 def open_store(root: str) -> MetadataStore:
-    """Opens a root's `metadata.sqlite`; makes it when missing.
+    """Opens a root's `metadata.sqlite`. Creates the file if it is missing.
 
     Raises:
-        UsageError: It is not what ML Metadata writes.
+        UsageError: The file is not a database of ML Metadata.
     """
     from tfx.orchestration import metadata
 
     database = os.path.join(root, "metadata.sqlite")
     try:
         return MetadataStore(metadata.sqlite_metadata_connection_config(database))
-    except Exception as error:  # ML Metadata has a class of its own for each of the codes
+    except Exception as error:  # ML Metadata has one class of exceptions per error code
         raise UsageError(
-            f"{database} is not a database that ML Metadata can use; pipeline.log says why. Put a copy of it back, or "
-            "rename it and the folder artifacts beside it, and start anew."
+            f"{database} is not a database that ML Metadata can use; pipeline.log gives the reason. Restore the file "
+            "from a copy; or rename both the file and the folder artifacts beside it, and run again."
         ) from error
 
 
 def recover(store: MetadataStore, root: str) -> None:
-    """Brings ML Metadata in line with the files of a root.
+    """Makes ML Metadata agree with the files of a root.
 
     Args:
-        store: Of `root/metadata.sqlite`.
+        store: The store of `root/metadata.sqlite`.
         root: Absolute path of the run's folder.
     """
     _close_abandoned_executions(store)
@@ -77,7 +77,7 @@ def recover(store: MetadataStore, root: str) -> None:
 
 
 def record_files(store: MetadataStore, root: str) -> None:
-    """Writes down which files the artifacts of a root have, so that the next run can tell which are gone."""
+    """Records the files of all artifacts of a root, so that the next run can find missing files."""
     artifacts = os.path.join(root, "artifacts")
     files = {os.path.relpath(artifact.uri, artifacts): sorted(_files(artifact.uri)) for artifact in _live(store, root)}
     if files:
@@ -85,7 +85,7 @@ def record_files(store: MetadataStore, root: str) -> None:
 
 
 def _close_abandoned_executions(store: MetadataStore) -> None:
-    """Marks what a killed run left RUNNING as FAILED: as the root is ours, nobody is at work on it."""
+    """Marks executions that are RUNNING as FAILED. A killed run left them: this run holds the lock of the root."""
     abandoned = [e for e in store.get_executions() if e.last_known_state == _Execution.RUNNING]
     for execution in abandoned:
         execution.last_known_state = _Execution.FAILED
@@ -94,7 +94,7 @@ def _close_abandoned_executions(store: MetadataStore) -> None:
 
 
 def _move_records(store: MetadataStore, root: str) -> None:
-    """Has the records of a root that was moved or copied name the files that are here, never those of the original."""
+    """Changes the paths in the records of a moved or copied root: they then name files in this root only."""
     moved, origins = [], set()
     for artifact in store.get_artifacts():
         found = re.fullmatch(r"(.*)/artifacts/[^/]+/[^/]+/\d+", artifact.uri)
@@ -110,21 +110,21 @@ def _move_records(store: MetadataStore, root: str) -> None:
     if moved:
         store.put_artifacts(moved)
         logging.warning(
-            "This root was moved or copied from %s. It goes on with the files here: the examples are taken as they "
-            "are, the search and the training go on from their checkpoints.",
+            "This root was moved or copied from %s. The run uses the files in this root only: it reuses the examples, "
+            "and search and training resume from their checkpoints.",
             ", ".join(sorted(origins)),
         )
 
 
 def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
-    """Takes artifacts whose files are gone from TFX's cache: it looks no further than whether their folder is there."""
+    """Removes artifacts with missing files from TFX's cache. TFX only checks whether an artifact's folder exists."""
     artifacts = os.path.join(root, "artifacts")
     recorded = _read_files(artifacts)
     lost, deleted = [], []
     for artifact in _live(store, root):
         path = os.path.relpath(artifact.uri, artifacts)
         whole = os.path.isdir(artifact.uri) and _files(artifact.uri) >= set(recorded.get(path, ()))
-        # A look-up in the map itself would make an entry without a value, on which ML Metadata aborts.
+        # A copy: a look-up in the map itself would add an entry without a value, on which ML Metadata aborts.
         pushed = dict(artifact.custom_properties).get("pushed_destination")
         if whole and (pushed is None or os.path.isdir(pushed.string_value)):
             continue
@@ -137,8 +137,8 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
     if deleted:
         more = f" and {len(deleted) - _NAMED} more" if len(deleted) > _NAMED else ""
         logging.warning(
-            "Files are gone from %s: %s%s. What is needed of them is made again; a model that is gone is no baseline "
-            "any more.",
+            "Files are missing in %s: %s%s. The run recreates the files that it needs. A missing model is no longer "
+            "used as a baseline.",
             artifacts,
             ", ".join(sorted(deleted)[:_NAMED]),
             more,
@@ -146,14 +146,14 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
 
 
 def _live(store: MetadataStore, root: str) -> Iterator[metadata_store_pb2.Artifact]:
-    """Yields the artifacts below a root that TFX would use."""
+    """Yields the artifacts below a root that are LIVE, which means that TFX may use them."""
     for artifact in store.get_artifacts():
         if artifact.state == _Artifact.LIVE and artifact.uri.startswith(os.path.join(root, "artifacts") + "/"):
             yield artifact
 
 
 def _numbers(artifacts: str) -> Iterator[int]:
-    """Yields the numbers of the executions that made artifacts: TFX's paths are artifacts/<node>/<output>/<number>."""
+    """Yields the numbers of the executions that wrote artifacts, from the paths artifacts/<node>/<output>/<number>."""
     for folder in glob.iglob(os.path.join(glob.escape(artifacts), "*", "*", "*")):
         name = os.path.basename(folder)
         if name.isdecimal():

@@ -1,14 +1,14 @@
-"""What --root may be: found out before anything is read or written."""
+"""Checks the flag --root before anything is read or written."""
 
 import os
 import re
 
 
 class UsageError(Exception):
-    """A mistake of the person who started the run; its message is all they need."""
+    """Reports a mistake of the person who started the run. The message needs no traceback."""
 
 
-# What is in a root, and whether it is a folder.
+# The entries of a root -> whether the entry is a folder.
 _CONTENTS = {
     "artifacts": True,
     "checkpoints": True,
@@ -20,14 +20,14 @@ _CONTENTS = {
 
 
 def resolve(root: str, image_folder: str) -> str:
-    """Returns the absolute path of a run's folder, which need not exist, free of links.
+    """Returns the absolute path of a run's folder with all links resolved. The folder need not exist.
 
     Args:
-        root: As it was given; ~ is the home directory, which a shell does not expand behind --root=.
+        root: The value of the flag. A leading ~ means the home directory; a shell does not expand it after --root=.
         image_folder: `config.data.image_folder`.
 
     Raises:
-        UsageError: No run can be there.
+        UsageError: The path cannot be the root of a run.
     """
     path = os.path.realpath(os.path.expanduser(root))
     if not root:
@@ -44,11 +44,11 @@ def resolve(root: str, image_folder: str) -> str:
     found = re.search(r"[*?\[\]\\\x00-\x1f]", path)
     if found:
         raise UsageError(
-            f"--root={path} has {found.group()!r} in it, with which files cannot be found by patterns. Choose another "
+            f"--root={path} contains the character {found.group()!r}, with which TFX cannot find files. Choose another "
             "name."
         )
     if os.path.exists(path) and not os.path.isdir(path):
-        raise UsageError(f"--root={path} is a file. Give a folder, or a name that is still free.")
+        raise UsageError(f"--root={path} is a file. Give a folder, or a path that does not exist.")
     for name, is_folder in _CONTENTS.items():
         inside = os.path.join(path, name)
         if os.path.lexists(inside) and (os.path.isdir(inside) != is_folder or not os.access(inside, os.W_OK)):
@@ -58,8 +58,8 @@ def resolve(root: str, image_folder: str) -> str:
         folder = os.path.realpath(image_folder)
         if os.path.commonpath([path, folder]) == folder:
             raise UsageError(
-                f"--root={path} is inside config.data.image_folder={image_folder}: the run's own files would be among "
-                "the images. Choose a root outside of it."
+                f"--root={path} is inside config.data.image_folder={image_folder}, so the run's files would mix with "
+                "the images. Choose a root outside of this folder."
             )
     return path
 

@@ -16,7 +16,7 @@ class Run:
 
     Args:
         store: The store.
-        pipeline_name: `config.name`; its newest run is taken.
+        pipeline_name: `config.name`. The newest run of this pipeline is read.
 
     Raises:
         LookupError: The store knows no run of this pipeline.
@@ -35,7 +35,7 @@ class Run:
                 self.executions[_context(store, execution, "node").name.split(".", 1)[1]] = execution
 
     def outputs(self, node: str) -> dict[str, metadata_store_pb2.Artifact]:
-        """Returns the outputs of a component by name; none where it did not run to its end."""
+        """Returns the outputs of a component by name; an empty dict if the component did not succeed."""
         execution = self.executions.get(node)
         if execution is None:
             return {}
@@ -44,7 +44,7 @@ class Run:
         return {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
 
     def seconds(self) -> dict[str, float]:
-        """Returns how long each component took; a cached one takes next to nothing."""
+        """Returns the seconds that each component took; nearly 0 for a cached component."""
         return {
             node: round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
             for node, execution in self.executions.items()
@@ -56,7 +56,7 @@ class Run:
         return [node for node, execution in self.executions.items() if execution.last_known_state == state]
 
     def ancestors(self, artifact: metadata_store_pb2.Artifact) -> dict[str, list[metadata_store_pb2.Artifact]]:
-        """Returns all that an artifact came from, by artifact type: the lineage."""
+        """Returns the lineage of an artifact: artifact type -> the artifacts from which this one was made."""
         found = {artifact.id}
         frontier = {artifact.id}
         while frontier:
@@ -66,7 +66,7 @@ class Run:
                 if event.type == _PRODUCED
             }
             events = self._store.get_events_by_execution_ids(list(producers)) if producers else []
-            # A deriver's two outputs are one architecture: what was produced together belongs together.
+            # Outputs of one execution belong together: both outputs of ArchitectureDeriver hold the same architecture.
             frontier = {event.artifact_id for event in events if event.type in (_CONSUMED, _PRODUCED)} - found
             found |= frontier
         by_type: dict[str, list[metadata_store_pb2.Artifact]] = {}
@@ -86,7 +86,7 @@ def _context(
 
 
 def custom_property(node: Any, name: str) -> Any:
-    """Returns a custom property of an artifact or an execution; None where it has none of this name."""
+    """Returns a custom property of an artifact or an execution; None if there is no property of this name."""
     if name not in node.custom_properties:
         return None
     value = node.custom_properties[name]

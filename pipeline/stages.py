@@ -1,4 +1,4 @@
-"""How each stage of the pipeline is wired: which component, which inputs, which settings."""
+"""The stages of the pipeline: the components of each stage, with their inputs and settings."""
 
 import os
 from typing import Any
@@ -27,13 +27,13 @@ LATEST_BLESSED = "latest blessed"
 
 
 class Stages:
-    """The components of a pipeline, in the order in which they were made; each is an attribute for those after it.
+    """Creates the components of a pipeline, stage by stage. Later stages use attributes that earlier stages set.
 
     Args:
         settings: All settings.
 
     Attributes:
-        components: All that were made so far.
+        components: All components created so far, in this order.
     """
 
     def __init__(self, settings: Settings):
@@ -42,7 +42,7 @@ class Stages:
         self._common = {name: getattr(settings, name) for name in ("seed", "deterministic", "tuned_kernels")}
 
     def ingest(self) -> None:
-        """Reads the images into examples, and counts."""
+        """Writes the images as examples, and computes statistics of the examples."""
         self.examples = self._add(TfdsExampleGen(seed=self._settings.seed, **dict(self._settings.data)))
         self.statistics = self._add(StatisticsGen(examples=self._examples()))
 
@@ -68,10 +68,10 @@ class Stages:
         )
 
     def choose_baseline(self, baseline: str) -> None:
-        """Finds the model that the new one must not fall behind.
+        """Selects the earlier model with which the new model is compared.
 
         Args:
-            baseline: As for `create_pipeline`.
+            baseline: As in `create_pipeline`.
         """
         self.baseline = None
         if baseline == LATEST_BLESSED:
@@ -90,7 +90,7 @@ class Stages:
                 source_uri=baseline, artifact_type=standard_artifacts.Model, output_key="model"
             ).with_id("BaselineModel")
         if self.baseline:
-            self.baseline.add_upstream_node(self.images)  # it counts on what the ImageValidator found right
+            self.baseline.add_upstream_node(self.images)  # it relies on the checks of ImageValidator
             self._add(self.baseline)
 
     def find_architecture(self, checkpoint_dir: str) -> None:
@@ -119,11 +119,11 @@ class Stages:
                 )
             )
             self.learned = {name: search.outputs[name] for name in ("distribution", "results")}
-        if self.baseline:  # known before the search, so that a model that cannot be compared is told of early
+        if self.baseline:  # selected before the search, so that a warning about it appears early
             first.add_upstream_node(self.baseline)
 
     def train(self, checkpoint_dir: str) -> None:
-        """Trains the network of the architecture on all that is not test."""
+        """Trains the network of the architecture on the splits train and val."""
         self.trainer = self._add(
             Trainer(
                 run_fn="models.trainer.run_fn",
@@ -140,7 +140,7 @@ class Stages:
         )
 
     def evaluate(self) -> None:
-        """Tests the model, and blesses it when it is good enough."""
+        """Tests the model, and blesses it if it meets the conditions of `config.evaluate`."""
         self.evaluator = self._add(
             Evaluator(
                 examples=self._examples(),
@@ -152,7 +152,7 @@ class Stages:
         )
 
     def deploy(self, serving_dir: str) -> None:
-        """Pushes a blessed model; before, as `config.deploy` says, TF Serving tries it and it classifies a split."""
+        """Pushes a blessed model. `config.deploy` can add a test in TF Serving and the classification of a split."""
         deploy, blessing = self._settings.deploy, self.evaluator.outputs["blessing"]
         infra_blessing = None
         if deploy.infra_validation:
@@ -178,7 +178,7 @@ class Stages:
         )
 
     def report(self) -> None:
-        """Makes the page that a person looks at."""
+        """Writes the report of the run."""
         self._add(
             ReportGen(
                 examples=self._examples(),
@@ -220,7 +220,7 @@ def _infra_validator(deploy: Deploy, model: channel.BaseChannel, examples: chann
 
 
 def _serving_spec(deploy: Deploy) -> infra_validator_pb2.ServingSpec:
-    """Returns which TF Serving the InfraValidator loads the model into, and where that runs."""
+    """Returns the version of TF Serving that the InfraValidator starts, and where it starts TF Serving."""
     spec = infra_validator_pb2.ServingSpec(
         tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[deploy.tensorflow_serving_tag])
     )
@@ -232,11 +232,10 @@ def _serving_spec(deploy: Deploy) -> infra_validator_pb2.ServingSpec:
 
 
 def evaluation(evaluate: Evaluate) -> tfma.EvalConfig:
-    """Returns what the Evaluator measures, over all of `test` and per class, and what a model must reach.
+    """Returns the metrics of the Evaluator, over all of `test` and per class, and the conditions for a blessing.
 
     Args:
-        evaluate: `config.evaluate`: the accuracy a model must have, where None leaves it to the Evaluator, and by how
-            much it may fall short of the latest blessed one.
+        evaluate: `config.evaluate`. If its accuracy threshold is None, the Evaluator's executor sets the threshold.
     """
     least = evaluate.accuracy_threshold
     threshold = tfma.MetricThreshold(

@@ -1,4 +1,4 @@
-"""What a run came to, asked of ML Metadata: for the terminal and for `summary.json`."""
+"""The results of a run, for the terminal and for `summary.json`. ML Metadata gives the artifacts of the run."""
 
 import dataclasses
 import os
@@ -15,20 +15,20 @@ FILE_NAME = "summary.json"  # in a run's root
 
 
 def summarise(run: Run, tag: str) -> dict[str, Any]:
-    """Returns the run in figures; JSON-able.
+    """Returns the results of a run as JSON values.
 
     Args:
         run: The run.
-        tag: Of the image tensorflow/serving that would serve the model.
+        tag: The tag of the image tensorflow/serving in the command that serves the model.
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
-        `comparison` (what that is to be compared with: components/comparison.py), `class_accuracy` (by class
-        name), `blessed`, `failures` (why it was not blessed, not pushed or hardly ought to be, a sentence each),
-        `serving_model` (the pushed version's folder, or None), `serve` (the command that serves it), `trained_model`
-        (where it was pushed from), `search_epochs` (0 without a search), `report` (the HTML file), `seconds` by
-        component, `cached` components, and `lineage`: where the examples, the distribution and the genotype lie that
-        the model came from.
+        `comparison` (the accuracies with which it is compared: components/comparison.py), `class_accuracy` (by class
+        name), `blessed`, `failures` (why the model was not blessed or not pushed, and a warning if its accuracy may be
+        chance; one sentence each), `serving_model` (the folder of the pushed version, or None), `serve` (the command
+        that serves this version, or None), `trained_model` (the folder of the trained SavedModel), `search_epochs` (0
+        without a search), `report` (the HTML file), `seconds` by component, `cached` components, and `lineage` (the
+        URIs of the examples, the distribution and the genotype from which the model was made).
     """
     from tfx.utils import path_utils
 
@@ -86,7 +86,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
 
 
 def text(summary: dict[str, Any], root: str) -> str:
-    """Returns the end of a run as the terminal shows it."""
+    """Returns the lines that the terminal shows at the end of a run."""
     served = summary["serving_model"]
     lines = [
         f"genotype        {summary['genotype_text']}",
@@ -98,7 +98,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"blessed         {'yes' if summary['blessed'] else 'no'}",
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
-        *([] if served else [f"                the trained one: {summary['trained_model']}"]),
+        *([] if served else [f"                the trained model: {summary['trained_model']}"]),
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
         f"summary         {os.path.join(root, FILE_NAME)}",
@@ -124,4 +124,4 @@ def _compared(comparison: dict[str, Any]) -> Iterator[str]:
 
 def _infra_failures(outputs: dict[str, metadata_store_pb2.Artifact]) -> Iterator[str]:
     if outputs and not custom_property(outputs["blessing"], "blessed"):
-        yield "The InfraValidator could not have TF Serving answer with the model; pipeline.log says why."
+        yield "TF Serving did not answer the InfraValidator's requests with this model; pipeline.log gives the reason."

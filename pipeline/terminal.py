@@ -1,4 +1,4 @@
-"""What a run shows: progress and warnings in the terminal, all else in its log; an error in one line."""
+"""The output of a run: progress, warnings and one line per error in the terminal; everything in the log file."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ from absl import logging as absl_logging
 
 
 class _Terminal(logging.Handler):
-    """Shows which component runs, and warnings of this project; the rest is in the log file."""
+    """Shows the progress of the components and the warnings of this project. The log file contains all records."""
 
     _NODE = re.compile(r"(?:Component|node) (\S+) is (running|finished)\.")
     _CACHED = re.compile(r"A cached execution \d+ is used\.")
@@ -46,7 +46,7 @@ def _ours(path: str) -> bool:
 
 
 def log_to(path: str) -> None:
-    """Sends the log of this process to a file, and to the terminal what a person should see of it."""
+    """Sends the log of this process to a file, and progress and warnings also to the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A full disk must not print a traceback for every line of the log.
     logging.raiseExceptions = False
@@ -66,15 +66,15 @@ def log_to(path: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns what a person needs to know of an error."""
-    # str of a KeyError is its message's repr.
+    """Returns the message of an error in one line, with advice if the disk is full."""
+    # str(error) of a KeyError is the repr of the message.
     told = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     message = getattr(error, "message", None) or told or type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message += ". Make room there, or for temporary files, and give the same command again."
-    # Beam appends where it was when the error came.
+        message += ". Make room there or in the folder for temporary files, and give the same command again."
+    # Beam appends the step in which the error occurred.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
-    # What ml_collections says of a mistyped setting is quoted several times over.
+    # The message of ml_collections about a mistyped setting is nested in several quotations.
     meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message)
     if meant:
         return f"--config has no setting {meant[2]!r}. Did you mean {meant[1]!r}?"

@@ -1,6 +1,6 @@
-"""Checks a config before anything starts: every setting by itself, then the combinations that cannot be.
+"""Checks a config before anything starts: first every setting, then the combinations of settings.
 
-Imports neither TensorFlow nor TFX.
+This module imports neither TFX nor, unless a folder is in an object store, TensorFlow.
 """
 
 import os
@@ -20,15 +20,15 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
     """Checks every setting.
 
     Args:
-        config: As pipeline/configs/base.py lays it out.
+        config: A config with the structure of pipeline/configs/base.py.
 
     Returns:
         The settings.
 
     Raises:
-        ConfigError: Something cannot be; every problem is named, not the first alone.
+        ConfigError: A setting or a combination of settings is impossible. The message has a line for each problem.
     """
-    settings = Settings.parse(config)  # combinations make sense only where the parts do
+    settings = Settings.parse(config)  # combinations are checked only if each setting is valid
     problems = [problem for check in _COMBINATIONS for problem in check(settings)]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -46,13 +46,13 @@ def _data(settings: Settings) -> Iterator[str]:
 def _is_folder(path: str) -> bool:
     if "://" not in path:
         return os.path.isdir(path)
-    import tensorflow as tf  # slow, and knows buckets
+    import tensorflow as tf  # imported only here, because the import is slow
 
     return tf.io.gfile.isdir(path)
 
 
 def _trains_paths(settings: Settings) -> bool:
-    """Returns whether the search trains; another one has no use for the settings of that training."""
+    """Returns whether the search trains a supernet. Other searches do not use the settings of this training."""
     return settings.search.objective == "val_accuracy"
 
 
@@ -78,7 +78,7 @@ def _rule(settings: Settings) -> Iterator[str]:
 
 
 def _warmup(settings: Settings) -> Iterator[str]:
-    """Refuses a search that ends within the warm-up: it samples all operations alike and learns nothing."""
+    """Refuses a search that ends within the warm-up, in which all operations are sampled equally often."""
     try:
         rule = create_rule(settings.oracle.rule, settings.oracle.options)
         choices = create_space(settings.space).choices
@@ -88,9 +88,9 @@ def _warmup(settings: Settings) -> Iterator[str]:
     epochs = rounds * max(len(choice.operations) for choice in choices)
     if not settings.architecture and settings.search.epochs < epochs:
         yield (
-            f"config.search.epochs: found {settings.search.epochs}; expected more than {epochs}: the first {epochs} "
-            f"sample all operations equally often (config.oracle.warmup_rounds is {rounds}), so nothing would be "
-            "learned."
+            f"config.search.epochs: found {settings.search.epochs}; expected {epochs} or more: the first {epochs} "
+            f"epochs are the warm-up (config.oracle.warmup_rounds is {rounds}), in which all operations are sampled "
+            "equally often."
         )
 
 
@@ -114,7 +114,7 @@ def _space(settings: Settings) -> Iterator[str]:
 
 
 def _objective(settings: Settings) -> Iterator[str]:
-    """Refuses what a search without training cannot do."""
+    """Refuses a search by scores in a space that does not support it."""
     if settings.architecture or _trains_paths(settings):
         return
     objective = settings.search.objective
@@ -160,19 +160,19 @@ def _cells(settings: Settings) -> Iterator[str]:
     for section in ("search", "train") if _trains_paths(settings) and not settings.architecture else ("train",):
         if cells[section] < 3:
             yield (
-                f"config.{section}.cells: found {cells[section]}; expected 3 or more with the cell space: a normal "
-                "cell and the two reductions."
+                f"config.{section}.cells: found {cells[section]}; expected 3 or more with the cell space: one normal "
+                "cell and two reduction cells."
             )
 
 
 def smallest_side(settings: Settings) -> tuple[int, str]:
-    """Returns what the networks of a config need of the images.
+    """Returns the smallest side of an image that the final network of a config accepts.
 
     Args:
-        settings: Valid but for the size of its images.
+        settings: Valid settings, except that the image size may be too small.
 
     Returns:
-        The smallest side in pixels, and what it is that needs it.
+        The smallest side in pixels, and a text that names the part of the network that needs this size.
     """
     train = settings.train
     if train.network == "mobile":
@@ -204,7 +204,7 @@ def _image_size(settings: Settings) -> Iterator[str]:
                     "nothing of an image would be left."
                 )
     if 0 < size < side:
-        yield f"config.data.image_size: found {size}; expected {side} or more, which {what} needs."
+        yield f"config.data.image_size: found {size}; expected {side} or more: {what} needs this size."
 
 
 def _architecture(settings: Settings) -> Iterator[str]:

@@ -147,7 +147,7 @@ def _blessed_without_baseline(case: _Case) -> bool:
 def _deleted(*names: str) -> Callable[[_Case], Callable[[], bool]]:
     def delete(case: _Case) -> Callable[[], bool]:
         shutil.rmtree(case.path("artifacts", *names))
-        return lambda: case.before_the_search("Files are gone") and case.summary()["blessed"]
+        return lambda: case.before_the_search("Files are missing") and case.summary()["blessed"]
 
     return delete
 

@@ -53,7 +53,10 @@ def _undecided(undecided: int, choices: int) -> list[str]:
             "The distribution is still uniform: the search has learned nothing, and the architecture is no better than "
             "any other. Give it more epochs (config.search.epochs)."
         ]
-    return [f"The distribution prefers no operation in {undecided} of {choices} choices: one of the equals was taken."]
+    return [
+        f"In {undecided} of {choices} choices the distribution prefers no operation. The derivation took one of the "
+        "most probable operations."
+    ]
 
 
 def _skips(derived: derivation.Derived, space: SearchSpace) -> Iterator[str]:

@@ -69,7 +69,7 @@ def label_problems(images, class_names):
         found = {image.label for image in images[split]}
         missing = [name for label, name in enumerate(class_names) if label not in found]
         if len(found) < 2:
-            yield f"{split} has {len(found)} classes; needed are 2 or more."
+            yield f"{split} has {len(found)} classes; 2 or more are needed."
         elif missing:
             yield f"{split} has no image of {len(missing)} classes: {some(missing)}. Add images or remove the class."
 
@@ -77,7 +77,7 @@ def label_problems(images, class_names):
 def shape_problems(images, image_size, channels):
     everything = list(itertools.chain(*images.values()))
     for what, attribute, setting, example in (
-        ("size", "size", image_size, "config.data.image_size to the size in pixels that all are to be resized to"),
+        ("size", "size", image_size, "config.data.image_size to the size in pixels to which all images are resized"),
         ("channels", "channels", channels, "config.data.channels to 1 (grey) or 3 (colours), to convert them all"),
     ):
         counts = collections.Counter(getattr(image, attribute) for image in everything)
@@ -95,7 +95,7 @@ def size_problems(images, settings):
     small = [image for image in itertools.chain(*images.values()) if min(map(int, image.size.split("x"))) < side]
     if small and not settings["image_size"]:
         yield (
-            f"{len(small)} images have sides of less than {side} pixels, which {settings['needed_by']} needs: "
+            f"{len(small)} images have a side of less than {side} pixels, but {settings['needed_by']} needs {side}: "
             f"{some(f'{image.id} has {image.size}' for image in small)}. Set config.data.image_size to {side} or more."
         )
 
@@ -118,10 +118,10 @@ def learning_problems(images):
     reachable = sum(max(counts.values()) for counts in labels.values())
     if reachable - majority < _LEARNABLE * (count - majority):
         yield (
-            f"The {count} images for training give {len(labels)} different pictures, so that nothing can be learned: "
-            f"the best answer to every picture is right for {reachable} images, and {majority} images are of the "
-            "largest class. Check the files: are they transparent (config.data.background), of 16 bits, coloured "
-            "(config.data.channels), much larger than config.data.image_size?"
+            f"The {count} images for training show only {len(labels)} different pictures, so nothing can be learned: "
+            f"the best classifier of these pictures is right for {reachable} images, and always guessing the largest "
+            f"class is right for {majority}. Check the files: are they transparent (config.data.background), of 16 "
+            "bits, coloured (config.data.channels), much larger than config.data.image_size?"
         )
 
 

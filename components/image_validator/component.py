@@ -71,7 +71,7 @@ class ImageValidator(base_component.BaseComponent):
                 not.
             smallest_side: The least number of pixels of each side of an image, if images are not resized.
             needed_by: The name of the network that needs this size, for the message.
-            max_imbalance: The largest ratio between the sizes of the largest and the smallest class without a warning.
+            max_imbalance: The ratio of the sizes of the largest and the smallest class above which there is a warning.
 
         Raises:
             ValueError: An argument is out of range.

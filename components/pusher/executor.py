@@ -22,7 +22,7 @@ _LAST = ".pushed"  # this file contains the version that was pushed last
 
 
 class Executor(executor.Executor):
-    """Pushes complete versions, and no model twice in a row."""
+    """Pushes only complete versions, and does not push the last pushed model again."""
 
     def Do(
         self,

@@ -53,7 +53,9 @@ def draw(architecture: genotype.Genotype) -> list[Drawing]:
                 Drawing("Reduction cell", caption, style.svg(_cell(architecture.reduce, architecture.reduce_concat))),
             ]
         if isinstance(architecture, nasbench201.NasBench201Genotype):
-            caption = "A node adds up what its operations make of earlier nodes. All cells of the network are equal."
+            caption = (
+                "A node adds up the results of its operations on earlier nodes. All cells of the network are equal."
+            )
             return [Drawing("Cell", caption, style.svg(_nasbench201(architecture)))]
         caption = "Kernel, expansion (e) and channels (ch) of each block; /2 halves height and width."
         return [Drawing("Blocks", caption, style.svg(_chain(architecture)))]
@@ -141,12 +143,12 @@ def _incoming(axes: Axes, node: tuple[float, float], edges: Sequence[tuple[str, 
 
 
 def _arrow(axes: Axes, x: float, y: float) -> None:
-    """Draws the way out of a cell."""
+    """Draws the arrow at the output of a cell."""
     axes.annotate("", (x + 0.47, y), (x, y), arrowprops={"arrowstyle": "-|>", "color": style.INK})
 
 
 def _lanes(nodes: Sequence[Sequence[cell.Edge]]) -> list[float]:
-    """Returns the height of each node's lane; a lane is as wide as the node has edges."""
+    """Returns the vertical position of each node's lane. A lane has one row for each edge into the node."""
     lanes, top = [], -0.2
     for edges in nodes:
         width = _ROW * len(edges)

@@ -214,7 +214,7 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
         class_names: The names of the classes, in the order of the labels.
 
     Raises:
-        ArtifactError: The results do not exist, or lack a metric that `evaluation` of pipeline/pipeline.py requests.
+        ArtifactError: The results do not exist, or lack a metric that `evaluation` of pipeline/stages.py requests.
     """
     try:
         figures = {
@@ -249,7 +249,7 @@ def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
         )
     except (KeyError, IndexError, ValueError, OSError, tf.errors.OpError) as error:
         raise artifact_files.ArtifactError(
-            f"{uri} is not an evaluation as the Evaluator writes it: {error!r}"
+            f"{uri} does not contain the results that the Evaluator writes: {error!r}"
         ) from error
 
 
@@ -271,10 +271,10 @@ def _failures(result: tfma.proto.validation_result_pb2.ValidationResult) -> Iter
             value = failure.metric_value.double_value.value
             if failure.metric_key.is_diff:
                 least = failure.metric_threshold.change_threshold.absolute.value
-                yield f"The {name} differs by {value:+.4f} from the latest blessed model's; allowed is {least:+.4f}."
+                yield f"The {name} differs by {value:+.4f} from the latest blessed model's; the limit is {least:+.4f}."
             else:
                 least = failure.metric_threshold.value_threshold.lower_bound.value
-                yield f"The {name} is {value:.4f}; {least:g} is asked for."
+                yield f"The {name} is {value:.4f}; {least:g} is required."
 
 
 def _image_report(document: Any) -> tuple[tuple[str, ...], int]:

@@ -139,9 +139,9 @@ def _form(found: Inputs, data: Data) -> str:
 
 
 def _explanation(source: str | None, search: Search | None) -> str | None:
-    """Returns what the source of the derivation means; None if no search found the architecture."""
+    """Returns an explanation of the derivation's source; None if no search found the architecture."""
     if source == "argmax":
-        return "what the update rule recommends; for most rules, the most probable operations"
+        return "the architecture that the update rule recommends; for most rules, the most probable operations"
     if source == "best" and search and search.best_epoch is not None:
         what = "validation accuracy" if search.objective == "val_accuracy" else "score"
         return f"sampled in epoch {search.best_epoch + 1}, with a {what} of {search.best_score:.4f} then"

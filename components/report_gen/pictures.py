@@ -116,7 +116,7 @@ def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: I
     Raises:
         DataError: There are no examples.
     """
-    model = tf.saved_model.load(model_dir)  # this name keeps the variables alive; the signature does not
+    model = tf.saved_model.load(model_dir)  # a signature alone would not keep the variables of the model alive
     answer = model.signatures["serve_bytes"]
     found: list[_Wrong] = []
     for batch in _first(split_uri):

@@ -69,7 +69,7 @@ class Executor(base_executor.BaseExecutor):
             make_tuner = functools.partial(
                 tuner.SupernetTuner, trainer=trainer, train=train, val=val, seed=settings.seed
             )
-        # After the weights: KerasTuner takes a number from the random numbers that the weights come from.
+        # The oracle is created after the weights, because KerasTuner takes a number from the generator of the weights.
         oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
         searched = make_tuner(oracle, search=search, **directories)
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
@@ -77,8 +77,8 @@ class Executor(base_executor.BaseExecutor):
             searched.search(verbose=0)
         except TooManyFailures as error:
             raise RuntimeError(
-                f"The search stopped after {search.max_invalid} failed trials in a row. Start a new one with "
-                f"{_REMEDIES[search.objective]}, or resume this one with a higher config.search.max_invalid. {error}"
+                f"The search stopped after {search.max_invalid} failed trials in a row. Start a new search with "
+                f"{_REMEDIES[search.objective]}, or resume this search with a higher config.search.max_invalid. {error}"
             ) from error
 
         (distribution,) = output_dict["distribution"]

@@ -30,8 +30,8 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
 
     The split `train` trains the weights, `val` validates architectures, and `test` is used only for the final model. If
     the source lacks `test` or `val`, this component cuts it from the training images. Each class is cut separately, by
-    a hash of the images' ids: first the share test_fraction becomes test, then the share val_fraction of the others
-    becomes val.
+    a hash of the images' ids: first the share test_fraction of the images becomes test, then the share val_fraction of
+    the remaining images becomes val.
 
         TfdsExampleGen(name="digits")
         TfdsExampleGen(image_folder="photos", image_size=64)

@@ -31,7 +31,7 @@ def cut(
     """Cuts images into train, val and test, each class by itself.
 
     A class gives its share to each part: at least one image to train and one to val, and at least one to test if the
-    class has three or more. The choice of images does not depend on their order. The choice for test does not depend on
+    class has three or more. The result does not depend on the order of the images. The images of test do not depend on
     the seed either, so that models of several seeds are tested on images that none of them has seen.
 
     Args:
@@ -77,5 +77,5 @@ def refuse_small_classes(counts: Mapping[str, int]) -> None:
     if small:
         raise DataError(
             f"{len(small)} of {len(counts)} classes have fewer than 2 training images: {', '.join(small)}. Each class "
-            "needs one to train on and one to validate with: add images, or remove the class."
+            "needs an image for train and an image for val: add images, or remove the class."
         )

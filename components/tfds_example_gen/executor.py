@@ -157,14 +157,14 @@ def _refuse_undecodable(info, allowed_share):
         return
     total = count + sum(sum(counts) for counts in info.counts.values())
     listed = "\n".join(f"  {image_id}: {reason}" for image_id, reason in info.undecodable[:20])
-    found = f"{count} of {total} images cannot be decoded, a share of {count / total:.3g}"
+    found = f"{count} of {total} images cannot be decoded (a share of {count / total:.3g})"
     more = f"\n  and {count - 20} more" if count > 20 else ""
     if count > allowed_share * total:
         raise DataError(
             f"{found}; config.data.max_corrupt_share allows {allowed_share:g}. Repair or remove them, or raise the "
             f"share to leave them out:\n{listed}{more}"
         )
-    logging.warning("%s, and were left out:\n%s%s", found, listed, more)
+    logging.warning("%s. They were left out:\n%s%s", found, listed, more)
 
 
 def _refuse_missing_classes(info):
@@ -173,7 +173,7 @@ def _refuse_missing_classes(info):
         if missing and (split != "test" or len(missing) == len(info.class_names)):
             raise DataError(
                 f"{split} ({info.origins[split]}) has no image of {len(missing)} of {len(info.class_names)} classes "
-                f"({', '.join(missing[:10])}), without those that cannot be decoded: add images, or remove the class."
+                f"({', '.join(missing[:10])}) that can be decoded: add images, or remove the class."
             )
         if missing:
-            logging.warning("No image of %s to test on.", ", ".join(missing))
+            logging.warning("test has no image of %s.", ", ".join(missing))

@@ -43,7 +43,7 @@ class ImageFolder:
         images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
         passed_over: Names of the files and folders in `path` that are skipped.
         others: Ending -> number of files in the folders of splits and classes that are not images. Images in a split's
-            folder that lie outside a class folder are counted under a text of their own.
+            folder that lie outside a class folder are counted separately, under a text in place of the ending.
     """
 
     path: str
@@ -64,7 +64,7 @@ class ImageFolder:
         """train, val and test, if they exist -> a text that says where their images come from."""
         named = {split: f"{name}/" if name else "all folders" for split, name in self.splits.items()}
         if self.splits.get("test", "test").lower() not in _NAMES["test"]:
-            named["test"] += " as there is no test/"
+            named["test"] += ", because there is no test/"
         return named
 
     def items(self, split: str) -> tuple[list[str], list[int]]:
@@ -99,8 +99,8 @@ class ImageFolder:
             named = some([path for path in paths if _ending(path) in UNREADABLE], _NAMED)
             raise DataError(
                 f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
-                f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or have them left out by a "
-                f"higher config.data.max_corrupt_share; it allows {allowed_share:g}."
+                f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or raise "
+                f"config.data.max_corrupt_share (now {allowed_share:g}) so that they are left out."
             )
 
     def warn_of_others(self) -> None:
@@ -169,8 +169,8 @@ def _splits(path, folders):
         return {"train": ""}  # the folders are classes; one of them may be called train
     if without:
         raise DataError(
-            f"{os.path.join(path, without[0])} has no class directories, so nothing tells the classes of its images. "
-            f"Needed are {os.path.join(without[0], '<class>', '')} with images; a folder with another name is skipped."
+            f"{os.path.join(path, without[0])} has no class directories, so the classes of its images are unknown. "
+            f"Put the images into {os.path.join(without[0], '<class>', '')}, or rename the folder to have it skipped."
         )
     for names in named.values():
         if len(names) > 1:
@@ -178,8 +178,8 @@ def _splits(path, folders):
     splits = {split: names[0] for split, names in named.items() if names}
     if "train" not in splits:
         raise DataError(
-            f"{path} has no directory train/; found: {some(folders, _NAMED)}. Needed are train/<class>/ beside "
-            f"{'/ and '.join(splits.values())}/, or folders of classes alone."
+            f"{path} has no directory train/; found: {some(folders, _NAMED)}; expected train/<class>/ beside "
+            f"{'/ and '.join(splits.values())}/, or only folders of classes."
         )
     if "val" in splits and "test" not in splits:
         splits["test"] = splits.pop("val")
@@ -199,7 +199,8 @@ def _images(path, folder):
         real = os.path.realpath(os.path.join(path, folder))
         if real in above:
             raise DataError(
-                f"{os.path.join(path, folder)} is a link back to {real}, so the folder has no end: remove it."
+                f"{os.path.join(path, folder)} is a link to {real}, which contains it, so the folder has no end. "
+                "Remove the link."
             )
         for name, is_folder in _list(os.path.join(path, folder)):
             relative = os.path.join(folder, name)
@@ -242,18 +243,18 @@ def _check(folder):
         where, classes = os.path.join(folder.path, name).rstrip("/"), folder.images[split]
         if len(classes) < 2:
             within = [name for name in classes if _has_classes(where, name)]
-            hint = f" If it holds them, give config.data.image_folder={os.path.join(where, *within)}." if within else ""
+            hint = f" Did you mean config.data.image_folder={os.path.join(where, *within)}?" if within else ""
             named = f" ({', '.join(classes)})" if classes else ""
             raise DataError(
-                f"{where} has {len(classes)} class directories{named}; needed are 2 or more, with the images inside "
-                f"them, like {os.path.join(where, 'cat', '1.jpg')} and {os.path.join(where, 'dog', '2.jpg')}.{hint}"
+                f"{where} has {len(classes)} class directories{named}; expected 2 or more, with the images inside "
+                f"them, such as {os.path.join(where, 'cat', '1.jpg')} and {os.path.join(where, 'dog', '2.jpg')}.{hint}"
             )
         for name in classes:
             _refuse_other_bytes(os.path.join(where, name))
         empty = [name for name, images in classes.items() if not images]
         if empty:
             raise DataError(
-                f"{where}/{empty[0]} holds no image ({', '.join(READABLE)}); {len(empty)} of {len(classes)} classes "
+                f"{where}/{empty[0]} contains no image ({', '.join(READABLE)}); {len(empty)} of {len(classes)} classes "
                 "are empty. Add images or remove the class."
             )
 

@@ -240,7 +240,7 @@ def _look(data: Data, load: Callable[[], bytes]) -> _Seen:
 
 
 def _map_in_order(function, items):
-    """Yields the results of the function for the items, in order. It runs for a few items at the same time."""
+    """Yields the results of the function for the items, in order. The function runs for a few items in parallel."""
     pending, ahead = collections.deque(), 2 * _cores()
     for item in items:
         pending.append(_pool().submit(function, item))

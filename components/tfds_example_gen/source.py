@@ -71,7 +71,7 @@ class Source:
             elif self._data.name not in _EMBEDDED and not self._data.download:
                 raise DataError(
                     f"The TFDS data set {self._data.name!r} {builder.version} is not prepared in {builder.data_dir}. "
-                    "Set config.data.download=True to have it downloaded, or config.data.data_dir to where it is."
+                    "Set config.data.download=True to download it, or config.data.data_dir to the folder that has it."
                 )
 
     def fingerprint(self) -> str:
@@ -96,7 +96,7 @@ class Source:
         """Returns the TFDS builder, prepared or not.
 
         Args:
-            scratch_dir: The folder in which an embedded data set is prepared, unless `data_dir` names one.
+            scratch_dir: The folder in which an embedded data set is prepared, unless `config.data.data_dir` is set.
 
         Raises:
             DataError: TFDS has no such data set or version.

@@ -44,7 +44,7 @@ class TfdsSet:
     @property
     def origins(self) -> Mapping[str, str]:
         """train, val and test, if they exist -> a text that says where their images come from."""
-        without = f" as {' and '.join(self.unlabelled)} has no labels" if self.unlabelled else ""
+        without = f", because {' and '.join(self.unlabelled)} has no labels" if self.unlabelled else ""
         return {split: name + (without if split == "test" else "") for split, name in self.splits.items()}
 
     def items(self, split: str) -> tuple[list[str], list[int]]:
@@ -67,7 +67,7 @@ class TfdsSet:
         return [f"{self.builder.name}/{name}/{index:0{digits}}" for index in range(len(labels))], labels.tolist()
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        """Yields a function for each id, which returns the image's file. The ids are consecutive from index `start`."""
+        """Yields for each id a function that returns the image's file. The ids are consecutive from index `start`."""
         part = tfds.core.ReadInstruction(self.splits[split], from_=start, to=start + len(ids), unit="abs")
         decoders = tfds.decode.PartialDecoding({self.image: True}, decoders={self.image: tfds.decode.SkipDecoding()})
         images = self.builder.as_dataset(split=part, decoders=decoders, read_config=_IN_ORDER)
@@ -129,7 +129,7 @@ def features(builder: tfds.core.DatasetBuilder, image_feature: str = "", label_f
             "images of uint8 and uint16 can be read."
         )
     if len(builder.info.features[label].names) < 2:
-        raise DataError(f"The TFDS data set {builder.info.full_name} has one class only; needed are 2 or more.")
+        raise DataError(f"The TFDS data set {builder.info.full_name} has only one class; 2 or more are needed.")
     return image, label
 
 
@@ -142,13 +142,13 @@ def check_splits(builder: tfds.core.DatasetBuilder, test_split: str = "") -> lis
     there = list(builder.info.splits)
     if "train" not in there:
         raise DataError(
-            f"The TFDS data set {builder.info.full_name} has the splits {', '.join(there)}; needed is 'train'."
+            f"The TFDS data set {builder.info.full_name} has the splits {', '.join(there)}; expected a split 'train'."
         )
     if test_split and (test_split == "train" or test_split not in there):
         others = [name for name in there if name != "train"]
         raise DataError(
-            f"config.data.test_split={test_split}: to test on, the TFDS data set {builder.info.full_name} has "
-            f"{', '.join(others) or 'no split of its own; leave it empty to have config.data.test_fraction cut off'}."
+            f"config.data.test_split: found {test_split}; for testing, the TFDS data set {builder.info.full_name} has "
+            f"{', '.join(others) or 'no other split; set it to an empty text, then test is cut from train'}."
         )
     return there
 
@@ -169,8 +169,8 @@ def _feature(builder, kind, usual, wanted):
     if not names:
         listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in sorted(found.items()))
         raise DataError(
-            f"The TFDS data set {builder.info.full_name} has no {kind.__name__} feature; found are {listed}. Needed "
-            "are labelled images."
+            f"The TFDS data set {builder.info.full_name} has no {kind.__name__} feature; found {listed}. This project "
+            "needs labelled images."
         )
     likely = [name for name in (usual, *(builder.info.supervised_keys or ())) if name in names]
     if not likely and len(names) > 1:

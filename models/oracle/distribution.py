@@ -26,7 +26,7 @@ class Distribution:
         rule: Name of the update rule.
         history: A pair for each evaluation: the name of the trial, and the probabilities after the trial as one
             sequence per choice.
-        evaluations: For each evaluation the architecture and its score, in their order.
+        evaluations: A pair for each evaluation, in their order: the architecture and its score.
         warmup: The number of evaluations at the start that sampled every operation equally often.
     """
 
@@ -76,7 +76,7 @@ class Distribution:
             ):
                 raise ValueError(
                     f"distribution document: the choice {name!r} has the probabilities {list(probabilities)}, which "
-                    f"are no distribution over {list(distribution.operations[name])}"
+                    f"are not a distribution over {list(distribution.operations[name])}"
                 )
         return distribution
 

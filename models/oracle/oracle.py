@@ -65,8 +65,9 @@ class MultinomialOracle(keras_tuner.Oracle):
         warmup_rounds: Rounds of trials in which every operation is sampled equally often, before samples follow the
             distribution. None (default): the default of the rule, which is 0 for the paper's rule.
         seed: Integer of at least 0; None (default) for a random one.
-        lost_after: Seconds without a result after which a trial counts as lost with its worker (FAILED). None
-            (default): a trial never counts as lost, and the chief waits forever for a worker that died.
+        lost_after: Seconds. A trial without a result after this time counts as lost, together with its worker, and
+            becomes FAILED. None (default): a trial never counts as lost, and the chief waits forever for a worker that
+            died.
         repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`. It returns the
             architecture to evaluate in place of the sample, for example one that fits a budget. All its randomness has
             to come from the generator. None (default): the samples are evaluated as they are.
@@ -104,7 +105,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             max_consecutive_failed_trials=integer("max_consecutive_failed_trials", max_consecutive_failed_trials, 1),
         )
         if lost_after is not None and (not is_real(lost_after) or lost_after <= 0):
-            raise ValueError(f"lost_after: found {lost_after!r}, must be a finite number above 0")
+            raise ValueError(f"lost_after: found {lost_after!r}; expected a finite number above 0")
         # The base class would replace the seed 0 by a random seed.
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
@@ -120,7 +121,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # _saved: hyperparameters whose definition must equal that of the saved search.
         self._varied: set[str] = set()
         self._saved: frozenset[str] = frozenset()
-        # A cache of the JSON texts of ended trials, so that a save does not take longer and longer.
+        # The JSON texts of ended trials. Without this cache, the time of a save would grow with the number of trials.
         self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._follow_space()
@@ -136,7 +137,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         """
         if self._multinomial is None:
             raise RuntimeError(
-                "MultinomialOracle has no hyperparameters yet: pass `hyperparameters=`, or ask after the first trial"
+                "MultinomialOracle has no hyperparameters yet: pass `hyperparameters=`, or wait for the first trial"
             )
         return self._multinomial
 
@@ -238,7 +239,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         if trial.trial_id in self.end_order:
             return
         self._varied |= getattr(trial.hyperparameters, "varied", set())
-        # The values of a worker were converted to 32-bit floats.
+        # Values that a worker sends were converted to 32-bit floats, so the oracle's own values replace them.
         for name, value in self.trials[trial.trial_id].hyperparameters.values.items():
             if isinstance(value, float):
                 trial.hyperparameters.values[name] = value
@@ -254,7 +255,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def _give_up_lost(self) -> None:
-        """Fails the trials that have run for longer than `lost_after`, and removes their workers."""
+        """Marks the trials that have run for longer than `lost_after` as failed, and removes their workers."""
         if self.lost_after is None:
             return
         now = time.monotonic()
@@ -557,7 +558,7 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     if type(hyperparameter).__name__ == "Float" and step is None:
         raise ValueError(
             f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} is a continuous Float from "
-            f"{hyperparameter.min_value} to {hyperparameter.max_value}, only discrete ones are allowed: give it a "
+            f"{hyperparameter.min_value} to {hyperparameter.max_value}; only discrete ones are allowed. Give it a "
             "`step`, or list its values in a Choice"
         )
     if type(hyperparameter).__name__ == "Float":
@@ -572,7 +573,7 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     if len(operations) > MAX_OPERATIONS:
         raise ValueError(
             f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has more than {MAX_OPERATIONS:,} values, "
-            "which is the most allowed: give it a larger `step`"
+            "the largest number allowed: give it a larger `step`"
         )
     return operations
 
@@ -588,7 +589,7 @@ def _float_values(hyperparameter: Any) -> Iterator[float]:
         count += 1
     if hyperparameter.sampling == "linear":
         steps = (hyperparameter.max_value - hyperparameter.min_value) / hyperparameter.step
-        # The bounds may be 32-bit floats, if a worker declared the hyperparameter.
+        # If a worker declared the hyperparameter, its bounds are 32-bit floats.
         if count == round(steps) and math.isclose(steps, count, rel_tol=1e-6):
             yield hyperparameter.max_value
 

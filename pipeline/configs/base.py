@@ -1,6 +1,6 @@
-"""The default of every setting, as a config; models/settings.py declares them, docs/settings.md lists them.
+"""The defaults of all settings, as a config. models/settings.py declares the settings, docs/settings.md lists them.
 
-The other configs of this folder start from this one and change what differs.
+The other configs of this folder start from this config and change some of its values.
 """
 
 import typing
@@ -14,12 +14,12 @@ from models.settings import Settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the settings shared by all configs, with the paper's figures where it gives any."""
+    """Returns a config in which every setting has its default."""
     return _config(Settings())
 
 
 def search_by_spectrum(config: ml_collections.ConfigDict, epochs: int) -> None:
-    """Changes a config to the search that this project measured to be the best (docs/search.md).
+    """Changes a config to a search by spectral scores, the best search that this project measured (docs/search.md).
 
     Args:
         config: The config, changed in place.
@@ -28,11 +28,11 @@ def search_by_spectrum(config: ml_collections.ConfigDict, epochs: int) -> None:
     config.search.objective = "spectrum"
     config.search.epochs = epochs
     config.oracle.rule = "interactions"
-    config.oracle.interactions.trend = False  # scores do not change during a search, unlike shared weights
+    config.oracle.interactions.trend = False  # unlike accuracies on shared weights, scores do not change
 
 
 def drop_unused(config: ml_collections.ConfigDict) -> None:
-    """Puts back the defaults of settings that a config inherits and has no use for in its space; changes the config."""
+    """Resets settings that a config inherits, but does not use in its search space, to their defaults, in place."""
     defaults = {key: value for key, value, _ in leaves(Settings())}
     found = {key: defaults[key] for key in unused(Settings.parse(config)) if key in defaults}
     config.update_from_flattened_dict(found)

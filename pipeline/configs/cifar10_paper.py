@@ -1,4 +1,4 @@
-"""The paper's experiment on CIFAR-10, every figure as published; docs/settings.md names the source of each.
+"""The paper's experiment on CIFAR-10, with the published values. docs/settings.md names the source of each value.
 
     python -m pipeline.local_runner --config=pipeline/configs/cifar10_paper.py --root=runs/cifar10_paper
 

@@ -1,9 +1,9 @@
-"""Scikit-learn's 1,797 handwritten digits (8x8, grey), embedded: no download. A laptop's demo.
+"""The demo, for a laptop: scikit-learn's 1,797 handwritten digits (8x8, grey). Nothing is downloaded.
 
     python -m pipeline.local_runner --config=pipeline/configs/digits.py --root=runs/digits
 
-Searches the paper's whole cell space (28 edges, 8 operations). Expect a test accuracy of 0.98 or more after a few
-minutes on two cores.
+The search uses the paper's whole cell space (28 edges, 8 operations). Expect a test accuracy of 0.98 or more after a
+few minutes on two cores.
 """
 
 import ml_collections

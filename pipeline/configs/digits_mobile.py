@@ -2,7 +2,7 @@
 
     python -m pipeline.local_runner --config=pipeline/configs/digits_mobile.py --root=runs/digits_mobile
 
-An example of a custom backbone: `config.space.backbone` gives widths, strides and depth.
+The config shows how to define a custom backbone: `config.space.backbone` gives widths, strides and depth.
 """
 
 import ml_collections
@@ -18,9 +18,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.space.backbone = {
         "stem": 16,
         "stem_stride": 1,
-        "blocks": [[16, 1], [24, 2], [24, 1], [32, 2], [32, 1]],  # channels and stride of each
+        "blocks": [[16, 1], [24, 2], [24, 1], [32, 2], [32, 1]],  # channels and stride of each block
         "head": 128,
     }
     config.train.network = "mobile"
-    base.drop_unused(config)  # cells have no use here
+    base.drop_unused(config)  # the mobile space has no cells
     return config

@@ -1,9 +1,9 @@
-"""Your own images on a GPU: DIR/<class>/*, or divided by hand (README.md).
+"""Your own images on a GPU, in DIR/<class>/* or in folders of splits (README.md).
 
     python -m pipeline.local_runner --config=pipeline/configs/image_folder.py --root=runs/mine \\
         --config.data.image_folder=DIR --config.data.image_size=32
 
-Small enough for one GPU in an evening at 32x32; small_folder.py is for a laptop.
+At 32x32 pixels, the run is small enough for one GPU in an evening. For a laptop, use small_folder.py.
 """
 
 import ml_collections
@@ -19,6 +19,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.name = ""
     config.data.download = False
     config.data.image_size = 32
-    config.data.channels = 3  # a grey one among coloured pictures is no reason to stop; 1 for grey pictures alone
-    config.evaluate.accuracy_threshold = None  # nobody knows your data but you
+    config.data.channels = 3  # converts grey images to colours; set 1 if all images are grey
+    config.evaluate.accuracy_threshold = None  # the Evaluator computes it: clearly more than always guessing one class
     return config

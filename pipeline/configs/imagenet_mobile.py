@@ -1,11 +1,12 @@
-"""The paper's mobile setting: kernels, expansions and depth of a MobileNetV2-like chain, searched on ImageNet itself.
+"""The paper's mobile search space on ImageNet: kernels, expansions and depth of a MobileNetV2-like network.
 
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_mobile.py --root=runs/imagenet_mobile \\
         --config.data.data_dir=DIR
 
-ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
+Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). The paper
 reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This search
-is not the paper's: it scores untrained networks (docs/search.md). Not run by us: see README.md, "What was not run".
+is not the paper's: it scores untrained networks (docs/search.md). This project did not run the config: see README.md,
+"What was not run".
 """
 
 import ml_collections
@@ -24,5 +25,5 @@ def get_config() -> ml_collections.ConfigDict:
 
     base.search_by_spectrum(config, epochs=400)
     config.train.network = "mobile"
-    base.drop_unused(config)  # cells have no use here
+    base.drop_unused(config)  # the mobile space has no cells
     return config

@@ -1,10 +1,10 @@
-"""ImageNet by transfer: the cell that was found on CIFAR-10, stacked for 224x224 images and trained; no search.
+"""ImageNet without a search: trains a network of the published cell, which the paper found on CIFAR-10.
 
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_transfer.py --root=runs/imagenet_transfer \\
         --config.data.data_dir=DIR
 
-ImageNet has to be in TFDS's directory (data set imagenet2012; its licence forbids an automatic download). The paper
-reports 74.5 % top-1 and 92.1 % top-5 accuracy. Not run by us: see README.md, "What was not run".
+Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). The paper
+reports 74.5 % top-1 and 92.1 % top-5 accuracy. This project did not run the config: see README.md, "What was not run".
 """
 
 import ml_collections
@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.name = "imagenet2012"
     data.image_size = 224  # paper
     data.cache_mb = 0  # a million images do not fit
-    data.val_fraction = 0.01  # of no use without a search, and trained on too
+    data.val_fraction = 0.01  # without a search, val only adds training images
 
     train = config.train
     train.network = "imagenet"

@@ -3,7 +3,7 @@
     python -m pipeline.local_runner --config=pipeline/configs/small_folder.py --root=runs/mine \\
         --config.data.image_folder=DIR
 
-Searches the paper's cell space, and trains the architecture at 32x32 pixels.
+The search uses the paper's cell space. Search and final training use images of 32x32 pixels.
 """
 
 import ml_collections
@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.name = "small_folder"
     config.data.name = ""
     config.data.image_size = 32
-    config.data.channels = 3  # a grey one among coloured pictures is no reason to stop; 1 for grey pictures alone
+    config.data.channels = 3  # converts grey images to colours; set 1 if all images are grey
 
     base.search_by_spectrum(config, epochs=300)
 

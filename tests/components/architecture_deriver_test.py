@@ -53,7 +53,7 @@ def test_choices_without_a_leading_operation_are_counted(tmp_path, warned):
     _, derivation = derive(tmp_path, list(zip(paths, (0.2, 0.5, 0.9), strict=True)))
     assert derivation["origin"] == "search, argmax" and derivation["source"] == "argmax"
     assert derivation["warnings"] == warned
-    assert "prefers no operation in" in warned[0]
+    assert "choices the distribution prefers no operation" in warned[0]
 
 
 def test_many_skip_connections_are_warned_of_and_limited(tmp_path, warned):

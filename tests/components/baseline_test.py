@@ -117,7 +117,7 @@ def test_an_older_model_takes_the_place_of_one_that_cannot_be_compared(tmp_path,
 def test_where_none_can_be_compared_the_evaluator_is_given_the_latest_to_tell_why(tmp_path, monkeypatch):
     chosen, (warning,) = _resolve(tmp_path, monkeypatch, ("a", "b"), ("cat", "wolf"))
     assert chosen == ["2"]
-    assert warning.endswith("It is compared with none.")
+    assert warning.endswith("It is compared with no other model.")
 
 
 @pytest.mark.parametrize(("stored", "chosen"), [("resized", 1), ("original", 0)])

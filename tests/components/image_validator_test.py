@@ -76,7 +76,7 @@ def _kept(split, label):
     [
         (_replaced("val", 3, label=2), r"1 labels lie outside the 2 classes \(0 to 1\): val/3\.png has 2\."),
         (_replaced("test", 0, label=-1), r"1 labels lie outside .* test/0\.png has -1"),
-        (_kept("train", 0), r"train has 1 classes; needed are 2 or more"),
+        (_kept("train", 0), r"train has 1 classes; 2 or more are needed"),
         (_kept("val", 1), r"val has 1 classes"),
         (
             _replaced("test", 5, file=image_fixtures.encode(99, size=(9, 7))),
@@ -132,7 +132,7 @@ def test_images_too_small_for_the_networks_are_refused_unless_they_are_resized(t
     _replaced("test", 5, file=image_fixtures.encode(99, size=(8, 7)))(splits)
     small = {"smallest_side": 8, "needed_by": "the network"}
     with pytest.raises(
-        DataError, match=r"1 images have .* less than 8 pixels, which the network needs: test/5\.png has 8x7"
+        DataError, match=r"1 images have .* less than 8 pixels, but the network needs 8: test/5\.png has 8x7"
     ):
         validate(tmp_path / "small", splits, **small)
     assert not validate(tmp_path / "resized", splits, image_size=8, **small)["problems"]
@@ -180,7 +180,7 @@ def test_pictures_that_tell_nothing_of_their_class_are_refused(tmp_path, make, p
     _drawn(make)(splits)
     with pytest.raises(
         DataError,
-        match=rf"The 16 images for training give {pictures} different pictures, .* for 8 images, and 8 images are of",
+        match=rf"The 16 images for training show only {pictures} different pictures, .* for 8 images, .* right for 8\.",
     ):
         validate(tmp_path, splits)
 
@@ -197,7 +197,7 @@ def test_what_differs_beyond_the_size_trained_at_is_refused(tmp_path):
 
     _drawn(make)(splits)
     _drawn(make, ("test",))(splits)
-    with pytest.raises(DataError, match="give 1 different pictures"):
+    with pytest.raises(DataError, match="show only 1 different pictures"):
         validate(tmp_path, splits, image_size=8, channels=1)
 
 

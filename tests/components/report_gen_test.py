@@ -326,7 +326,8 @@ def test_the_page_says_whether_a_search_by_scores_paid():
 
     text = told(Payoff(recommended=0.91, evaluations=3, random=0.4, count=16, better=15))
     assert "16 random architectures at the start of the search have a mean score of 0.400" in text
-    assert "was evaluated 3 times and has a mean score of 0.910, more than 15 of these 16" in text
+    assert "was evaluated 3 times and has a mean score of 0.910" in text
+    assert "This is higher than the scores of 15 of these 16 random architectures" in text
     assert "was never evaluated" in told(Payoff(None, 0, 0.4, 16, None))
     assert "random architectures at the start" not in told(None)
 
@@ -339,7 +340,7 @@ def test_the_page_tells_the_predicted_rank():
     text = told(Prediction(rank=(0.8, 0.95, 1.0), gain=(0.1, 0.25, 0.4), count=500, correlation=0.62, chance=0.0))
     assert "is better than 95.0% of all architectures (95 % interval: 80.0% to 100.0%)" in text
     assert "its score is +0.250 (+0.100 to +0.400) from the mean of random architectures" in text
-    assert "have a rank correlation of 0.62 with the observed scores" in text
+    assert "correlation of these predictions with the observed scores is 0.62" in text
     assert "The update rule paper has no model of architectures" in told(None)
 
 
@@ -395,9 +396,9 @@ def test_a_page_without_a_search_says_so():
 
 
 def test_a_page_of_an_unblessed_model_says_why_and_does_not_say_how_to_serve_it():
-    evaluation = dataclasses.replace(found().evaluation, failures=("The accuracy is 0.8125; 0.9 is asked for.",))
+    evaluation = dataclasses.replace(found().evaluation, failures=("The accuracy is 0.8125; 0.9 is required.",))
     shown = Page(page.render(found(evaluation=evaluation, blessed=False, pushed=None), USED))
-    assert "0.9 is asked for" in shown.text["verdict"]
+    assert "0.9 is required" in shown.text["verdict"]
     assert re.search(r"no\s*blessed", shown.text["verdict"])
     assert "docker" not in shown.text["serve"]
     assert "was not pushed" in shown.text["serve"]

@@ -275,7 +275,7 @@ def test_a_resumed_run_has_the_batches_of_the_first_however_much_is_free(plan, m
     again, lines = plan()
     assert again.to_dict() == first.to_dict() and again.search.batch_size == 80
     assert plan.measured == ["search", "train"]
-    assert len(lines) == 1 and "as decided before" in lines[0]
+    assert len(lines) == 1 and "of an earlier run" in lines[0]
     other, _ = plan(search__channels=8)
     assert other.search.batch_size == 512
 
@@ -313,7 +313,7 @@ def test_memory_that_could_not_be_measured_leaves_the_batches_also_of_the_runs_t
         patch.setattr(memory_plan, "_measure", lambda *_: {"error": "it was killed"})
         config, lines = plan()
     assert config.search.batch_size == 512
-    assert "search could not be measured (it was killed), its batch stays at 512" in lines[-1]
+    assert "search could not be measured (it was killed), so its batch size remains 512" in lines[-1]
     assert plan()[0].search.batch_size == 512
 
 

@@ -168,7 +168,7 @@ def test_settings_without_effect_can_be_left_out():
             {"space": {"name": "mobile", "backbone": 3}},
             [r"config\.space\.backbone: found 3; expected a text or a mapping\."],
         ),
-        ({"oracle": {"elite": {"floor": 2.0}}}, [r"config\.oracle\.elite: floor of the rule 'elite': found 2\.0, .*"]),
+        ({"oracle": {"elite": {"floor": 2.0}}}, [r"config\.oracle\.elite: floor of the rule 'elite': found 2\.0; .*"]),
         (
             {"train": {"ema": float("nan")}},
             [r"config\.train\.ema: found nan; expected a number from 0 to 1 .*"],

@@ -196,18 +196,21 @@ REFUSED = {
     "a local image folder": ({"data.image_folder": "/home/me"}, "config.data.image_folder=/home/me is a folder of"),
     "a local data_dir": ({"data.data_dir": "/home/me"}, "config.data.data_dir=/home/me is a folder of"),
     "infra validation": ({"deploy.infra_validation": "kubernetes"}, "config.deploy.infra_validation"),
-    "no image": ({"image": ""}, "--image= is no name of an image"),
-    "an image of blanks": ({"image": "  "}, "is no name of an image"),
-    "an image with a blank": ({"image": "mde nas"}, "is no name of an image"),
-    "an image's address": ({"image": "https://registry.example/mdenas"}, "is no name of an image"),
-    "an image in capitals": ({"image": "registry.example/MdeNAS"}, "is no name of an image"),
-    "an image of no digest": ({"image": "mdenas@sha256:DIGEST"}, "is no name of an image"),
-    "an image of no tag": ({"image": "mdenas:"}, "is no name of an image"),
-    "a name with an umlaut": ({"name": "Zürich"}, "config.name is 'Zürich', for Kubeflow 'zürich'; allowed are"),
-    "a name with a sign": ({"name": "a+b"}, "config.name is 'a+b'"),
-    "a name with a hyphen first": ({"name": "_x"}, "config.name is '_x', for Kubeflow '-x'"),
-    "a name in another script": ({"name": "猫"}, "config.name is '猫'"),
-    "a long name": ({"name": "x" * 129}, "up to 128 of"),
+    "no image": ({"image": ""}, "--image= is not the name of an image"),
+    "an image of blanks": ({"image": "  "}, "is not the name of an image"),
+    "an image with a blank": ({"image": "mde nas"}, "is not the name of an image"),
+    "an image's address": ({"image": "https://registry.example/mdenas"}, "is not the name of an image"),
+    "an image in capitals": ({"image": "registry.example/MdeNAS"}, "is not the name of an image"),
+    "an image of no digest": ({"image": "mdenas@sha256:DIGEST"}, "is not the name of an image"),
+    "an image of no tag": ({"image": "mdenas:"}, "is not the name of an image"),
+    "a name with an umlaut": (
+        {"name": "Zürich"},
+        "config.name: found 'Zürich', which becomes 'zürich' on Kubeflow; expected",
+    ),
+    "a name with a sign": ({"name": "a+b"}, "config.name: found 'a+b'"),
+    "a name with a hyphen first": ({"name": "_x"}, "config.name: found '_x', which becomes '-x' on Kubeflow"),
+    "a name in another script": ({"name": "猫"}, "config.name: found '猫'"),
+    "a long name": ({"name": "x" * 129}, "at most 128 of"),
 }
 
 
@@ -249,10 +252,10 @@ def test_places_that_the_pods_see_are_taken(place):
         (["claim:mnt/x"], "is not CLAIM:PATH"),
         (["claim:/mnt:x"], "is not CLAIM:PATH"),
         (["My_Claim:/mnt/x"], "is not CLAIM:PATH"),
-        (["claim:/"], "/ is taken in the pods"),
-        (["claim:/app/"], "/app is taken in the pods"),
-        (["a:/mnt/x", "b:/mnt/x/"], "--volume=b:/mnt/x/: /mnt/x is there twice"),
-        (["a:/mnt/x", "a:/mnt/y"], "--volume=a:/mnt/y: a is there twice"),
+        (["claim:/"], "the pods already use /."),
+        (["claim:/app/"], "the pods already use /app."),
+        (["a:/mnt/x", "b:/mnt/x/"], "--volume=b:/mnt/x/: /mnt/x is given twice"),
+        (["a:/mnt/x", "a:/mnt/y"], "--volume=a:/mnt/y: a is given twice"),
     ],
 )
 def test_volumes_that_cannot_be_mounted_are_refused(flags, message):
@@ -267,9 +270,9 @@ def test_volumes_are_mount_paths_by_claim():
 @pytest.mark.parametrize(
     "output, message",
     [
-        ("x.json", "two YAML documents"),
-        ("x", "two YAML documents"),
-        ("x.YAML.gz", "two YAML documents"),
+        ("x.json", "will contain YAML documents"),
+        ("x", "will contain YAML documents"),
+        ("x.YAML.gz", "will contain YAML documents"),
         ("missing/x.yaml", "there is no folder"),
         ("folder.yaml", "is a folder: give the name of a file"),
     ],
@@ -340,11 +343,11 @@ def test_command_line_writes_the_file_and_answers_mistakes_in_one_line(tmp_path)
     )
     assert done.returncode == 0, done.stderr
     assert len(list(yaml.safe_load_all(output.read_text()))) == 2
-    assert "Kubeflow knows 'My_Model V2' as my-model-v2." in done.stdout
+    assert "On Kubeflow, the pipeline 'My_Model V2' has the name my-model-v2." in done.stdout
     assert "kfp pipeline create -p my-model-v2" in done.stdout
     for flags, message in (
-        (("--image=", "--output=x.yaml"), "--image= is no name of an image"),
-        ((f"--image={IMAGE}", "--output=x.json"), "--output=x.json is to hold two YAML documents"),
+        (("--image=", "--output=x.yaml"), "--image= is not the name of an image"),
+        ((f"--image={IMAGE}", "--output=x.json"), "--output=x.json will contain YAML documents"),
     ):
         done = run("--root=gs://bucket/x", *flags)
         assert (done.returncode, done.stdout) == (1, "")

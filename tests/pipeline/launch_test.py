@@ -44,11 +44,11 @@ def test_help_is_answered_without_loading_tensorflow():
         ),
         (("--root=ROOT", "--config=missing.py"), "missing.py"),
         (("--root=/proc/mdenas", DIGITS), "--root=/proc/mdenas cannot be written"),
-        (("--root=ROOT[1]", DIGITS), "has '[' in it"),
+        (("--root=ROOT[1]", DIGITS), "contains the character '['"),
         (("--root=ROOT", DIGITS, "--config.data.image_folder=~/nowhere"), "config.data.image_folder=/"),
         (
             ("--root=ROOT", DIGITS, "config.seed=1"),
-            "ERROR: Found 'config.seed=1', which is no flag: settings are given",
+            "ERROR: Found 'config.seed=1', which is not a flag. Write a setting as",
         ),
     ],
     ids=[
@@ -85,7 +85,7 @@ def test_a_run_from_elsewhere_is_told_where_to_start(tmp_path):
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr == f"ERROR: Start it in the project's folder, {project}, not in {tmp_path}.\n"
+    assert done.stderr == f"ERROR: Start the run in the project's folder, {project}, not in {tmp_path}.\n"
     assert not (tmp_path / "root").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_root_without_its_metadata_is_refused_before_a_decision_is_written_the
     (tmp_path / "artifacts" / "Trainer" / "model" / "9").mkdir(parents=True)
     done = _run("--config=pipeline/configs/digits.py", f"--root={tmp_path}")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"ERROR: {tmp_path}/metadata.sqlite is gone, but not the artifacts beside it.")
+    assert done.stderr.startswith(f"ERROR: {tmp_path}/metadata.sqlite is missing, but there are artifacts beside it.")
     assert sorted(os.listdir(tmp_path)) == [".lock", "artifacts", "pipeline.log"]
 
 

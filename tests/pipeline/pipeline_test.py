@@ -141,13 +141,13 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
     assert finished.summary["serving_model"] is None
     assert finished.summary["search_epochs"] == 0
     assert "preset darts_v2" in finished.summary["genotype_origin"]
-    assert f"not pushed\n                the trained one: {finished.summary['trained_model']}" in finished.stdout
+    assert f"not pushed\n                the trained model: {finished.summary['trained_model']}" in finished.stdout
     assert os.path.exists(os.path.join(finished.summary["trained_model"], "saved_model.pb"))
     failure, *_ = finished.summary["failures"]
-    assert "0.999 is asked for" in failure and failure in finished.stdout
+    assert "0.999 is required" in failure and failure in finished.stdout
     with open(finished.summary["report"]) as file:
         report = Page(file.read())
-    assert "0.999 is asked for" in report.text["verdict"]
+    assert "0.999 is required" in report.text["verdict"]
     assert "the architecture was given" in report.text["search"]
     assert "was not pushed" in report.text["serve"]
     assert not os.path.exists(tmp_path / "serving_model")

@@ -148,8 +148,8 @@ def test_artifacts_that_ml_metadata_does_not_know_are_refused(tmp_path, database
         os.makedirs(os.path.join(root, "artifacts", "Trainer", "model", "4"))
     with pytest.raises(roots.UsageError) as error:
         recovery.require_metadata(root)
-    said = "is older than" if database == "older" else "is gone, but not"
-    assert f"{path} {said} the artifacts beside it" in str(error.value)
+    said = "is older than the" if database == "older" else "is missing, but there are"
+    assert f"{path} {said} artifacts beside it" in str(error.value)
     assert path.exists() == (database != "gone")
     os.rename(os.path.join(root, "artifacts"), tmp_path / "elsewhere")  # as the message says
     recovery.require_metadata(root)

@@ -105,11 +105,11 @@ def _grey_and_coloured(root):
 
 # Data, settings, and what is said of them.
 BAD_DATA = {
-    "no classes": (lambda root: str(root), {}, "needed are 2 or more, with the images inside them"),
+    "no classes": (lambda root: str(root), {}, "expected 2 or more, with the images inside them"),
     "one class": (
         lambda root: image_fixtures.write_folder(root / "data", classes=("cat",)),
         {},
-        "needed are 2 or more",
+        "expected 2 or more",
     ),
     "classes differ": (_missing_class, {}, "test differ (only in train/: dog; only in test/: fox)"),
     "corrupt image": (_corrupt, {"data.image_size": 0}, "train/cat/0.png"),
@@ -119,7 +119,7 @@ BAD_DATA = {
     "too small": (
         lambda root: image_fixtures.write_folder(root / "data", size=(3, 3)),
         {"data.image_size": 0},
-        "16 images have sides of less than 29 pixels, which the auxiliary head of the cifar network",
+        "16 images have a side of less than 29 pixels, but the auxiliary head of the cifar network",
     ),
 }
 

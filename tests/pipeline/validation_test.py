@@ -59,8 +59,8 @@ BAD = [
     (
         "data.image_size",
         28,
-        "config.data.image_size: found 28; expected 29 or more, which the auxiliary head of the cifar network "
-        "(config.train.network; config.train.auxiliary_weight=0.0 removes the head) needs.",
+        "config.data.image_size: found 28; expected 29 or more: the auxiliary head of the cifar network "
+        "(config.train.network; config.train.auxiliary_weight=0.0 removes the head) needs this size.",
     ),
     ("search.epochs", None, "config.search.epochs: found None; expected a whole number, 1 or more."),
     ("oracle.paper.alpha", None, "config.oracle.paper.alpha: found None"),
@@ -87,7 +87,7 @@ BAD = [
     (
         "oracle.warmup_rounds",
         13,
-        "config.search.epochs: found 100; expected more than 104: the first 104 sample all operations",
+        "config.search.epochs: found 100; expected 104 or more: the first 104 epochs are the warm-up",
     ),
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),

@@ -65,7 +65,7 @@ class Evaluations:
 
 
 class Parameters:
-    """The parameters of the process. They take few steps per evaluation, which bounds the cost of an update.
+    """The parameters of the process. They move by few steps per evaluation, which bounds the cost of an update.
 
     A step follows the signs of the gradient of the log posterior (marginal likelihood times prior) with respect to the
     logarithms of the parameters. Every parameter has a step size, which grows while the sign stays the same and shrinks
@@ -98,7 +98,7 @@ class Parameters:
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
-        """Takes the steps and returns the posterior before the last step, because its inverse is already computed."""
+        """Takes steps. Returns the posterior before the last step: this step has already computed its inverse."""
         posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
@@ -138,8 +138,9 @@ class Parameters:
 class Posterior:
     """The posterior of the process, with a constant unknown mean and a trend.
 
-    Given the trend's weights, the means of the architectures and the deviations from these means are independent. So
-    the weights are first conditioned on the deviations, and the result is the prior for conditioning on the means.
+    The evaluations of an architecture have a mean and deviations from this mean. Given the weights of the trend, means
+    and deviations are independent. So the weights are first conditioned on the deviations. The result is the prior with
+    which they are conditioned on the means.
 
     Args:
         evaluations: The evaluations to condition on.

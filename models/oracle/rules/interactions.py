@@ -32,16 +32,16 @@ class Interactions(Rule):
     """Gaussian process with a weighted Hamming kernel and augmented expected improvement.
 
     The next architectures are sampled from a few proposals: the architectures with the largest augmented expected
-    improvement over the best posterior mean (Huang et al. 2006). That criterion repeats an evaluation if noise makes
-    the repetition more valuable than a new architecture. A sample is a whole proposal, so operations that are good only
-    together stay together. The probability of an operation is the sum of the shares of the proposals with this
-    operation.
+    improvement over the best posterior mean (Huang et al. 2006). This criterion repeats an evaluation if, because of
+    noise, the repetition is more valuable than a new architecture. A sample is a whole proposal, so operations that are
+    good only together stay together. The probability of an operation is the sum of the shares of the proposals with
+    this operation.
 
     The rule recommends the evaluated architecture with the best posterior mean. It does so even if evaluations are
     exact, because a single best score is biased upward by training noise.
 
-    Accuracies on the shared weights of a supernet rise and fall during its training, by the same amount for all
-    architectures. With `trend`, the process includes a smooth trend over the evaluations.
+    On the shared weights of a supernet, the accuracies of all architectures rise and fall together while the supernet
+    is trained. With `trend`, the process includes a smooth trend over the evaluations.
     """
 
     sharpness: float = option(
@@ -197,7 +197,7 @@ class Interactions(Rule):
         return bumps - bumps.mean(axis=0)
 
     def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the distinct architectures that are worth an evaluation. If scores are exact, these are the new ones.
+        """Returns the distinct architectures, without evaluated ones if evaluations are exact and new ones are left.
 
         Returns:
             The architectures, and the same architectures as an evaluation would record them: with -1 for choices that

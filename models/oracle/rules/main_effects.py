@@ -74,8 +74,8 @@ class MainEffects(Rule):
     def recommend(self, record: Record) -> np.ndarray:
         if self._mean is None:
             return super().recommend(record)
-        # An operation without evaluations (all its trials failed, for example) must not win: its mean is only the
-        # prior's.
+        # An operation without evaluations (for example, because all its trials failed) must not win: its mean comes
+        # only from the prior.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
     def _remember(self, record: Record) -> np.ndarray:

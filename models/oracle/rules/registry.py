@@ -1,9 +1,9 @@
 """The update rules by name. An update rule changes the distribution over architectures after an evaluation.
 
 A rule receives every evaluation once, in the order of arrival, and returns the new probabilities. It may keep values
-that it derives from the evaluations. These values are never saved: to restore a rule, `Multinomial` passes all
-evaluations to it again. docs/oracle_mathematics.md has the equations, docs/oracle_measurements.md the measurements. The
-rules need only NumPy.
+that it derives from the evaluations. These values are never saved: to restore a rule, the oracle passes all
+evaluations to a new `Multinomial`. docs/oracle_mathematics.md has the equations, docs/oracle_measurements.md the
+measurements. The rules need only NumPy.
 
 `RULES` maps the names of the rules to their classes. `create_rule` creates a rule from a name or a dotted path, and
 options.
@@ -40,7 +40,7 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
     rule = _custom_rule(name) if "." in str(name) else RULES.get(name)
     if rule is None:
         raise ValueError(
-            f"oracle rule: found {name!r}, allowed are {', '.join(RULES)}{_hint(name, RULES)} or the dotted path of a "
+            f"oracle rule: found {name!r}; expected {', '.join(RULES)}{_hint(name, RULES)} or the dotted path of a "
             "class, 'package.module.ClassName'"
         )
     options = {option: plain(value) for option, value in (options or {}).items()}
@@ -48,8 +48,8 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
     for option in options:
         if option not in allowed:
             raise ValueError(
-                f"rule_options of the rule {name!r}: found {option!r}, "
-                f"allowed are {', '.join(allowed)}{_hint(option, allowed)}"
+                f"rule_options of the rule {name!r}: found {option!r}; "
+                f"expected {', '.join(allowed)}{_hint(option, allowed)}"
             )
     return rule(**options)
 
@@ -61,7 +61,7 @@ def _custom_rule(path: str) -> type[Rule]:
         ValueError: The module or the class does not exist, or the class is not a rule.
     """
     if not all(part.isidentifier() for part in path.split(".")):
-        raise ValueError(f"oracle rule: found {path!r}, which is no dotted path 'package.module.ClassName'")
+        raise ValueError(f"oracle rule: found {path!r}, which is not a dotted path 'package.module.ClassName'")
     module_name, _, class_name = path.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -74,11 +74,13 @@ def _custom_rule(path: str) -> type[Rule]:
     if not isinstance(rule, type) or not issubclass(rule, Rule) or rule is Rule:
         rules = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Rule)]
         raise ValueError(
-            f"oracle rule: found {path!r}, but {class_name!r} of {module_name!r} is no subclass of "
+            f"oracle rule: found {path!r}, but {class_name!r} of {module_name!r} is not a subclass of "
             f"{Rule.__module__}.Rule{_hint(class_name, rules)}"
         )
     if "__dataclass_fields__" not in vars(rule):
-        raise ValueError(f"oracle rule: found {path!r}, but {class_name!r} is no dataclass: add @dataclasses.dataclass")
+        raise ValueError(
+            f"oracle rule: found {path!r}, but {class_name!r} is not a dataclass: add @dataclasses.dataclass"
+        )
     return rule
 
 

@@ -71,7 +71,7 @@ def prepare(directory, features=USUAL, supervised=None, **splits):
         (
             {"train": KNOWN, "validation": KNOWN, "test": UNKNOWN},
             {},
-            {"train": "train", "test": "validation as test has no labels"},
+            {"train": "train", "test": "validation, because test has no labels"},
         ),
         ({"train": KNOWN, "test": UNKNOWN}, {}, {"train": "train"}),
         ({"train": KNOWN}, {}, {"train": "train"}),
@@ -134,8 +134,8 @@ def test_features(tmp_path, features, supervised, settings, expected):
 @pytest.mark.parametrize(
     ("features", "splits", "settings", "message"),
     [
-        ({"text": tfds.features.Text()}, {}, {}, r"strange/1\.0\.0 has no Image feature; found are text \(Text\)"),
-        ({"image": IMAGE}, {}, {}, r"has no ClassLabel feature; found are image \(Image\)"),
+        ({"text": tfds.features.Text()}, {}, {}, r"strange/1\.0\.0 has no Image feature; found text \(Text\)"),
+        ({"image": IMAGE}, {}, {}, r"has no ClassLabel feature; found image \(Image\)"),
         (
             {"a": IMAGE, "b": IMAGE, "label": LABEL},
             {},
@@ -156,19 +156,19 @@ def test_features(tmp_path, features, supervised, settings, expected):
             {"video": tfds.features.Video(shape=(None, 4, 4, 3)), "label": LABEL},
             {},
             {},
-            r"has no Image feature; found are .*video \(Video\)",
+            r"has no Image feature; found .*video \(Video\)",
         ),
         (
             {"image": IMAGE, "label": tfds.features.ClassLabel(names=["cat"])},
             {"train": (0,) * 4},
             {},
-            r"one class only",
+            r"only one class",
         ),
-        (USUAL, {"test": KNOWN}, {}, r"has the splits test; needed is 'train'"),
-        (USUAL, {}, {"test_split": "holdout"}, r"test_split=holdout: to test on, .* has test"),
-        (USUAL, {}, {"test_split": "train"}, r"test_split=train: to test on, .* has test"),
-        (USUAL, {}, {"test_split": "train[80%:]"}, r"test_split=train\[80%:\]: to test on, .* has test"),
-        (USUAL, {"train": KNOWN}, {"test_split": "test"}, r"no split of its own; leave it empty"),
+        (USUAL, {"test": KNOWN}, {}, r"has the splits test; expected a split 'train'"),
+        (USUAL, {}, {"test_split": "holdout"}, r"test_split: found holdout; for testing, .* has test"),
+        (USUAL, {}, {"test_split": "train"}, r"test_split: found train; for testing, .* has test"),
+        (USUAL, {}, {"test_split": "train[80%:]"}, r"test_split: found train\[80%:\]; for testing, .* has test"),
+        (USUAL, {"train": KNOWN}, {"test_split": "test"}, r"no other split; set it to an empty text"),
     ],
 )
 def test_an_unfit_set_is_refused_when_the_pipeline_is_built(tmp_path, features, splits, settings, message):

@@ -723,7 +723,7 @@ def test_document_that_is_no_distribution_is_refused():
         ({"warmup_rounds": True}, "warmup_rounds"),
         ({"seed": 1.0}, "seed"),
         ({"seed": -1}, "seed"),
-        ({"direction": "up"}, "'max' and 'min'"),
+        ({"direction": "up"}, "'max' or 'min'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

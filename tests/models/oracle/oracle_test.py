@@ -226,7 +226,7 @@ def test_numpy_numbers_are_numbers(tmp_path):
     "name", ["max_trials", "seed", "warmup_rounds", "max_retries_per_trial", "max_consecutive_failed_trials"]
 )
 def test_what_is_no_integer_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name}: found {value!r}, must be an integer of at least"):
+    with pytest.raises(ValueError, match=f"{name}: found {value!r}; expected an integer of at least"):
         MultinomialOracle("val_accuracy", **{name: value})
 
 
