@@ -71,7 +71,7 @@ class Multinomial(Record):
     ):
         super().__init__(choices, seed)
         if direction not in ("max", "min"):
-            raise ValueError(f"direction: found {direction!r}, allowed are 'max' and 'min'")
+            raise ValueError(f"direction: found {direction!r}; expected 'max' or 'min'")
         self.rule = registry.create_rule(rule, rule_options)
         if warmup_rounds is None:
             warmup_rounds = self.rule.warmup_rounds
@@ -92,7 +92,7 @@ class Multinomial(Record):
         """
         indices = self.indices(architecture)
         if not math.isfinite(score):
-            raise ValueError(f"score: found {score!r}, must be finite; failed evaluations are not to be observed")
+            raise ValueError(f"score: found {score!r}; expected a finite number. Do not observe failed evaluations")
         accuracy = float(score) if self.direction == "max" else -float(score)
         self.add(indices, accuracy, str(len(self)) if trial is None else str(trial))
         self.probabilities = self.rule.update(self)

@@ -709,8 +709,8 @@ def test_document_that_is_no_distribution_is_refused():
         ({"rule": "papr"}, "did you mean 'paper'"),
         ({"rule_options": {"alfa": 1}}, "did you mean 'alpha'"),
         ({"rule_options": {"alpha": 0}}, "above 0"),
-        ({"rule_options": {"projection": "cut"}}, "clip, euclidean, softmax"),
-        ({"rule_options": {"accuracy": "best"}}, "latest, mean"),
+        ({"rule_options": {"projection": "cut"}}, "'clip', 'euclidean', 'softmax'"),
+        ({"rule_options": {"accuracy": "best"}}, "'latest', 'mean'"),
         ({"rule": "interactions", "rule_options": {"architectures": 2.5}}, "whole number"),
         ({"rule": "interactions", "rule_options": {"candidates": 0}}, "whole number"),
         ({"rule": "elite", "rule_options": {"elites": "ten"}}, "whole number"),
@@ -723,7 +723,7 @@ def test_document_that_is_no_distribution_is_refused():
         ({"warmup_rounds": True}, "warmup_rounds"),
         ({"seed": 1.0}, "seed"),
         ({"seed": -1}, "seed"),
-        ({"direction": "up"}, "'max' and 'min'"),
+        ({"direction": "up"}, "'max' or 'min'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
