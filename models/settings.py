@@ -59,8 +59,10 @@ _Names = Annotated[tuple[str, ...], Field(strict=False)]
 class Data(Section):
     """The images, and the form in which networks get them (docs/data.md)."""
 
-    name: str = setting("digits", 'name of a TFDS data set; "digits" is part of this project', EXAMPLES)
-    version: str = setting("", 'version of the TFDS data set; "": the newest', EXAMPLES, runtime="data_version")
+    name: str = setting("digits", 'name of a TFDS data set; "digits" is part of this project', EXAMPLES, memory=True)
+    version: str = setting(
+        "", 'version of the TFDS data set; "": the newest', EXAMPLES, runtime="data_version", memory=True
+    )
     data_dir: str = setting("", "folder of TFDS's data sets; \"\": TFDS's default", EXAMPLES, runtime="data_dir")
     download: bool = setting(False, "whether TFDS may download the data set", EXAMPLES)
     image_folder: str = setting(
@@ -68,6 +70,7 @@ class Data(Section):
         "folder DIR of own images, as DIR/<class>/*, DIR/train/<class>/* and so on; replaces data.name",
         EXAMPLES,
         runtime="image_folder",
+        memory=True,
     )
     test_split: str = setting(
         "", 'TFDS split with the test images; "": test, or validation if test has no labels or does not exist', EXAMPLES
@@ -94,6 +97,7 @@ class Data(Section):
         "side in pixels of the square to which images are resized; 0: all images already have the same size",
         EXAMPLES,
         expected="0 (as the images are) or 4 or more pixels",
+        memory=True,
     )
     resize: Literal["crop", "pad", "squash"] = setting("crop", "how images that are not square are resized", EXAMPLES)
     background: Annotated[str, _require(_is_colour)] = setting(
@@ -107,15 +111,17 @@ class Data(Section):
         "1 converts all images to grey, 3 to colours; 0: images stay as they are",
         EXAMPLES,
         expected="0 (as the images are), 1 or 3",
+        memory=True,
     )
     store: Literal["resized", "original"] = setting(
-        "resized", "whether the examples store the resized or the original image", EXAMPLES
+        "resized", "whether the examples store the resized or the original image", EXAMPLES, memory=True
     )
     cache_mb: int = setting(
         2048,
         "decoded images stay in memory if they need at most this many MiB; otherwise every epoch decodes them again",
         NOTHING,
         ge=0,
+        memory=True,
     )
     max_corrupt_share: float = setting(
         0.0,
@@ -130,15 +136,22 @@ class Data(Section):
 class Space(Section):
     """The search space (docs/search_spaces.md)."""
 
-    name: str = setting("cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH)
-    operations: _Names = setting((), "operations that a choice offers; (): all operations of the space", SEARCH)
+    name: str = setting(
+        "cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH, memory=True
+    )
+    operations: _Names = setting(
+        (), "operations that a choice offers; (): all operations of the space", SEARCH, memory=True
+    )
 
 
 class MobileSpace(Space):
     """The mobile space also has a backbone."""
 
     backbone: str | dict[str, Any] = setting(
-        "mdenas_gpu", "widths, strides and depth: mdenas_gpu, mdenas_cpu, or the fields of a backbone", SEARCH
+        "mdenas_gpu",
+        "widths, strides and depth: mdenas_gpu, mdenas_cpu, or the fields of a backbone",
+        SEARCH,
+        memory=True,
     )
 
 
@@ -164,6 +177,7 @@ class Search(Section):
         "spectrum: score of the untrained final network (docs/search.md)",
         SEARCH,
         source="paper",
+        memory=True,
     )
     epochs: int = setting(
         100, "search epochs, one architecture each", SEARCH, source="paper", runtime="search_epochs", ge=1
@@ -172,7 +186,7 @@ class Search(Section):
         32, "number of images from which a score is computed", SEARCH, objective="spectrum", ge=2
     )
     # At least 2, because batch norm computes statistics over the batch.
-    batch_size: int = _trained(512, "images per step", SEARCH, source="paper", ge=2)
+    batch_size: int = _trained(512, "images per step", SEARCH, source="paper", ge=2, memory=True)
     cells: int = _trained(
         6,
         "cells of the supernet; nasbench201: cells of each of its three stages (the benchmark has 5)",
@@ -180,13 +194,21 @@ class Search(Section):
         source="paper (later code: 8)",
         network=True,
         ge=1,
+        memory=True,
     )
-    channels: int = _trained(16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1)
+    channels: int = _trained(
+        16, "channels of a node of the first cell", SEARCH, source="paper", network=True, ge=1, memory=True
+    )
     learning_rate: float = _trained(
-        0.025, "learning rate at the start; a cosine anneals it", SEARCH, source="paper", gt=0
+        0.025, "learning rate at the start; a cosine anneals it", SEARCH, source="paper", gt=0, scales_with_batch=True
     )
     min_learning_rate: float = _trained(
-        0.0, "learning rate at the end of the search", SEARCH, source="paper (later code: 0.001)", ge=0
+        0.0,
+        "learning rate at the end of the search",
+        SEARCH,
+        source="paper (later code: 0.001)",
+        ge=0,
+        scales_with_batch=True,
     )
     momentum: float = _trained(0.9, "momentum of SGD", SEARCH, source="paper", ge=0, lt=1)
     weight_decay: float = _trained(
@@ -204,10 +226,10 @@ class Search(Section):
         SEARCH,
         ge=2,
     )
-    mixed_precision: _Precision = _trained("", _PRECISION, SEARCH)
-    xla: bool = _trained(False, "whether XLA compiles the steps; only on a GPU", SEARCH)
+    mixed_precision: _Precision = _trained("", _PRECISION, SEARCH, memory=True)
+    xla: bool = _trained(False, "whether XLA compiles the steps; only on a GPU", SEARCH, memory=True)
     traced_architectures: int = _trained(
-        8, "number of architectures whose traced steps are kept for reuse", NOTHING, ge=1
+        8, "number of architectures whose traced steps are kept for reuse", NOTHING, ge=1, memory=True
     )
     checkpoint_every: int = setting(1, "epochs between checkpoints", NOTHING, ge=1)
     max_invalid: int = setting(
@@ -306,10 +328,10 @@ class Train(Section):
     """The final training, from fresh weights."""
 
     network: Literal["cifar", "imagenet", "mobile", "nasbench201"] = setting(
-        "cifar", "family of the network: defines stem, auxiliary head and batch norm's epsilon", TRAINING
+        "cifar", "family of the network: defines stem, auxiliary head and batch norm's epsilon", TRAINING, memory=True
     )
     epochs: int = setting(600, "training epochs", TRAINING, source="released script", ge=1)
-    batch_size: int = setting(96, "images per step", TRAINING, source="released script", ge=2)
+    batch_size: int = setting(96, "images per step", TRAINING, source="released script", ge=2, memory=True)
     cells: int = setting(
         20,
         "cells of the network; nasbench201: cells of each of its three stages (the benchmark has 5)",
@@ -318,6 +340,7 @@ class Train(Section):
         source="released script",
         network=True,
         ge=1,
+        memory=True,
     )
     channels: int = setting(
         36,
@@ -327,9 +350,12 @@ class Train(Section):
         source="released script",
         network=True,
         ge=1,
+        memory=True,
     )
     momentum: float = setting(0.9, "momentum of SGD", TRAINING, source="released script", ge=0, lt=1)
-    learning_rate: float = setting(0.025, "learning rate at the start", TRAINING, source="released script", gt=0)
+    learning_rate: float = setting(
+        0.025, "learning rate at the start", TRAINING, source="released script", gt=0, scales_with_batch=True
+    )
     schedule: Literal["cosine", "exponential"] = setting(
         "cosine",
         "schedule of the learning rate: cosine to 0 (CIFAR-10) or exponential (ImageNet)",
@@ -371,13 +397,14 @@ class Train(Section):
         source="released script",
         network=True,
         ge=0,
+        memory=True,
     )
     dropout: float = setting(
         0.2, "dropout rate before the classifier", TRAINING, source="released script", network=True, ge=0, lt=1
     )
-    ema: float = setting(0.0, "momentum of the weights' moving average; 0: off", TRAINING, ge=0, lt=1)
-    mixed_precision: _Precision = setting("", _PRECISION, TRAINING)
-    xla: bool = setting(False, "whether XLA compiles the steps; only on a GPU", TRAINING)
+    ema: float = setting(0.0, "momentum of the weights' moving average; 0: off", TRAINING, ge=0, lt=1, memory=True)
+    mixed_precision: _Precision = setting("", _PRECISION, TRAINING, memory=True)
+    xla: bool = setting(False, "whether XLA compiles the steps; only on a GPU", TRAINING, memory=True)
     checkpoint_seconds: float = setting(
         60.0, "longest time between checkpoints in seconds; the time is shorter if saving is quick", NOTHING, ge=0
     )
@@ -478,17 +505,20 @@ class Settings(Section):
         "whether TensorFlow's op determinism is on; with it, equal settings give bit-identical results",
         SEARCH,
         TRAINING,
+        memory=True,
     )
     architecture: str = setting(
         "",
         'preset (models/architectures/presets.py) or JSON file of the genotype to train without a search; "": search',
         AFTERWARDS,
+        memory=True,
     )
     tuned_kernels: bool = setting(
         True,
         "whether the tuned layers are used instead of plain Keras operations (models/networks/kernels.py)",
         SEARCH,
         TRAINING,
+        memory=True,
     )
     data: Data = setting(Data(), "the images", EXAMPLES)
     space: Annotated[

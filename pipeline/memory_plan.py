@@ -19,6 +19,7 @@ import ml_collections
 from models import memory
 from models.architectures import presets
 from models.memory import Need
+from models.runtime.section import leaves
 from models.search_spaces.registry import create_space
 from models.settings import ConfigError, Settings
 
@@ -30,19 +31,14 @@ _PIPELINE = 250 * 2**20
 _AMPLE = 0.5  # nothing is measured if the upper bound is at most this share of the available memory
 _CARD = "the GPU's"
 
-_RATES = ("learning_rate", "min_learning_rate")
-
-# The settings on which the batch sizes depend. If one of these changes, the batch sizes are selected again.
-_DEPENDS = {
-    "data": ("name", "version", "image_folder", "image_size", "channels", "cache_mb", "store"),
-    "search": (
-        *("objective", "batch_size", "learning_rate", "min_learning_rate", "cells", "channels"),
-        *("mixed_precision", "xla", "traced_architectures"),
-    ),
-    "train": (
-        *("batch_size", "learning_rate", "network", "cells", "channels", "auxiliary_weight", "ema"),
-        *("mixed_precision", "xla"),
-    ),
+# The settings of each stage that are lowered with its batch.
+_RATES = {
+    stage: tuple(
+        key.removeprefix(f"{stage}.")
+        for key, _, note in leaves(Settings())
+        if note.scales_with_batch and key.startswith(f"{stage}.")
+    )
+    for stage in ("search", "train")
 }
 
 
@@ -110,11 +106,10 @@ def _decide(config, given):
 
 
 def _depends(config, given):
-    settings = config.to_dict()
+    """Returns the values on which a decision depends; other values of these decide anew."""
     return {
-        **{section: {name: settings[section][name] for name in names} for section, names in _DEPENDS.items()},
-        **{name: settings[name] for name in ("space", "architecture", "deterministic", "tuned_kernels")},
-        "given": sorted(key for key in given if key.split(".")[-1] in ("batch_size", *_RATES)),
+        **{key: value for key, value, note in leaves(Settings.parse(config)) if note.memory},
+        "given": sorted(key for key in given if key.endswith(".batch_size")),
     }
 
 
@@ -135,7 +130,7 @@ def _lower(config, stage, batch, given) -> str:
     settings.batch_size = batch
     if f"{stage}.learning_rate" in given:
         return "learning rate as given"
-    rates = [name for name in _RATES if name in settings and f"{stage}.{name}" not in given]
+    rates = [name for name in _RATES[stage] if f"{stage}.{name}" not in given]
     for name in rates:
         settings[name] *= factor
     if "min_learning_rate" in settings:  # the learning rate does not fall below a given minimum

@@ -67,7 +67,9 @@ class Distribution:
                 warmup=document["rule"]["warmup_rounds"] * widest,
             )
         except KeyError as error:
-            raise ValueError(f"distribution document: the key {error} is missing; write it with a search") from error
+            raise ValueError(
+                f"distribution document: found no key {error}; expected one. Write the document with a search"
+            ) from error
         for name, probabilities in distribution.probabilities.items():
             if (
                 len(probabilities) != len(distribution.operations[name])
@@ -75,8 +77,8 @@ class Distribution:
                 or abs(sum(probabilities) - 1) > 1e-6
             ):
                 raise ValueError(
-                    f"distribution document: the choice {name!r} has the probabilities {list(probabilities)}, which "
-                    f"are not a distribution over {list(distribution.operations[name])}"
+                    f"distribution document: found the probabilities {list(probabilities)} of the choice {name!r}; "
+                    f"expected a distribution over {list(distribution.operations[name])}"
                 )
         return distribution
 

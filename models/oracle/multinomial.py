@@ -40,8 +40,8 @@ class Multinomial(Record):
 
     Args:
         choices: Pairs of a unique name and the operations (any hashable values, at least one, all different).
-        rule: Name of the update rule, see rules/registry.py: "paper" (default), "pairwise", "elite", "main_effects",
-            "interactions" or "reinforce"; or the dotted path of a custom rule.
+        rule: Name of the update rule, a key of `RULES` in rules/registry.py ("paper" by default), or the dotted path of
+            a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: Rounds in which every operation is sampled equally often, before samples follow the distribution.
             A round has as many samples as the largest choice has operations. None (default): the default of the rule,
@@ -92,7 +92,7 @@ class Multinomial(Record):
         """
         indices = self.indices(architecture)
         if not math.isfinite(score):
-            raise ValueError(f"score: found {score!r}; expected a finite number. Do not observe failed evaluations.")
+            raise ValueError(f"score: found {score!r}; expected a finite number. Do not observe failed evaluations")
         accuracy = float(score) if self.direction == "max" else -float(score)
         self.add(indices, accuracy, str(len(self)) if trial is None else str(trial))
         self.probabilities = self.rule.update(self)

@@ -105,7 +105,7 @@ class MultinomialOracle(keras_tuner.Oracle):
             max_consecutive_failed_trials=integer("max_consecutive_failed_trials", max_consecutive_failed_trials, 1),
         )
         if lost_after is not None and (not is_real(lost_after) or lost_after <= 0):
-            raise ValueError(f"lost_after: found {lost_after!r}; expected a finite number above 0")
+            raise ValueError(f"lost_after: found {lost_after!r}; expected None or a finite number above 0")
         # The base class would replace the seed 0 by a random seed.
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
@@ -308,8 +308,9 @@ class MultinomialOracle(keras_tuner.Oracle):
         saved, own = state.get("objective"), _objective_state(self.objective)
         if saved is not None and saved != own:
             raise ValueError(
-                f"MultinomialOracle: the saved search {_describe(saved)}, this one {_describe(own)}, and their scores "
-                f"cannot be compared. Resume with the saved objective, or {_START_ANEW}"
+                f"objective: found one that {_describe(own)}; expected that of the saved search, which "
+                f"{_describe(saved)}: their scores cannot be compared. Resume with the saved objective, or "
+                f"{_START_ANEW}"
             )
         space = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
         self._check_space(space)
@@ -348,8 +349,8 @@ class MultinomialOracle(keras_tuner.Oracle):
                 raise ValueError(_say_changed(hp, now))
             if now is None and not self.allow_new_entries:
                 raise ValueError(
-                    f"MultinomialOracle: the saved search has the hyperparameter {_full_name(hp)}, which is not "
-                    "declared any more, and `allow_new_entries` is False. Resume with the saved hyperparameters, or "
+                    f"hyperparameters: found none with the name {_full_name(hp)}; expected it, because the saved "
+                    f"search has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or "
                     f"{_START_ANEW}"
                 )
 
@@ -526,8 +527,8 @@ def _known_values(hyperparameter: Any) -> tuple[Any, ...]:
 def _say_changed(saved: Any, now: Any) -> str:
     values = [f"[{', '.join(map(repr, _known_values(hp)))}]" for hp in (saved, now)]
     return (
-        f"MultinomialOracle: the hyperparameter {_full_name(saved)} has the values {values[0]} in the saved search and "
-        f"{values[1]} now. Resume with the saved values, give the changed hyperparameter a new name, or {_START_ANEW}"
+        f"hyperparameter {_full_name(saved)}: found the values {values[1]}; expected those of the saved search, "
+        f"{values[0]}. Resume with the saved values, give the changed hyperparameter a new name, or {_START_ANEW}"
     )
 
 
@@ -557,9 +558,8 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     step = getattr(hyperparameter, "step", 1)
     if type(hyperparameter).__name__ == "Float" and step is None:
         raise ValueError(
-            f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} is a continuous Float from "
-            f"{hyperparameter.min_value} to {hyperparameter.max_value}; only discrete ones are allowed. Give it a "
-            "`step`, or list its values in a Choice"
+            f"hyperparameter {hyperparameter.name!r}: found a continuous Float from {hyperparameter.min_value} to "
+            f"{hyperparameter.max_value}; expected a discrete one. Give it a `step`, or list its values in a Choice"
         )
     if type(hyperparameter).__name__ == "Float":
         values = _float_values(hyperparameter)
@@ -572,8 +572,8 @@ def _operations(hyperparameter: Any) -> tuple[Any, ...]:
     operations = tuple(dict.fromkeys(itertools.islice(values, MAX_OPERATIONS + 1)))
     if len(operations) > MAX_OPERATIONS:
         raise ValueError(
-            f"MultinomialOracle: the hyperparameter {hyperparameter.name!r} has more than {MAX_OPERATIONS:,} values, "
-            "the largest number allowed: give it a larger `step`"
+            f"hyperparameter {hyperparameter.name!r}: found more than {MAX_OPERATIONS:,} values; expected at most that "
+            "number. Give it a larger `step`"
         )
     return operations
 

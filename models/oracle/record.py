@@ -147,7 +147,7 @@ class Record:
         """
         unknown = [name for name in architecture if name not in self.names]
         if unknown:
-            raise ValueError(f"architecture: found the choice {unknown[0]!r}; expected {', '.join(self.names)}")
+            raise ValueError(f"architecture: found the choice {unknown[0]!r}; expected one of {', '.join(self.names)}")
         result = np.full(len(self.names), -1, np.int64)
         for row, name in enumerate(self.names):
             if name in architecture:
@@ -155,7 +155,7 @@ class Record:
                 if operation not in self._index[row]:
                     raise ValueError(
                         f"architecture: found the operation {operation!r} for the choice {name!r}; "
-                        f"expected {', '.join(map(repr, self.operations[row]))}"
+                        f"expected one of {', '.join(map(repr, self.operations[row]))}"
                     )
                 result[row] = self._index[row][operation]
         return result
@@ -196,17 +196,19 @@ def integer(name: str, value: Any, least: int = 0) -> int:
         ValueError: The value is not an integer, or it is below the smallest value allowed.
     """
     if not is_integer(value) or value < least:
-        raise ValueError(f"{name}: found {value!r}; expected an integer of at least {least}")
+        raise ValueError(f"{name}: found {value!r}; expected a whole number, {least} or more")
     return int(value)
 
 
 def _check_choices(names: Sequence[str], operations: Sequence[Sequence[Operation]]) -> None:
     if not names:
-        raise ValueError("choices: found none, there must be at least one")
+        raise ValueError("choices: found none; expected at least one")
     for name, ops in zip(names, operations, strict=True):
         if names.count(name) > 1:
-            raise ValueError(f"choices: the name {name!r} is used twice, names must be unique")
+            raise ValueError(f"choices: found the name {name!r} twice; expected different names")
         if not ops:
-            raise ValueError(f"choices: {name!r} has no operations, there must be at least one")
+            raise ValueError(f"choices: found no operations of {name!r}; expected at least one")
         if len(set(ops)) != len(ops):
-            raise ValueError(f"choices: {name!r} has an operation twice: {list(ops)}")
+            raise ValueError(
+                f"choices: found an operation of {name!r} twice, {list(ops)}; expected different operations"
+            )

@@ -36,6 +36,8 @@ class Note:
         runtime: The parameter of a compiled pipeline that sets another value at its start; "" if there is none.
         network: Whether the setting describes a network. A search space may have no use for such a setting.
         objective: The only search objective that has a use for the setting; "" if all have.
+        memory: Whether the memory that a step needs depends on the setting (pipeline/memory_plan.py).
+        scales_with_batch: Whether the value is lowered in proportion if the batch is lowered to fit into memory.
         variants: For a field whose value can be one of several section types: pydantic's tag -> section type.
     """
 
@@ -45,6 +47,8 @@ class Note:
     runtime: str = ""
     network: bool = False
     objective: str = ""
+    memory: bool = False
+    scales_with_batch: bool = False
     variants: Mapping[str, type["Section"]] = dataclasses.field(default_factory=dict)
 
 
@@ -57,6 +61,8 @@ def setting(
     runtime: str = "",
     network: bool = False,
     objective: str = "",
+    memory: bool = False,
+    scales_with_batch: bool = False,
     variants: Mapping[str, type["Section"]] | None = None,
     **bounds: Any,
 ) -> Any:
@@ -65,10 +71,10 @@ def setting(
     Args:
         default: The value of the setting if a config does not set it.
         meaning: One line of explanation.
-        changes, source, expected, runtime, network, objective, variants: See `Note`.
+        changes, source, expected, runtime, network, objective, memory, scales_with_batch, variants: See `Note`.
         bounds: Bounds as in pydantic: ge, gt, le, lt.
     """
-    note = Note(changes, source, expected, runtime, network, objective, variants or {})
+    note = Note(changes, source, expected, runtime, network, objective, memory, scales_with_batch, variants or {})
     return Field(default, description=meaning, json_schema_extra=cast(Any, {"note": note}), **bounds)
 
 
@@ -141,13 +147,13 @@ def value(section: Section, key: str) -> Any:
 
 
 def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Note]]:
-    """Yields dotted name, value and note of every setting."""
+    """Yields dotted name, value and note of every setting; an option of a custom space may change the memory too."""
     for name, value in section:
         field = type(section).model_fields.get(name)
         if isinstance(value, Section):
             yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value, note(field) if field else Note((SEARCH,))
+            yield f"{prefix}{name}", value, note(field) if field else Note((SEARCH,), memory=True)
 
 
 def _told(model: type[Section], problem: Mapping[str, Any], prefix: str) -> str:

@@ -1,35 +1,19 @@
-"""What a step needs of memory, what there is, and the batches that follow from both."""
+"""models/memory.py: what a step needs of memory, and what there is."""
 
-import json
-import math
-import os
 import resource
-import subprocess
-import sys
 
 import pytest
-from PIL import Image
+import tensorflow as tf
 
 from models import memory, memory_probe
-from models.data.dataset_info import DataError
 from models.memory import Limit, Need
+from models.networks import layers, operations
 from models.search_spaces import cell
 from models.search_spaces.registry import create_space
 from models.settings import Search, Settings
-from pipeline import memory_plan
 from pipeline.configs import digits, digits_mobile, image_folder
-from pipeline.validation import ConfigError
+from tests.support.configs import DIGITS, trained
 from tests.support.spaces import make_space
-
-
-def trained(config, **search):
-    """A config whose search trains on shared weights."""
-    config = config.get_config()
-    config.search.update({"objective": "val_accuracy", **search})
-    return config
-
-
-DIGITS = {"batch_size": 64, "cells": 3, "channels": 8}
 
 GB = 10**9
 
@@ -140,20 +124,6 @@ def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
     assert need.at(config[stage].batch_size) < 2.5 * GB
 
 
-@pytest.mark.parametrize(
-    "objective,architecture,stages",
-    [
-        ("val_accuracy", "", ("search", "train")),
-        ("spectrum", "", ("train",)),
-        ("val_accuracy", "mdenas_cifar10", ("train",)),
-    ],
-)
-def test_a_search_that_trains_nothing_has_no_batch_to_fit(objective, architecture, stages):
-    config = digits.get_config()
-    config.search.objective, config.architecture = objective, architecture
-    assert memory_plan._stages(config) == stages
-
-
 def test_nas_bench_201_is_bounded_by_its_three_stages():
     space = make_space({"name": "nasbench201"})
     one, five = (memory.most(space, Search(cells=cells, channels=16), (32, 32, 3)) for cells in (1, 5))
@@ -173,6 +143,19 @@ def test_the_bound_is_far_above_what_was_measured():
     assert memory.most(space, settings.train, (32, 32, 3)).per_image > 3 * 66e6
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("name", operations.OPERATIONS)
+def test_no_operation_is_wider_inside_than_the_bound_counts_on(name, strides):
+    channels, side = 8, 16
+    operation = operations.resolve(name)(channels, strides, layers.BatchNorm)
+    images = tf.TensorSpec((4, side, side, channels))
+    program = tf.function(lambda inputs: operation(inputs, training=True), autograph=False)
+    steps = program.get_concrete_function(images).graph.get_operations()
+    outputs = [output for step in steps for output in step.outputs if output.dtype == tf.float32]
+    widest = max(output.shape.num_elements() or 0 for output in outputs)
+    assert widest <= 2 * images.shape.num_elements()  # padding included
+
+
 @pytest.mark.parametrize(
     "space",
     [
@@ -185,178 +168,6 @@ def test_nothing_is_bounded_with_operations_of_ones_own(space, monkeypatch):
     assert memory.most(make_space(space), Search(), (8, 8, 3)) is None
 
 
-def test_ample_memory_is_seen_without_a_measurement(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "limit", lambda: Limit(10 * GB, "free here"))
-    monkeypatch.setattr(memory_plan, "_measure", lambda *_: pytest.fail("measured"))
-    config = trained(digits, **DIGITS)
-    (line,) = memory_plan.fit(config, str(tmp_path), ())
-    assert (
-        "search in batches of 64: at most 2.1 GB of 10.0 GB free here; train in batches of 64: at most 2.3 GB" in line
-    )
-    config.architecture = "mdenas_cifar10"
-    (line,) = memory_plan.fit(config, str(tmp_path), ())
-    assert "search" not in line
-
-
 def test_decoded_images_count_twice_where_they_are_kept():
     assert memory.decoded_bytes(1000, (32, 32, 3), cache_mb=4) == 2 * 1000 * 32 * 32 * 3
     assert memory.decoded_bytes(2000, (32, 32, 3), cache_mb=4) == 0
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / "images" / "train" / name).mkdir(parents=True)
-        for number in range(3):
-            Image.new("RGB", (48, 40)).save(tmp_path / "images" / "train" / name / f"{number}.png")
-    return str(tmp_path / "images")
-
-
-@pytest.fixture
-def plan(tmp_path, monkeypatch, folder):
-    """Plans a run of 100 MB an image where there are 10 GB; `measured` lists the stages that were measured."""
-    measured = []
-
-    def measure(stage, config, images, heaviest, there):
-        measured.append(stage)
-        need = {"fixed": 1 * GB - memory_plan._PIPELINE - images["bytes"], "per_image": 0.1 * GB, "program": 0.0}
-        return {"path": {"some": "path"}, "host": need}
-
-    monkeypatch.setattr(memory_plan, "_measure", measure)
-    monkeypatch.setattr(memory, "limit", lambda: Limit(10 * GB, "free here"))
-    monkeypatch.setattr(memory_plan, "_bound", lambda *_: None)
-
-    def run(root="root", given=(), **settings):
-        config = trained(image_folder)
-        config.data.image_folder = folder
-        config.update_from_flattened_dict({name.replace("__", "."): value for name, value in settings.items()})
-        (tmp_path / root).mkdir(exist_ok=True)
-        lines = list(memory_plan.fit(config, str(tmp_path / root), given))
-        return config, lines
-
-    run.measured = measured
-    return run
-
-
-def test_a_batch_that_does_not_fit_is_lowered_and_the_learning_rates_with_it(plan):
-    config, lines = plan(search__batch_size=512, search__min_learning_rate=0.001, train__batch_size=48)
-    assert config.search.batch_size == 80  # 9 GB but for the reserve: (9 - 1) / 0.1
-    assert math.isclose(config.search.learning_rate, 0.025 * 80 / 512)
-    assert math.isclose(config.search.min_learning_rate, 0.001 * 80 / 512)
-    assert (config.train.batch_size, config.train.learning_rate) == (48, 0.025)
-    assert "52.2 GB of 10.0 GB free here, lowered to 80 (9.0 GB; learning rate 0.00391)" in lines[-1]
-    assert "train in batches of 48: 5.8 GB of 10.0 GB" in lines[-1]
-
-
-def test_what_was_given_is_not_changed(plan):
-    config, _ = plan(given=("search.learning_rate",), search__learning_rate=0.5, search__min_learning_rate=0.1)
-    assert (config.search.learning_rate, config.search.min_learning_rate) == (0.5, 0.1)
-    config, _ = plan(root="other", given=("search.min_learning_rate",), search__min_learning_rate=0.02)
-    assert (config.search.learning_rate, config.search.min_learning_rate) == (0.02, 0.02)
-
-
-@pytest.mark.parametrize("stage", ["search", "train"])
-def test_a_batch_that_was_given_and_does_not_fit_is_refused_with_the_largest_that_does(plan, stage):
-    with pytest.raises(ConfigError, match=rf"--config\.{stage}\.batch_size=80\.") as error:
-        plan(given=(f"{stage}.batch_size",), **{"search__batch_size": 64, f"{stage}__batch_size": 512})
-    assert f"config.{stage}.batch_size is 512, which needs 52.2 GB" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_where_no_batch_fits_the_run_is_refused(plan, monkeypatch):
-    monkeypatch.setattr(memory, "limit", lambda: Limit(1.2 * GB, "free here"))
-    with pytest.raises(ConfigError, match=r"No batch fits: lower config\.data\.image_size"):
-        plan()
-
-
-def test_a_resumed_run_has_the_batches_of_the_first_however_much_is_free(plan, monkeypatch):
-    first, _ = plan()
-    monkeypatch.setattr(memory, "limit", lambda: Limit(100 * GB, "free here"))
-    again, lines = plan()
-    assert again.to_dict() == first.to_dict() and again.search.batch_size == 80
-    assert plan.measured == ["search", "train"]
-    assert len(lines) == 1 and "of an earlier run" in lines[0]
-    other, _ = plan(search__channels=8)
-    assert other.search.batch_size == 512
-
-
-def test_a_refusal_decides_nothing(plan, monkeypatch):
-    with pytest.raises(ConfigError):
-        plan(given=("search.batch_size",))
-    monkeypatch.setattr(memory, "limit", lambda: Limit(100 * GB, "free here"))
-    config, _ = plan(given=("search.batch_size",))
-    assert config.search.batch_size == 512
-
-
-def test_a_known_architecture_has_no_search_to_measure(plan):
-    plan(architecture="mdenas_cifar10")
-    assert plan.measured == ["train"]
-
-
-def test_every_further_program_of_the_search_counts():
-    config = image_folder.get_config()
-    measured = {"host": {"fixed": 1.0, "per_image": 2.0, "program": 10.0}, "path": {}}
-    kinds = memory_plan._kinds(config, "search", {"bytes": 100}, measured, Limit(1, ""))
-    assert kinds == [(Need(1.0 + 7 * 10.0 + 100 + memory_plan._PIPELINE, 2.0), Limit(1, ""))]
-
-
-def test_a_gpu_has_a_limit_of_its_own():
-    need = {"fixed": 1 * GB, "per_image": 0.1 * GB, "program": 0.0}
-    measured = {"host": {**need, "per_image": 0.0}, "card": need, "card_bytes": 5 * GB, "path": {}}
-    config = image_folder.get_config()
-    kinds = memory_plan._kinds(config, "train", {"bytes": 0}, measured, Limit(100 * GB, "free"))
-    assert memory_plan._choose("train", 96, kinds, given=False) == 32
-
-
-def test_memory_that_could_not_be_measured_leaves_the_batches_also_of_the_runs_to_come(plan):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory_plan, "_measure", lambda *_: {"error": "it was killed"})
-        config, lines = plan()
-    assert config.search.batch_size == 512
-    assert "search could not be measured (it was killed), so its batch size remains 512" in lines[-1]
-    assert plan()[0].search.batch_size == 512
-
-
-def test_where_nothing_is_known_batches_stay(plan, monkeypatch):
-    monkeypatch.setattr(memory, "limit", lambda: None)
-    config, (line,) = plan()
-    assert config.search.batch_size == 512 and "not estimated" in line
-
-
-def test_the_images_of_a_folder_are_looked_at(folder):
-    config = image_folder.get_config()
-    config.data.image_folder, config.data.image_size = folder, 0
-    images = memory_plan._images(config.data)
-    assert (images["shape"], images["classes"]) == ((40, 48, 3), 2)
-    encoded = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(folder) for name in names)
-    assert images["bytes"] == 2 * 6 * 40 * 48 * 3 + encoded
-    config.data.image_size, config.data.channels = 32, 1
-    images = memory_plan._images(config.data)
-    assert images["shape"] == (32, 32, 1)
-    assert images["bytes"] == 3 * 6 * 32 * 32  # decoded twice, and stored
-    config.data.store = "original"
-    assert memory_plan._images(config.data)["bytes"] == 2 * 6 * 32 * 32 + encoded
-
-
-def test_data_that_cannot_be_used_are_refused_before_anything_is_measured(folder, plan):
-    os.rename(os.path.join(folder, "train"), os.path.join(folder, "test"))
-    with pytest.raises(DataError, match="has no directory train/"):
-        plan()
-
-
-def test_the_images_of_a_data_set_are_known_from_tfds():
-    images = memory_plan._images(digits.get_config().data)
-    assert (images["shape"], images["classes"]) == ((8, 8, 1), 10)
-
-
-def test_the_child_measures_a_space_of_ones_own():
-    config = trained(digits, **DIGITS)
-    config.space.name = "tests.support.tiny_space"
-    asked = {"stage": "search", "config": config.to_dict(), "image_shape": [32, 32, 3], "classes": 10}
-    command = [sys.executable, "-m", "models.memory_probe"]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout.splitlines()[-1])
-    assert measured["path"] == dict.fromkeys(("block_0", "block_1", "block_2"), "conv_3x3")
-    need = Need(measured["host"]["fixed"], measured["host"]["per_image"])
-    assert 0.2 * GB < need.at(64) < 2 * GB

@@ -77,7 +77,7 @@ def test_the_command_line_sets_options_of_custom_rules_and_spaces(tmp_path, flag
 @pytest.mark.parametrize(
     "flags, said",
     [
-        ((BASE, RULE, "--config.oracle.custom.rat=0.3"), "found 'rat'; expected rate (did you mean 'rate'?)"),
+        ((BASE, RULE, "--config.oracle.custom.rat=0.3"), "found 'rat'; expected one of rate (did you mean 'rate'?)"),
         ((BASE, RULE, "--config.oracle.custom.rate=-1"), "config.oracle.rule: rate: found -1; expected above 0."),
         ((BASE, "--config.oracle.custom.rate=0.3"), "config.oracle.custom: found {'rate': 0.3}; expected {}"),
         ((BASE, "--config.search.epoch=3"), "config.search.epoch: there is no such setting; expected objective, "),

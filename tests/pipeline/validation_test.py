@@ -5,6 +5,7 @@ import re
 import pytest
 import tensorflow as tf
 
+from models.architectures.cell import CELL_OPERATIONS
 from pipeline import validation
 from pipeline.configs import (
     base,
@@ -44,6 +45,7 @@ def test_a_folder_in_a_bucket_is_looked_up_there():
     validation.validate(config)
 
 
+WARMUP = 13 * len(CELL_OPERATIONS)  # epochs
 BAD = [
     ("name", "a/b", "config.name: found 'a/b'; expected a name without slashes"),
     ("name", "..", "config.name: found '..'; expected a name without slashes"),
@@ -87,7 +89,7 @@ BAD = [
     (
         "oracle.warmup_rounds",
         13,
-        "config.search.epochs: found 100; expected 104 or more: the first 104 epochs are the warm-up",
+        f"config.search.epochs: found 100; expected {WARMUP} or more: the first {WARMUP} epochs are the warm-up",
     ),
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),

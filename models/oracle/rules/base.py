@@ -91,7 +91,7 @@ def check_one_of(rule: Rule, option: str, allowed: tuple[str | bool, ...]) -> No
     # The types are compared too, because 1 equals True.
     if not any(isinstance(value, type(choice)) and value == choice for choice in allowed):
         raise ValueError(
-            f"{option} of the rule {rule.name!r}: found {value!r}; expected {', '.join(map(str, allowed))}"
+            f"{option} of the rule {rule.name!r}: found {value!r}; expected one of {', '.join(map(repr, allowed))}"
         )
 
 
@@ -116,7 +116,7 @@ def check_whole(rule: Rule, *options: str) -> None:
     for option in options:
         value = getattr(rule, option)
         if not is_integer(value) or value < 1:
-            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}; expected a whole number above 0")
+            raise ValueError(f"{option} of the rule {rule.name!r}: found {value!r}; expected a whole number, 1 or more")
 
 
 def check_floor(rule: Any) -> None:

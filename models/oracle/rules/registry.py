@@ -40,8 +40,8 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
     rule = _custom_rule(name) if "." in str(name) else RULES.get(name)
     if rule is None:
         raise ValueError(
-            f"oracle rule: found {name!r}; expected {', '.join(RULES)}{_hint(name, RULES)} or the dotted path of a "
-            "class, 'package.module.ClassName'"
+            f"oracle rule: found {name!r}; expected one of {', '.join(RULES)}{_hint(name, RULES)} or the dotted path "
+            "of a class, 'package.module.ClassName'"
         )
     options = {option: plain(value) for option, value in (options or {}).items()}
     allowed = [field.name for field in dataclasses.fields(cast(Any, rule)) if field.init]
@@ -49,7 +49,7 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
         if option not in allowed:
             raise ValueError(
                 f"rule_options of the rule {name!r}: found {option!r}; "
-                f"expected {', '.join(allowed)}{_hint(option, allowed)}"
+                f"expected one of {', '.join(allowed)}{_hint(option, allowed)}"
             )
     return rule(**options)
 
@@ -61,7 +61,7 @@ def _custom_rule(path: str) -> type[Rule]:
         ValueError: The module or the class does not exist, or the class is not a rule.
     """
     if not all(part.isidentifier() for part in path.split(".")):
-        raise ValueError(f"oracle rule: found {path!r}, which is not a dotted path 'package.module.ClassName'")
+        raise ValueError(f"oracle rule: found {path!r}; expected a dotted path, 'package.module.ClassName'")
     module_name, _, class_name = path.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -69,17 +69,19 @@ def _custom_rule(path: str) -> type[Rule]:
         # The module may exist, but fail because it imports a module that does not exist.
         if not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise ValueError(f"oracle rule: found {path!r}, but there is no module {module_name!r}") from error
+        raise ValueError(
+            f"oracle rule: found {path!r}; expected the path of a class, but there is no module {module_name!r}"
+        ) from error
     rule = getattr(module, class_name, None)
     if not isinstance(rule, type) or not issubclass(rule, Rule) or rule is Rule:
         rules = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Rule)]
         raise ValueError(
-            f"oracle rule: found {path!r}, but {class_name!r} of {module_name!r} is not a subclass of "
-            f"{Rule.__module__}.Rule{_hint(class_name, rules)}"
+            f"oracle rule: found {path!r}; expected a subclass of {Rule.__module__}.Rule, which "
+            f"{class_name!r} of {module_name!r} is not{_hint(class_name, rules)}"
         )
     if "__dataclass_fields__" not in vars(rule):
         raise ValueError(
-            f"oracle rule: found {path!r}, but {class_name!r} is not a dataclass: add @dataclasses.dataclass"
+            f"oracle rule: found {path!r}; expected a dataclass. Add @dataclasses.dataclass to {class_name!r}"
         )
     return rule
 

@@ -88,3 +88,8 @@ def test_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     oracle = models.oracle.MultinomialOracle("val_accuracy", rule="readme_rule.Greedy", hyperparameters=hp)
     oracle.multinomial.observe({"kernel": 5}, 0.5)
     assert oracle.multinomial.probabilities.tolist() == [[pytest.approx(0.05), pytest.approx(0.95)]]
+
+
+def test_the_readme_names_every_rule():
+    text = (FOLDER / "README.md").read_text()
+    assert not [name for name in registry.RULES if f"`{name}`" not in text]

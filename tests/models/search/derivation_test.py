@@ -121,7 +121,8 @@ def test_an_operation_that_does_not_lead_is_told(space):
 
 def test_a_recommendation_that_does_not_follow_the_probabilities_is_decided(space):
     distribution = _distribution(space)
-    probabilities = {**distribution.probabilities, "normal_2_0": np.full(8, 1 / 8)}
+    count = len(space.choices[0].operations)
+    probabilities = {**distribution.probabilities, "normal_2_0": np.full(count, 1 / count)}
     argmax = {choice.name: "sep_conv_3x3" for choice in space.choices}
     recommended = dataclasses.replace(distribution, probabilities=probabilities, argmax=argmax)
     derived = derivation.derive(space, recommended, "argmax")

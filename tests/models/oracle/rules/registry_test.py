@@ -58,14 +58,17 @@ def test_custom_rule_may_derive_from_a_built_in_one():
     [
         ("no_such_package.rules.Greedy", "no module 'no_such_package.rules'"),
         ("models.oracle.no_such_module.Greedy", "no module 'models.oracle.no_such_module'"),
-        (".Greedy", "not a dotted path"),
-        ("rules.Greedy()", "not a dotted path"),
-        (f"{__name__}.Gredy", "'Gredy' of .* is not a subclass of .*base.Rule.*did you mean 'Greedy'"),
-        (f"{__name__}.CELL", "'CELL' of .* is not a subclass"),
-        ("models.oracle.rules.base.Rule", "is not a subclass"),
-        (f"{__name__}.Undecorated", "'Undecorated' is not a dataclass: add @dataclasses.dataclass"),
+        (".Greedy", "expected a dotted path"),
+        ("rules.Greedy()", "expected a dotted path"),
+        (
+            f"{__name__}.Gredy",
+            "a subclass of models.oracle.rules.base.Rule, which 'Gredy' of .* is not.*did you mean 'Greedy'",
+        ),
+        (f"{__name__}.CELL", "expected a subclass of .*, which 'CELL' of .* is not"),
+        ("models.oracle.rules.base.Rule", "expected a subclass"),
+        (f"{__name__}.Undecorated", "expected a dataclass. Add @dataclasses.dataclass to 'Undecorated'"),
         ("elit", "did you mean 'elite'.*dotted path"),
-        (None, "found None; expected paper"),
+        (None, "found None; expected one of paper"),
     ],
 )
 def test_rule_that_does_not_exist_is_refused_by_name(name, message):
@@ -74,7 +77,7 @@ def test_rule_that_does_not_exist_is_refused_by_name(name, message):
 
 
 def test_options_of_a_custom_rule_are_checked_like_those_of_a_built_in_one():
-    with pytest.raises(ValueError, match=r"Greedy': found 'flor'; expected floor \(did you mean 'floor'\?\)"):
+    with pytest.raises(ValueError, match=r"Greedy': found 'flor'; expected one of floor \(did you mean 'floor'\?\)"):
         registry.create_rule(f"{__name__}.Greedy", {"flor": 0.1})
     with pytest.raises(ValueError, match=r"floor of the rule .*Greedy': found 1.5; expected from 0 to below 1"):
         registry.create_rule(f"{__name__}.Greedy", {"floor": 1.5})

@@ -1,6 +1,4 @@
-"""models/trainer.py: the recipe's schedule and an interrupted training."""
-
-import math
+"""models/training/loop.py: an interrupted training, checkpoints, and a loss that is not finite."""
 
 import keras
 import numpy as np
@@ -10,39 +8,9 @@ from tensorflow.python.framework import config as tensorflow_config
 
 from models.data import dataset
 from models.runtime import checkpoint, setup
-from models.settings import ConfigError, Train
-from models.training import loop, schedules
+from models.settings import Train
+from models.training import loop
 from models.training.classifier import Classifier, compile_classifier
-
-RECIPE = {"learning_rate": 0.1, "epochs": 10, "schedule": "cosine", "decay_rate": 0.97, "warmup_epochs": 0}
-
-
-def test_the_cosine_starts_at_the_learning_rate_and_ends_near_zero():
-    rate = schedules.learning_rate(Train.parse(RECIPE))
-    assert rate(0) == 0.1
-    assert rate(5) == pytest.approx(0.05)
-    assert rate(10) == pytest.approx(0.0)
-    assert rate(9) == pytest.approx(0.1 * (1 + math.cos(0.9 * math.pi)) / 2)
-
-
-def test_the_exponential_schedule_multiplies_by_the_decay_rate_each_epoch():
-    rate = schedules.learning_rate(Train.parse({**RECIPE, "schedule": "exponential"}))
-    assert [rate(0), rate(1), rate(2)] == pytest.approx([0.1, 0.097, 0.09409])
-
-
-def test_warm_up_rises_linearly_to_the_schedule():
-    rate = schedules.learning_rate(
-        Train.parse({**RECIPE, "schedule": "exponential", "decay_rate": 1.0, "warmup_epochs": 3})
-    )
-    assert [rate(epoch) for epoch in range(5)] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
-
-
-def test_an_unknown_schedule_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"config\.train\.schedule: found 'step'; expected one of 'cosine', 'exponential'\."
-    ):
-        Train.parse({**RECIPE, "schedule": "step"}, "train")
-
 
 EPOCHS, STEPS = 3, 4
 
@@ -179,21 +147,3 @@ def test_weights_that_are_not_finite_are_not_checkpointed(tmp_path, _determinist
         _train(tmp_path, recipe)
     found = checkpoint.latest(str(tmp_path / "checkpoints"))
     assert found is None or all(np.isfinite(found.arrays[name]).all() for name in found.arrays)
-
-
-def test_the_auxiliary_loss_is_weighted_and_metrics_look_at_the_main_logits_alone(_deterministic):
-    class Two(keras.Model):
-        def call(self, images, training=False):
-            logits = images[:, 0, 0, :]
-            return (logits, -logits) if training else logits
-
-    recipe = _recipe()
-    classifier = Classifier(Two(), 0.4)
-    compile_classifier(classifier, recipe)
-    logits = np.array([[2.0, 1.0, 0.0]], np.float32)[:, None, None, :]
-    labels = np.array([[1.0, 0.0, 0.0]], np.float32)
-    outputs = classifier(logits, training=True)
-    loss = classifier.compute_loss(y=tf.constant(labels), y_pred=outputs)
-    entropies = [-np.log(np.exp(sign * 2) / np.exp(sign * np.array([2, 1, 0])).sum()) for sign in (1, -1)]
-    assert float(loss) == pytest.approx(entropies[0] + 0.4 * entropies[1], rel=1e-5)
-    assert float(classifier.compute_metrics(None, tf.constant(labels), outputs)["accuracy"]) == 1.0
