@@ -49,7 +49,8 @@ RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
 # Which of the config's requests a component makes; all others make `kubeflow.other`.
-_RESOURCES = {"SupernetSearch": "search", "Trainer": "train"}
+# The planners measure what the Trainer will do.
+_RESOURCES = {"SupernetSearch": "search", "SearchPlanner": "train", "TrainingPlanner": "train", "Trainer": "train"}
 # Those that go on from a checkpoint when they are started again.
 _RESUMABLE = ("SupernetSearch", "Trainer")
 
@@ -209,6 +210,7 @@ def _main(arguments: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     try:
         command_line.refuse_arguments(arguments[1:])
+        command_line.keep_given()
         validation.validate(command_line.CONFIG.value)
         kubeflow_options.check_output(OUTPUT.value)
         documents = compile_pipeline(

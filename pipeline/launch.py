@@ -17,10 +17,18 @@ from typing import Any
 
 import ml_collections
 from absl import app, flags
-from ml_collections import config_flags
 
+from models.runtime import clock
 from pipeline import memory_plan, roots, validation
-from pipeline.command_line import BEAM_PIPELINE_ARGS, CONFIG, ROOT, expand_home, parse_flags, refuse_arguments
+from pipeline.command_line import (
+    BEAM_PIPELINE_ARGS,
+    CONFIG,
+    ROOT,
+    expand_home,
+    keep_given,
+    parse_flags,
+    refuse_arguments,
+)
 from pipeline.roots import UsageError
 from pipeline.terminal import log_to, one_line, say
 
@@ -36,6 +44,7 @@ def main(create_runner: Callable[[], Any]) -> None:
     Args:
         create_runner: Makes the runner; called after the flags were found right.
     """
+    clock.start()
     flags.mark_flags_as_required(["config", "root"])
     app.run(lambda arguments: _guarded(create_runner, arguments[1:]), flags_parser=parse_flags)
 
@@ -83,6 +92,8 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             recovery.record_files(store, root)
     came_to = summary.summarise(run_record.Run(store, config.name), config.deploy.tensorflow_serving_tag)
     came_to["seconds"]["total"] = round(time.monotonic() - began, 1)
+    if came_to["budget"]:  # also what passes between the stages
+        came_to["budget"]["used_s"] = max(came_to["budget"]["used_s"], round(clock.seconds() or 0.0, 1))
     write_atomically(os.path.join(root, summary.FILE_NAME), json.dumps(came_to, indent=2))
     return came_to
 
@@ -97,6 +108,7 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
             raise UsageError(f"Start it in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
         expand_home(CONFIG.value)
         root = roots.resolve(ROOT.value, CONFIG.value.data.image_folder)
+        given = keep_given()
         validation.validate(CONFIG.value)
         with _locked(root):
             log_to(os.path.join(root, "pipeline.log"))
@@ -104,7 +116,6 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
                 from pipeline import recovery
 
                 recovery.require_metadata(root)  # before a decision on memory is written
-                given = config_flags.get_override_values(flags.FLAGS[CONFIG.name])
                 for line in memory_plan.fit(CONFIG.value, root, given):
                     say(line)
                 came_to = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)

@@ -60,6 +60,8 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
     Raises:
         ConfigError: A batch size that was given does not fit, or none does.
     """
+    if not _stages(config):
+        return
     depends = json.loads(json.dumps(_depends(config, given)))
     path = os.path.join(root, FILE_NAME)
     decided = _read(path)
@@ -77,9 +79,10 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
 
 
 def _stages(config):
-    # A search that trains nothing needs less than the training: few images, and the same network.
+    # A search that trains nothing needs less than the training: few images, and the same network. With a budget the
+    # planner chooses a network and a batch of the training that fit.
     trained = not config.architecture and config.search.objective == "val_accuracy"
-    return ("search", "train") if trained else ("train",)
+    return (*(["search"] if trained else []), *([] if config.budget.minutes else ["train"]))
 
 
 def _decide(config, given):
@@ -114,6 +117,7 @@ def _depends(config, given):
     return {
         **{section: {name: settings[section][name] for name in names} for section, names in _DEPENDS.items()},
         **{name: settings[name] for name in ("space", "architecture", "deterministic", "tuned_kernels")},
+        **({"budget": True} if config.budget.minutes else {}),
         "given": sorted(key for key in given if key.split(".")[-1] in ("batch_size", *_RATES)),
     }
 
