@@ -29,7 +29,7 @@ _TRUST = 0.1
 _FIXED_CELLS = 2
 # Seconds of the Evaluator, of Pusher and ReportGen, and of a training's export besides their work with the network, on
 # a machine that builds and traces the training of a network in _WEIGHT seconds for each of its trainable tensors.
-_EVALUATION, _REPORT, _EXPORT, _WEIGHT = 6.0, 5.0, 2.0, 0.045
+_EVALUATION, _REPORT, _EXPORT, _WEIGHT = 8.0, 7.0, 2.0, 0.045
 # Inference programs that the export, the Evaluator and ReportGen trace or load.
 _EXPORT_PROGRAMS, _EVALUATION_PROGRAMS, _REPORT_PROGRAMS = 4, 2, 1
 # Images that ReportGen classifies at most (components/report_gen/pictures.py).
