@@ -12,10 +12,7 @@ from models.architectures import presets
 from models.settings import Settings
 
 _PARAMETERS = {
-    **{
-        name: component_spec.ExecutionParameter(type=str)
-        for name in ("budget", "space", "search", "oracle", "data", "train", "architecture")
-    },
+    **{name: component_spec.ExecutionParameter(type=str) for name in (*executor.SECTIONS, "architecture")},
     "budget_minutes": component_spec.ExecutionParameter(type=float),
     **{
         name: component_spec.ExecutionParameter(type=int)
@@ -130,10 +127,7 @@ def _values(settings: Settings) -> dict[str, Any]:
         genotype, _ = presets.resolve_architecture(settings.architecture)
         architecture = json.dumps(genotype.to_dict(), sort_keys=True)
     return {
-        **{
-            name: getattr(settings, name).to_json(with_effect=True)
-            for name in ("budget", "space", "search", "oracle", "data", "train")
-        },
+        **{name: getattr(settings, name).to_json(with_effect=True) for name in executor.SECTIONS},
         "architecture": architecture,
         "budget_minutes": settings.budget.minutes,
         "search_epochs": settings.search.epochs,

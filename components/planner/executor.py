@@ -17,6 +17,8 @@ from models.planning.plan import Plan
 from models.runtime import artifact_files, clock, progress
 from models.settings import Settings
 
+SECTIONS = ("budget", "space", "search", "oracle", "data", "train")  # of the settings, on which a plan depends
+
 
 class SearchPlanner(base_executor.BaseExecutor):
     """Plans a run before its search."""
@@ -81,8 +83,7 @@ class TrainingPlanner(base_executor.BaseExecutor):
 
 def _settings(exec_properties: dict[str, Any]) -> Settings:
     """Returns the settings of the parameters; `architecture` is the JSON of a genotype."""
-    sections = ("budget", "space", "search", "oracle", "data", "train")
-    settings = parse_settings(exec_properties, *sections)
+    settings = parse_settings(exec_properties, *SECTIONS)
     return settings.model_copy(update={"architecture": exec_properties["architecture"]})
 
 

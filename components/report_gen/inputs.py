@@ -87,8 +87,8 @@ class Training:
     params: int
     macs: int
     seconds: float
-    other_seconds: float
     history: tuple[Mapping[str, float], ...]
+    other_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,5 +328,9 @@ def _training(document: Any) -> Training:
     for figures in document["history"]:
         _require(figures, "epoch", "loss", "accuracy", "learning_rate")
     return Training(
-        document["params"], document["macs"], document["seconds"], document["other_seconds"], tuple(document["history"])
+        document["params"],
+        document["macs"],
+        document["seconds"],
+        tuple(document["history"]),
+        document.get("other_seconds", 0.0),
     )

@@ -75,7 +75,11 @@ class Option:
 
 def baselines_share(settings: Settings) -> float:
     """Returns the share of the budget that the baselines of a run may take; 0 for a run without baselines."""
-    return 0.0
+    section = getattr(settings, "baselines", None)
+    if section is None:
+        return 0.0
+    trained = [name for name in section.names if name != "majority"]
+    return section.time_share * (len(trained) + bool(section.pretrained))
 
 
 def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
@@ -146,7 +150,7 @@ def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: 
         least = warmup_epochs(settings) + LEAST_LEARNING_EPOCHS
         search_epochs = max(least, min(possible, MOST_SEARCH_EPOCHS[settings.search.objective]))
         long = possible < least
-    epochs = epochs_left(costs, seconds - costs.search(size, search_epochs), size, batch)
+    epochs = epochs_left(costs, seconds - costs.search(size, search_epochs), size, batch, settings, fixed)
     return Option(size, search_epochs, epochs, batch, long)
 
 
@@ -167,10 +171,11 @@ def correct(
     train, searched = settings.train, settings.search.epochs
 
     def with_size(size: Size) -> Option:
-        return Option(size, searched, max(1, epochs_left(costs, seconds, size, train.batch_size)), train.batch_size)
+        epochs = epochs_left(costs, seconds, size, train.batch_size, settings, fixed)
+        return Option(size, searched, max(1, epochs), train.batch_size)
 
     same = with_size(Size(train.cells, train.channels))
-    if "train.epochs" in fixed:
+    if "train.epochs" in fixed:  # whether there is room for them or not
         return dataclasses.replace(same, epochs=train.epochs)
     low, high = KEEP_SIZE
     if low * train.epochs <= same.epochs <= high * train.epochs or not candidates:
@@ -178,16 +183,23 @@ def correct(
     return pick([with_size(size) for size in candidates], costs, settings, fixed)
 
 
-def epochs_left(costs: Costs, seconds: float, size: Size, batch: int) -> int:
+def epochs_left(
+    costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str]
+) -> int:
     """Returns the training epochs for which there is room after a search; less than 1 if there is none for one.
 
+    These are at most the epochs that are kept, or the most that are of use.
+
     Args:
-        costs, size, batch: As for `choose`.
+        costs, size, batch, settings, fixed: As for `choose`.
         seconds: For the training and all that follows.
     """
+    most = max(MOST_EPOCHS, least_epochs(costs.steps(batch)))
+    if "train.epochs" in fixed:
+        most = settings.train.epochs
     room = seconds - costs.evaluation(size) - costs.report(size) - training(costs, size, batch, 0)
     one = training(costs, size, batch, 1) - training(costs, size, batch, 0)
-    return min(int(room / one), max(MOST_EPOCHS, least_epochs(costs.steps(batch))))
+    return min(int(room / one), most)
 
 
 def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:

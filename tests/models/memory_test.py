@@ -141,16 +141,20 @@ def test_the_demos_are_seen_to_fit_without_a_measurement(config, stage):
 
 
 @pytest.mark.parametrize(
-    "objective,architecture,stages",
+    "objective,architecture,minutes,stages",
     [
-        ("val_accuracy", "", ("search", "train")),
-        ("spectrum", "", ("train",)),
-        ("val_accuracy", "mdenas_cifar10", ("train",)),
+        ("val_accuracy", "", 0.0, ("search", "train")),
+        ("spectrum", "", 0.0, ("train",)),
+        ("val_accuracy", "mdenas_cifar10", 0.0, ("train",)),
+        ("val_accuracy", "", 5.0, ("search",)),
+        ("spectrum", "", 5.0, ()),
     ],
 )
-def test_a_search_that_trains_nothing_has_no_batch_to_fit(objective, architecture, stages):
+def test_a_search_that_trains_nothing_and_a_planned_training_have_no_batch_to_fit(
+    objective, architecture, minutes, stages
+):
     config = digits.get_config()
-    config.search.objective, config.architecture = objective, architecture
+    config.search.objective, config.architecture, config.budget.minutes = objective, architecture, minutes
     assert memory_plan._stages(config) == stages
 
 

@@ -45,6 +45,8 @@ def test_a_folder_in_a_bucket_is_looked_up_there():
 
 
 BAD = [
+    ("budget.minutes", -1.0, "config.budget.minutes: found -1.0; expected 0 or more."),
+    ("budget.keep", ("train.epochs",), "config.budget.keep: found ('train.epochs',); expected (), the default"),
     ("name", "a/b", "config.name: found 'a/b'; expected a name without slashes"),
     ("name", "..", "config.name: found '..'; expected a name without slashes"),
     ("seed", -1, "config.seed: found -1; expected a number from 0 to"),
@@ -270,3 +272,12 @@ def test_every_problem_is_named_at_once():
     with pytest.raises(validation.ConfigError) as error:
         validation.validate(config)
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_only_what_a_plan_chooses_can_be_kept():
+    config = digits.get_config()
+    config.budget.minutes, config.budget.keep = 5.0, ("train.epochs", "train.epoch")
+    with pytest.raises(validation.ConfigError, match=r"config\.budget\.keep: found 'train\.epoch'; expected settings"):
+        validation.validate(config)
+    config.budget.keep = ("train.epochs",)
+    validation.validate(config)

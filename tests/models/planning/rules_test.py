@@ -1,6 +1,7 @@
 """models/planning/rules.py: what is chosen for a budget, without a network and without a clock."""
 
 import itertools
+import types
 
 import hypothesis
 import pytest
@@ -79,6 +80,7 @@ def test_what_is_kept_is_planned_around():
     assert chosen(20, "train.cells", "train.channels", train=train).size == Size(4, 20)
     assert chosen(20, "train.batch_size", train=train).batch == 50
     assert chosen(20, "search.epochs", search={"objective": "spectrum", "epochs": 33}).search_epochs == 33
+    assert chosen(20, "train.epochs", train={"epochs": 700}).epochs == 700
     # With more epochs to come a smaller network is taken.
     many, few = (chosen(20, "train.epochs", train={"epochs": epochs}) for epochs in (200, 5))
     assert rules.SIZES.index((many.size.cells, many.size.channels)) < rules.SIZES.index(
@@ -164,3 +166,10 @@ def test_reasons_name_what_was_decided():
 @pytest.mark.parametrize("rule, epochs", [("paper", 0), ("interactions", 16)])
 def test_the_warm_up_of_the_rule_comes_before_what_is_learned(rule, epochs):
     assert rules.warmup_epochs(settings(oracle={"rule": rule})) == epochs
+
+
+def test_baselines_have_a_share_of_each_that_is_trained():
+    assert rules.baselines_share(settings()) == 0
+    for names, pretrained, share in (((), "", 0), (("majority",), "", 0), (("majority", "cnn"), "x", 0.2)):
+        section = types.SimpleNamespace(names=names, pretrained=pretrained, time_share=0.1)
+        assert rules.baselines_share(types.SimpleNamespace(baselines=section)) == share
