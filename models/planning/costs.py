@@ -98,6 +98,7 @@ class Figures:
         images: The number of training images.
         test_images: The number of test images.
         pixels: Pixels of an image.
+        side: The smaller side of an image in pixels.
         stages: Whether `cells` counts the cells of each of three stages instead of all.
         load: Seconds of reading and decoding the training images once.
         networks: Networks of random architectures; none where the time allowed none and `searches` says enough.
@@ -110,6 +111,7 @@ class Figures:
     images: int
     test_images: int
     pixels: int
+    side: int
     stages: bool
     load: float
     networks: tuple[NetworkTimes, ...]
@@ -262,6 +264,10 @@ class Costs:
     def _programs(self, size: Size) -> float:
         return self._program * self._cells(size.cells)
 
+    def inference(self, size: Size, batch: int) -> float:
+        """Returns the seconds of the inference of a batch."""
+        return float(self._parts(size, batch) @ self._inference)
+
     def _classify(self, size: Size, images: int) -> float:
         batch = 64
-        return images / batch * float(self._parts(size, batch) @ self._inference)
+        return images / batch * self.inference(size, batch)

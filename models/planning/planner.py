@@ -49,6 +49,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
                 images=len(data),
                 test_images=test_images,
                 pixels=data.image_shape[0] * data.image_shape[1],
+                side=min(data.image_shape[:2]),
                 stages=settings.train.network == "nasbench201",
                 load=loaded,
                 networks=tuple(networks),
@@ -79,12 +80,12 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     spent = watch.seconds()
     seconds = {
         plan.BEFORE: used,
-        plan.PLANNING: spent + rules.correction(costs, chosen.size, batch),
+        plan.PLANNING: spent + rules.correction(costs, chosen.size, batch, settings),
         **rules.stages(costs, chosen),
     }
     return Plan(
         minutes=settings.budget.minutes,
-        choices=rules.choices(chosen, min(data.image_shape[:2]), fixed),
+        choices=rules.choices(chosen, costs.figures.side, fixed),
         reasons=tuple(rules.reasons(chosen, candidates, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
         seconds=_with_reserves(seconds, settings),
@@ -97,7 +98,9 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
 def plan_training(
     settings: Settings, load: Load, architecture: Genotype, before: Plan, searched: float, used: float
 ) -> Plan:
-    """Corrects a plan: the derived network is measured, and the seconds that were really used are counted.
+    """Corrects a plan: the seconds that were really used are counted, and the derived network is measured.
+
+    In a short budget the network is not measured, and its size stays as it is.
 
     Args:
         settings: All settings, as the config has them.
@@ -110,15 +113,20 @@ def plan_training(
     watch = measure.Stopwatch()
     fixed = rules.fixed(settings)
     given, settings = settings, before.apply(settings)
-    data = load(("train", "val"))
-    _set_up(settings, settings.train.mixed_precision)
-    total = 60 * before.minutes
-    derived = measure.network(settings, architecture, data, rules.MEASURING * total / 2, rules.CORRECTION_STEPS)
     figures = Figures.from_document(before.figures)
-    costs, batch = Costs(figures, derived), settings.train.batch_size
-    room = _room(settings, used + watch.seconds())
-    sizes = measure.fitting(create_space(settings.space), settings, data, rules.sizes(given, fixed))
-    chosen = rules.correct(costs, room, sizes, settings, fixed)
+    size, batch = Size(settings.train.cells, settings.train.channels), settings.train.batch_size
+    reasons = [f"The search took {searched:.0f} s; planned were {before.seconds[plan.SEARCH]:.0f} s."] * bool(searched)
+    costs, sizes, derived = Costs(figures), [], None
+    if rules.correction(costs, size, batch, settings):
+        data = load(("train", "val"))
+        measured_for = rules.MEASURING * 60 * before.minutes / 2
+        derived = _measure_network(settings, create_space(settings.space), architecture, data, measured_for)
+        predicted = costs.step(size, batch)
+        reasons.append(f"A step of the derived network takes {derived.step:.3f} s; predicted were {predicted:.3f} s.")
+        costs = Costs(figures, derived)
+        sizes = measure.fitting(create_space(settings.space), settings, data, rules.sizes(given, fixed))
+    chosen = rules.correct(costs, _room(settings, used + watch.seconds()), sizes, settings, fixed)
+    changed = sizes if chosen.size != size else []
     spent = watch.seconds()
     seconds = {
         **rules.stages(costs, chosen),
@@ -126,21 +134,15 @@ def plan_training(
         plan.PLANNING: before.used - before.seconds[plan.BEFORE] + spent,
         plan.SEARCH: searched,
     }
-    predicted = Costs(figures).step(Size(derived.cells, derived.channels), batch)
-    reasons = [
-        f"A step of the derived network takes {derived.step:.3f} s; predicted were {predicted:.3f} s.",
-        *([f"The search took {searched:.0f} s; planned were {before.seconds[plan.SEARCH]:.0f} s."] if searched else []),
-        *rules.reasons(chosen, sizes, settings, fixed, costs.steps(batch)),
-    ]
     return Plan(
         minutes=before.minutes,
-        choices=rules.choices(chosen, min(data.image_shape[:2]), fixed),
-        reasons=tuple(reasons),
+        choices=rules.choices(chosen, figures.side, fixed),
+        reasons=(*reasons, *rules.reasons(chosen, changed, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
         seconds=_with_reserves(seconds, settings),
         over=(plan.BEFORE, plan.PLANNING, plan.SEARCH),
         used=used + spent,
-        figures={**before.figures, "derived": dataclasses.asdict(derived)},
+        figures={**before.figures, "derived": derived and dataclasses.asdict(derived)},
         first=before.seconds,
     )
 
@@ -221,7 +223,7 @@ def _require_room(
     if chosen.epochs >= wanted:
         return
     smallest = rules.option(costs, 0.0, candidates[0], settings, fixed, chosen.batch)
-    needed = rules.correction(costs, smallest.size, smallest.batch)
+    needed = rules.correction(costs, smallest.size, smallest.batch, settings)
     needed += sum(rules.stages(costs, dataclasses.replace(smallest, epochs=wanted)).values())
     least = (used + needed) / (1 - rules.SPARE - rules.baselines_share(settings)) / 60
     kept = " with the settings that are kept (config.budget.keep, command line)" if settings.budget.keep else ""

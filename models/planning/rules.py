@@ -30,8 +30,9 @@ SEARCH_SHARE = {"spectrum": 0.15, "val_accuracy": 0.4}
 MOST_SEARCH_EPOCHS = {"spectrum": 400, "val_accuracy": 200}
 # Search epochs after the warm-up of the update rule, at least.
 LEAST_LEARNING_EPOCHS = 12
-# Steps of the derived network that the correction measures, at most.
-CORRECTION_STEPS = 30
+# Steps of the derived network that the correction measures, at most; and the share of the budget that measuring it may
+# take: in a shorter budget it would cost as much time as it saves.
+CORRECTION_STEPS, CORRECTION_SHARE = 30, 0.06
 # A training has at least so many epochs and steps if there is a network that is small enough, and at most so many
 # epochs. With fewer than FEW_EPOCHS a person is warned.
 LEAST_EPOCHS, LEAST_STEPS, FEW_EPOCHS, MOST_EPOCHS = 30, 1000, 10, 600
@@ -141,7 +142,7 @@ def pick(options: Sequence[Option], costs: Costs, settings: Settings, fixed: Col
 def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: Collection[str], batch: int) -> Option:
     """Returns a size with the epochs for which there is room; arguments as for `choose`."""
     search_epochs, long = 0, False
-    seconds -= correction(costs, size, batch)
+    seconds -= correction(costs, size, batch, settings)
     if costs.searches and "search.epochs" in fixed:
         search_epochs = settings.search.epochs
     elif costs.searches:
@@ -208,9 +209,10 @@ def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:
     return costs.load + costs.start(size) + work + costs.export(size)
 
 
-def correction(costs: Costs, size: Size, batch: int) -> float:
-    """Returns the seconds of the second planning, which measures the derived network."""
-    return costs.load + costs.start(size) + CORRECTION_STEPS * costs.step(size, batch)
+def correction(costs: Costs, size: Size, batch: int, settings: Settings) -> float:
+    """Returns the seconds in which the second planning measures the derived network; 0 if that would take too long."""
+    seconds = costs.load + costs.start(size) + CORRECTION_STEPS * costs.step(size, batch)
+    return seconds if seconds <= CORRECTION_SHARE * 60 * settings.budget.minutes else 0.0
 
 
 def stages(costs: Costs, chosen: Option) -> dict[str, float]:
@@ -300,7 +302,7 @@ def reasons(
         yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if that suffices."
     if "train.epochs" not in fixed:
         ends = "the most that are of use" if chosen.epochs >= MOST_EPOCHS else "the time that is left"
-        yield f"The training has {chosen.epochs} epochs of {steps} steps: {ends}."
+        yield f"The training has {chosen.epochs} epochs with {steps} steps each: {ends}."
     yield from (f"config.{key} is kept as given." for key in PLANNED if key in fixed and key in settings.budget.keep)
 
 
@@ -309,6 +311,6 @@ def warnings(chosen: Option) -> list[str]:
     if chosen.epochs >= FEW_EPOCHS:
         return []
     return [
-        f"In this budget the training sees each image only {chosen.epochs} times, too few for a good model. Give more "
-        "minutes (config.budget.minutes) or smaller images (config.data.image_size)."
+        f"In this budget the training sees each image in {chosen.epochs} epochs only, too few for a good model. Give "
+        "more minutes (config.budget.minutes) or smaller images (config.data.image_size)."
     ]

@@ -166,6 +166,16 @@ def test_a_search_that_took_longer_leaves_fewer_epochs(tmp_path, examples, quick
     assert long.choices["search.epochs"] == short.choices["search.epochs"]
 
 
+def test_in_a_short_budget_the_correction_counts_seconds_and_measures_nothing(tmp_path, examples, quick):
+    for minutes, measured in ((1.0, 0), (4.0, 1)):
+        used = settings(minutes, *KEEP, "search.epochs", search={**SMALL["search"], "epochs": 5})
+        plan_search(tmp_path, examples, used)
+        quick.clear()
+        corrected, _ = plan_training(tmp_path, examples, used)
+        assert len(quick) == measured == bool(corrected.figures["derived"])
+        assert corrected.seconds[plan.SEARCH] == 7.0 and corrected.choices["train.epochs"] >= 1
+
+
 def test_further_sizes_are_measured_while_there_is_time(tmp_path, examples, quick):
     made = plan_search(tmp_path, examples, settings(60.0))
     assert len(set(quick)) == len(quick) > 1

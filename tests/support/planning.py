@@ -19,6 +19,7 @@ def figures(slow: float = 1.0, sizes=(SMALL,), **changes) -> Figures:
         images=2000,
         test_images=500,
         pixels=1024,
+        side=32,
         stages=False,
         load=0.5,
         networks=(),

@@ -17,12 +17,12 @@ from tests.support.planning import LARGE, SMALL, figures
 SPECTRUM = {"search": {"objective": "spectrum"}, "oracle": {"rule": "interactions"}}
 
 
-def settings(*keep, **sections) -> Settings:
-    return Settings.parse({**SPECTRUM, **sections, "budget": {"minutes": 1.0, "keep": keep}})
+def settings(*keep, minutes=20.0, **sections) -> Settings:
+    return Settings.parse({**SPECTRUM, **sections, "budget": {"minutes": float(minutes), "keep": keep}})
 
 
 def chosen(minutes, *keep, slow=1.0, figures_=None, **sections) -> rules.Option:
-    found = settings(*keep, **sections)
+    found = settings(*keep, minutes=minutes, **sections)
     fixed = rules.fixed(found)
     costs = Costs(figures_ or figures(slow))
     batch = rules.batch_size(found, fixed, costs.figures.images)
@@ -47,7 +47,8 @@ def test_a_plan_fills_its_time_and_no_more(minutes, slow):
     option = chosen(minutes, slow=slow)
     if option.epochs < 1:
         return
-    seconds = sum(rules.stages(costs, option).values()) + rules.correction(costs, option.size, option.batch)
+    measured = rules.correction(costs, option.size, option.batch, settings(minutes=minutes))
+    seconds = sum(rules.stages(costs, option).values()) + measured
     assert seconds <= 60 * minutes
     if option.epochs < rules.MOST_EPOCHS:
         assert seconds + 1.1 * costs.epoch(option.size, option.batch) > 60 * minutes
@@ -68,7 +69,7 @@ def test_a_short_time_goes_to_the_smallest_network_and_a_person_is_warned():
     option = chosen(1.6)
     assert option.size == SMALL and 1 <= option.epochs < rules.FEW_EPOCHS
     (warning,) = rules.warnings(option)
-    assert f"only {option.epochs} times" in warning and "config.budget.minutes" in warning
+    assert f"in {option.epochs} epochs only" in warning and "config.budget.minutes" in warning
     assert rules.warnings(chosen(30)) == []
     assert chosen(0.5).epochs < 1
 
@@ -80,7 +81,7 @@ def test_what_is_kept_is_planned_around():
     assert chosen(20, "train.cells", "train.channels", train=train).size == Size(4, 20)
     assert chosen(20, "train.batch_size", train=train).batch == 50
     assert chosen(20, "search.epochs", search={"objective": "spectrum", "epochs": 33}).search_epochs == 33
-    assert chosen(20, "train.epochs", train={"epochs": 700}).epochs == 700
+    assert chosen(200, "train.epochs", train={"epochs": 700}).epochs == 700
     # With more epochs to come a smaller network is taken.
     many, few = (chosen(20, "train.epochs", train={"epochs": epochs}) for epochs in (200, 5))
     assert rules.SIZES.index((many.size.cells, many.size.channels)) < rules.SIZES.index(
@@ -159,7 +160,7 @@ def test_reasons_name_what_was_decided():
     found = settings("train.batch_size")
     option = chosen(20)
     told = " ".join(rules.reasons(option, rules.sizes(found, frozenset()), found, rules.fixed(found), 32))
-    for part in (f"{option.size}", f"{option.epochs} epochs of 32 steps", "config.train.batch_size is kept"):
+    for part in (f"{option.size}", f"{option.epochs} epochs with 32 steps", "config.train.batch_size is kept"):
         assert part in told
 
 
