@@ -9,7 +9,7 @@ from tfx.types import channel, standard_artifacts
 from components import artifacts
 from components.planner import executor
 from components.planner.component import SearchPlanner, TrainingPlanner
-from models.planning import measure, plan
+from models.planning import measure, plan, rules
 from models.planning.costs import NetworkTimes, SearchTimes
 from models.planning.plan import Plan
 from models.runtime import artifact_files, clock
@@ -166,9 +166,10 @@ def test_a_search_that_took_longer_leaves_fewer_epochs(tmp_path, examples, quick
     assert long.choices["search.epochs"] == short.choices["search.epochs"]
 
 
-def test_in_a_short_budget_the_correction_counts_seconds_and_measures_nothing(tmp_path, examples, quick):
-    for minutes, measured in ((1.0, 0), (4.0, 1)):
-        used = settings(minutes, *KEEP, "search.epochs", search={**SMALL["search"], "epochs": 5})
+def test_in_a_short_budget_the_correction_counts_seconds_and_measures_nothing(tmp_path, examples, quick, monkeypatch):
+    for share, measured in ((0.0, 0), (1.0, 1)):  # of the budget, for measuring
+        monkeypatch.setattr(rules, "CORRECTION_SHARE", share)
+        used = settings(5.0, *KEEP)
         plan_search(tmp_path, examples, used)
         quick.clear()
         corrected, _ = plan_training(tmp_path, examples, used)
