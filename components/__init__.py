@@ -4,6 +4,7 @@ _ARTIFACTS = (
     "Distribution",
     "Genotype",
     "ImageReport",
+    "Plan",
     "Report",
     "SearchLogs",
     "SupernetWeights",

@@ -43,6 +43,12 @@ class ImageReport(artifact.Artifact):
     TYPE_NAME = "components.ImageReport"
 
 
+class Plan(artifact.Artifact):
+    """What a run within a budget does: the settings chosen, the reasons, seconds by stage, figures measured (JSON)."""
+
+    TYPE_NAME = "components.Plan"
+
+
 class Report(artifact.Artifact):
     """The report of a run, for a person (HTML)."""
 

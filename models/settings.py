@@ -23,6 +23,7 @@ from models.runtime.section import (
     AFTERWARDS,
     EXAMPLES,
     NOTHING,
+    PLAN,
     SEARCH,
     TRAINING,
     ConfigError,
@@ -479,6 +480,23 @@ class Kubeflow(Section):
     other: Pod = setting(Pod(), "pod of each other component", NOTHING)
 
 
+class Budget(Section):
+    """The time of the whole run. A planner then chooses the settings that decide how long it takes (docs/budget.md)."""
+
+    minutes: float = setting(
+        0.0,
+        "minutes from the start of the run to the report; 0: no budget, all settings as given",
+        PLAN,
+        runtime="budget_minutes",
+        ge=0,
+    )
+    keep: _Names = setting(
+        (),
+        "settings that the planner leaves as they are, such as train.epochs; those of the command line are added",
+        PLAN,
+    )
+
+
 class Settings(Section):
     """All settings of a pipeline."""
 
@@ -520,6 +538,7 @@ class Settings(Section):
         TRAINING,
         memory=True,
     )
+    budget: Budget = setting(Budget(), "the time", PLAN)
     data: Data = setting(Data(), "the images", EXAMPLES)
     space: Annotated[
         Annotated[Space, Tag("cell")]
@@ -584,9 +603,10 @@ def document() -> str:
 
 Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
 file. The column *changes* names the results that change with a setting: the examples; the search or the training, which
-then start from the beginning instead of resuming; the steps afterwards; or nothing, if only time and memory change. A
-setting with a *parameter* can be set anew at each start of a compiled Kubeflow pipeline. The options of a custom rule
-are `config.oracle.custom.OPTION`, those of a custom space `config.space.OPTION`.
+then start from the beginning instead of resuming; the steps afterwards; the plan of a budget, which chooses other
+settings; or nothing, if only time and memory change. A setting with a *parameter* can be set anew at each start of a
+compiled Kubeflow pipeline. The options of a custom rule are `config.oracle.custom.OPTION`, those of a custom space
+`config.space.OPTION`.
 """
     return intro + "\n".join(markdown(Settings())) + "\n"
 

@@ -5,13 +5,15 @@ the config, and exports it for serving. An interrupted training goes on where it
 """
 
 import os
+import time
 
 from models import export
 from models.architectures.genotype import genotype_from_dict
 from models.data import dataset
 from models.data.image_format import ImageFormat
 from models.networks import profiling
-from models.runtime import artifact_files, checkpoint, setup
+from models.planning.plan import apply
+from models.runtime import artifact_files, checkpoint, progress, setup
 from models.runtime.section import TRAINING
 from models.settings import Settings
 from models.training.classifier import Classifier, build_network, compile_classifier
@@ -22,17 +24,19 @@ def run_fn(fn_args) -> None:
     """Trains and exports; called by the Trainer's executor.
 
     Args:
-        fn_args: TFX's FnArgs. `hyperparameters` is {"genotype": ...} as the ArchitectureDeriver writes it;
-            `custom_config` holds the config's sections `train`, `data`, `space` and `serving`, and `seed`,
-            `deterministic`, `tuned_kernels` and `checkpoint_dir`.
+        fn_args: TFX's FnArgs. `hyperparameters` is {"genotype": ...} as the ArchitectureDeriver writes it, or what the
+            TrainingPlanner makes of it; `custom_config` holds the config's sections `train`, `data`, `space` and
+            `serving`, and `seed`, `deterministic`, `tuned_kernels` and `checkpoint_dir`.
 
     Raises:
         GenotypeError: The genotype is not valid.
         ValueError: The data or the settings do not fit the network.
     """
+    watch = time.monotonic()
     custom = dict(fn_args.custom_config)
     checkpoints = custom.pop("checkpoint_dir")
-    settings = Settings.parse(custom)
+    # A plan chose some settings anew (docs/budget.md).
+    settings = apply(fn_args.hyperparameters.get("settings", {}), Settings.parse(custom))
     recipe = settings.train
     setup.set_up(
         seed=settings.seed,
@@ -49,7 +53,10 @@ def run_fn(fn_args) -> None:
         compile_classifier(classifier, recipe)
     key = checkpoint.fingerprint(architecture.to_dict(), settings.key(TRAINING), data.fingerprint)
     directory = os.path.join(checkpoints, key)
-    trained = train(classifier, data, recipe, settings.seed, strategy, directory, fn_args.model_run_dir)
+    with progress.followed_by(fn_args.hyperparameters.get("seconds_after")):
+        began = time.monotonic()
+        trained = train(classifier, data, recipe, settings.seed, strategy, directory, fn_args.model_run_dir)
+        ended = time.monotonic()
 
     export.export_model(
         network,
@@ -69,6 +76,7 @@ def run_fn(fn_args) -> None:
             "macs": profile.macs,
             "epochs": recipe.epochs,
             "seconds": trained.seconds,
+            "other_seconds": time.monotonic() - ended + began - watch,
             "history": trained.history,
         },
     )

@@ -7,6 +7,7 @@ import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
+from models.planning.rules import PLANNED
 from models.runtime.section import Section
 from models.settings import Settings
 from pipeline.roots import UsageError
@@ -82,3 +83,16 @@ def expand_home(config: ml_collections.ConfigDict) -> None:
     config.architecture = os.path.expanduser(config.architecture)
     for name in ("image_folder", "data_dir"):
         config.data[name] = os.path.expanduser(config.data[name])
+
+
+def keep_given() -> list[str]:
+    """Has a budget's planner keep the settings that the command line gave.
+
+    Returns:
+        The names of all settings that the command line gave, such as "train.epochs".
+    """
+    given = list(config_flags.get_override_values(flags.FLAGS[CONFIG.name]))
+    budget = CONFIG.value.budget
+    if budget.minutes:
+        budget.keep = (*budget.keep, *(name for name in PLANNED if name in given and name not in budget.keep))
+    return given

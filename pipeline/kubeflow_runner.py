@@ -50,8 +50,9 @@ COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of TFX's Trainer
 
-# Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`.
-_RESOURCES = {"SupernetSearch": "search", "Trainer": "train"}
+# Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`. The planners
+# measure the work of the Trainer.
+_RESOURCES = {"SupernetSearch": "search", "SearchPlanner": "train", "TrainingPlanner": "train", "Trainer": "train"}
 # The components that resume from a checkpoint when they are restarted.
 _RESUMABLE = ("SupernetSearch", "Trainer")
 
@@ -212,6 +213,7 @@ def _main(arguments: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     try:
         command_line.refuse_arguments(arguments[1:])
+        command_line.keep_given()
         validation.validate(command_line.CONFIG.value)
         kubeflow_options.check_output(OUTPUT.value)
         documents = compile_pipeline(

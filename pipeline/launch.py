@@ -18,10 +18,18 @@ from typing import Any
 
 import ml_collections
 from absl import app, flags
-from ml_collections import config_flags
 
+from models.runtime import clock
 from pipeline import memory_plan, roots, validation
-from pipeline.command_line import BEAM_PIPELINE_ARGS, CONFIG, ROOT, expand_home, parse_flags, refuse_arguments
+from pipeline.command_line import (
+    BEAM_PIPELINE_ARGS,
+    CONFIG,
+    ROOT,
+    expand_home,
+    keep_given,
+    parse_flags,
+    refuse_arguments,
+)
 from pipeline.roots import UsageError
 from pipeline.terminal import log_to, one_line, say
 
@@ -37,6 +45,7 @@ def main(create_runner: Callable[[], Any]) -> None:
     Args:
         create_runner: Returns the runner. It is called after the checks of flags, config and memory.
     """
+    clock.start()
     flags.mark_flags_as_required(["config", "root"])
     app.run(lambda arguments: _guarded(create_runner, arguments[1:]), flags_parser=parse_flags)
 
@@ -84,6 +93,8 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             recovery.record_files(store, root)
     came_to = summary.summarise(run_record.Run(store, config.name), config.deploy.tensorflow_serving_tag)
     came_to["seconds"]["total"] = round(time.monotonic() - began, 1)
+    if came_to["budget"]:  # also what passes between the stages
+        came_to["budget"]["used_s"] = max(came_to["budget"]["used_s"], round(clock.seconds() or 0.0, 1))
     write_atomically(os.path.join(root, summary.FILE_NAME), json.dumps(came_to, indent=2))
     return came_to
 
@@ -98,6 +109,7 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
             raise UsageError(f"Start the run in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
         expand_home(CONFIG.value)
         root = roots.resolve(ROOT.value, CONFIG.value.data.image_folder)
+        given = keep_given()
         validation.validate(CONFIG.value)
         with _locked(root):
             log_to(os.path.join(root, "pipeline.log"))
@@ -105,7 +117,6 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
                 from pipeline import recovery
 
                 recovery.require_metadata(root)  # before `memory_plan` writes a file
-                given = config_flags.get_override_values(flags.FLAGS[CONFIG.name])
                 for line in memory_plan.fit(CONFIG.value, root, given):
                     say(line)
                 came_to = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)

@@ -56,6 +56,8 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
     Raises:
         ConfigError: A batch size on the command line does not fit, or no batch size fits.
     """
+    if not _stages(config):
+        return
     depends = json.loads(json.dumps(_depends(config, given)))
     path = os.path.join(root, FILE_NAME)
     decided = _read(path)
@@ -74,8 +76,9 @@ def fit(config: ml_collections.ConfigDict, root: str, given: Collection[str]) ->
 
 def _stages(config):
     # A search by scores needs less memory than the final training: its networks are as large, its batches are small.
+    # With a budget, the planner chooses a network and a batch of the training that fit.
     trained = not config.architecture and config.search.objective == "val_accuracy"
-    return ("search", "train") if trained else ("train",)
+    return (*(["search"] if trained else []), *([] if config.budget.minutes else ["train"]))
 
 
 def _decide(config, given):
@@ -109,6 +112,7 @@ def _depends(config, given):
     """Returns the values on which a decision depends; other values of these decide anew."""
     return {
         **{key: value for key, value, note in leaves(Settings.parse(config)) if note.memory},
+        **({"budget": True} if config.budget.minutes else {}),
         "given": sorted(key for key in given if key.endswith(".batch_size")),
     }
 

@@ -6,6 +6,7 @@
 
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
+`config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
@@ -52,7 +53,9 @@ def create_pipeline(
     stages.ingest()
     stages.validate()
     stages.choose_baseline(baseline)
+    stages.plan()
     stages.find_architecture(checkpoint_dir)
+    stages.correct_plan()
     stages.train(checkpoint_dir)
     stages.evaluate()
     stages.deploy(serving_dir)

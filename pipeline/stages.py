@@ -16,6 +16,7 @@ from components.architecture_importer.component import ArchitectureImporter
 from components.baseline import LatestComparableModel
 from components.evaluator.component import Evaluator
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.planner.component import SearchPlanner, TrainingPlanner
 from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
 from components.supernet_search.component import SupernetSearch
@@ -93,6 +94,28 @@ class Stages:
             self.baseline.add_upstream_node(self.images)  # it relies on the checks of ImageValidator
             self._add(self.baseline)
 
+    def plan(self) -> None:
+        """Plans search and training, if the run has a budget."""
+        self.planned = None
+        if self._settings.budget.minutes:
+            report = self.images.outputs["image_report"]
+            self.planned = self._add(SearchPlanner(self._examples(), report, settings=self._settings)).outputs["plan"]
+
+    def correct_plan(self) -> None:
+        """Corrects the plan, if there is one, by what the search took and by the derived network."""
+        self.hyperparameters = self.architecture.outputs["hyperparameters"]
+        if self.planned:
+            planner = self._add(
+                TrainingPlanner(
+                    self._examples(),
+                    self.planned,
+                    self.hyperparameters,
+                    self.learned.get("distribution"),
+                    settings=self._settings,
+                )
+            )
+            self.planned, self.hyperparameters = (planner.outputs[name] for name in ("plan", "hyperparameters"))
+
     def find_architecture(self, checkpoint_dir: str) -> None:
         """Searches and derives an architecture, or imports the one that the config names."""
         image_report = self.images.outputs["image_report"]
@@ -106,6 +129,7 @@ class Stages:
                 SupernetSearch(
                     examples=self._examples(),
                     image_report=image_report,
+                    plan=self.planned,
                     **{name: getattr(self._settings, name) for name in ("space", "search", "oracle", "train", "data")},
                     checkpoint_dir=os.path.join(checkpoint_dir, "search"),
                     **self._common,
@@ -128,7 +152,7 @@ class Stages:
             Trainer(
                 run_fn="models.trainer.run_fn",
                 examples=self._examples(),
-                hyperparameters=self.architecture.outputs["hyperparameters"],
+                hyperparameters=self.hyperparameters,
                 train_args=trainer_pb2.TrainArgs(splits=["train", "val"]),
                 eval_args=trainer_pb2.EvalArgs(splits=["test"]),
                 custom_config={
@@ -190,6 +214,7 @@ class Stages:
                 blessing=self.evaluator.outputs["blessing"],
                 pushed_model=self.pusher.outputs["pushed_model"],
                 **self.learned,
+                plan=self.planned,
                 settings=self._settings,
                 training=self.trainer.exec_properties["custom_config"],
             )

@@ -9,6 +9,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 
 from components.report_gen import commands
+from pipeline import budget
 from pipeline.run_record import Run, custom_property
 
 FILE_NAME = "summary.json"  # in a run's root
@@ -27,8 +28,9 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         name), `blessed`, `failures` (why the model was not blessed or not pushed, and a warning if its accuracy may be
         chance; one sentence each), `serving_model` (the folder of the pushed version, or None), `serve` (the command
         that serves this version, or None), `trained_model` (the folder of the trained SavedModel), `search_epochs` (0
-        without a search), `report` (the HTML file), `seconds` by component, `cached` components, and `lineage` (the
-        URIs of the examples, the distribution and the genotype from which the model was made).
+        without a search), `report` (the HTML file), `seconds` by component, `cached` components, `budget`
+        (pipeline/budget.py; None without a budget), and `lineage` (the URIs of the examples, the distribution and the
+        genotype from which the model was made).
     """
     from tfx.utils import path_utils
 
@@ -74,6 +76,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         "report": artifact_files.REPORT.path(run.outputs("ReportGen")["report"].uri),
         "seconds": run.seconds(),
         "cached": run.cached(),
+        "budget": budget.account(run, training),
         "lineage": {
             name: [artifact.uri for artifact in ancestors.get(type_name, ())]
             for name, type_name in (
@@ -101,6 +104,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         *([] if served else [f"                the trained model: {summary['trained_model']}"]),
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
+        *budget.lines(summary["budget"]),
         f"summary         {os.path.join(root, FILE_NAME)}",
         f"report          {summary['report']}",
     ]

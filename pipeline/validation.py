@@ -10,6 +10,7 @@ import ml_collections
 
 from models.architectures import limits, presets
 from models.oracle.rules.registry import create_rule
+from models.planning.rules import PLANNED
 from models.runtime.section import leaves
 from models.search import derivation
 from models.search_spaces.registry import create_space, unused
@@ -223,6 +224,16 @@ def _architecture(settings: Settings) -> Iterator[str]:
         )
 
 
+def _budget(settings: Settings) -> Iterator[str]:
+    minutes, keep = settings.budget.minutes, settings.budget.keep
+    if keep and not minutes:
+        yield f"config.budget.keep: found {keep}; expected (), the default: there is no budget (config.budget.minutes)."
+    for name in keep:
+        if name not in PLANNED:
+            yield f"config.budget.keep: found {name!r}; expected settings that a plan chooses: {', '.join(PLANNED)}."
+
+
 _COMBINATIONS = (
-    *(_data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size, _architecture),
+    *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
+    _architecture,
 )

@@ -24,5 +24,8 @@ class Executor(base_executor.BaseExecutor):
             ArtifactError: A file of an input is missing or malformed; the message names it.
         """
         used = settings.used(exec_properties)
-        html = page.render(inputs.read(input_dict, used.data, used.search.objective), used)
+        found = inputs.read(input_dict, used.data, used.search.objective)
+        if found.plan:
+            used = found.plan.apply(used)
+        html = page.render(found, used)
         artifact_files.REPORT.write(artifact_utils.get_single_uri(output_dict["report"]), html)

@@ -15,6 +15,7 @@ from models.architectures.genotype import Genotype, genotype_from_dict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
+from models.planning.plan import Plan
 from models.runtime import artifact_files
 from models.search import payoff as payoffs
 from models.search import search_signal, spectrum
@@ -86,12 +87,13 @@ class Derivation:
 @dataclasses.dataclass(frozen=True)
 class Training:
     """The final training: parameters, multiply-adds, seconds, and per epoch `epoch` (0-based), `loss`, `accuracy` and
-    `learning_rate`."""
+    `learning_rate`. `other_seconds` are those of the Trainer besides the epochs."""
 
     params: int
     macs: int
     seconds: float
     history: tuple[Mapping[str, float], ...]
+    other_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Inputs:
         compared: The accuracies with which the test accuracy is compared.
         blessed: Whether the Evaluator blessed the model.
         pushed: The folder to which the model was pushed; None if it was not pushed.
+        plan: The corrected plan of a budget; None without a budget.
     """
 
     info: dataset_info.DatasetInfo
@@ -159,6 +162,7 @@ class Inputs:
     compared: comparison.Comparison
     blessed: bool
     pushed: str | None
+    plan: Plan | None = None
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective: str) -> Inputs:
@@ -182,6 +186,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective
         distribution = artifact_files.DISTRIBUTION.load(uris["distribution"], Distribution.from_document)
         prediction = artifact_files.PREDICTION.load(uris["distribution"], Prediction.from_document)
         search = _search(distribution, prediction, epochs, info.counts, objective)
+    plan = artifact_files.PLAN.load(uris["plan"], Plan.from_document) if "plan" in uris else None
     pushed = artifact_utils.get_single_instance(artifacts["pushed_model"])
     blessing = artifact_utils.get_single_instance(artifacts["blessing"])
     train, test = (artifact_utils.get_split_uri(artifacts["examples"], split) for split in ("train", "test"))
@@ -203,6 +208,7 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective
         pushed=pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed")
         else None,
+        plan=plan if plan and plan.minutes else None,
     )
 
 
@@ -342,4 +348,10 @@ def _derivation(document: Any) -> Derivation:
 def _training(document: Any) -> Training:
     for figures in document["history"]:
         _require(figures, "epoch", "loss", "accuracy", "learning_rate")
-    return Training(document["params"], document["macs"], document["seconds"], tuple(document["history"]))
+    return Training(
+        document["params"],
+        document["macs"],
+        document["seconds"],
+        tuple(document["history"]),
+        document.get("other_seconds", 0.0),
+    )

@@ -12,6 +12,7 @@ from components.comparison import Comparison
 from components.report_gen import commands, drawings, figures, search_figures, settings
 from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
+from models.planning.plan import STAGES, TRAINING
 from models.settings import Data, Settings
 
 _CONFUSED = 10  # number of pairs of classes in the table of mistakes
@@ -61,6 +62,8 @@ def render(found: Inputs, used: Settings) -> str:
             for mistake in found.mistakes
         ],
         looked_at=min(found.evaluation.images, LOOKED_AT),
+        stages=_stages(found),
+        images_per_second=_images_per_second(found),
         counts={split: sum(counts) for split, counts in found.info.counts.items()},
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
@@ -107,6 +110,25 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
         ("search", "probabilities", "evaluations", "movement", "confusion")
     )
     return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
+
+
+def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float | None]]:
+    """Returns for each stage of a budget: name, seconds planned before the search, planned after it, and used.
+
+    The stages after the training are not over when the report is written.
+    """
+    if not found.plan:
+        return []
+    plan = found.plan
+    used = {name: plan.seconds[name] for name in plan.over}
+    used[TRAINING] = found.training.seconds + found.training.other_seconds
+    rows = [(name, plan.first.get(name), plan.seconds.get(name), used.get(name)) for name in STAGES]
+    return [row for row in rows if any(row[1:])]
+
+
+def _images_per_second(found: Inputs) -> float:
+    images = sum(sum(found.info.counts[split]) for split in ("train", "val"))
+    return images * len(found.training.history) / max(found.training.seconds, 1e-9)
 
 
 def _serve(pushed: str | None, tag: str) -> str | None:

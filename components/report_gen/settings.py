@@ -37,12 +37,15 @@ def flat(settings: Settings) -> dict[str, Any]:
 
 
 def config_file(settings: Settings) -> str:
-    """Returns a Python file whose `get_config()` changes pipeline/configs/base.py to these settings."""
+    """Returns a Python file whose `get_config()` changes pipeline/configs/base.py to these settings.
+
+    The file has no budget: its settings are those that the plan chose, and another plan would choose others.
+    """
     defaults = {key: value for key, value, _ in leaves(Settings())}
     lines = [
         f"    config.{key} = {value!r}"
         for key, value in flat(settings).items()
-        if key not in defaults or value != defaults[key]
+        if not key.startswith("budget.") and (key not in defaults or value != defaults[key])
     ]
     return "\n".join(
         [

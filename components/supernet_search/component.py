@@ -26,6 +26,7 @@ class SupernetSearchSpec(component_spec.ComponentSpec):
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
+        "plan": component_spec.ChannelParameter(type=artifacts.Plan, optional=True),
     }
     OUTPUTS = {
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
@@ -50,6 +51,7 @@ class SupernetSearch(base_component.BaseComponent):
         self,
         examples: channel.BaseChannel,
         image_report: channel.BaseChannel,
+        plan: channel.BaseChannel | None = None,
         *,
         space: settings.Space,
         search: settings.Search,
@@ -67,6 +69,7 @@ class SupernetSearch(base_component.BaseComponent):
             examples: Examples with splits `train` and `val`.
             image_report: The report of the ImageValidator; the search does not start with data that the ImageValidator
                 refused.
+            plan: The plan of a budget, whose choices replace settings; None without a budget.
             space: `config.space`.
             search: `config.search`.
             oracle: `config.oracle`.
@@ -82,6 +85,7 @@ class SupernetSearch(base_component.BaseComponent):
             spec=SupernetSearchSpec(
                 examples=examples,
                 image_report=image_report,
+                plan=plan,
                 space=space.to_json(),
                 search=search.to_json(),
                 oracle=oracle.to_json(),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import time
 from typing import Any
 
 from absl import logging
@@ -12,7 +13,9 @@ from tfx.types import artifact, artifact_utils
 from components.examples import load_split
 from components.parameters import parse_settings
 from models.oracle.oracle import TooManyFailures
-from models.runtime import artifact_files, checkpoint, setup
+from models.planning.plan import SEARCH as SEARCH_STAGE
+from models.planning.plan import Plan
+from models.runtime import artifact_files, checkpoint, progress, setup
 from models.runtime.section import SEARCH
 from models.search import payoff, spectrum, spectrum_tuner, tuner
 from models.search_spaces.registry import create_space
@@ -42,7 +45,13 @@ class Executor(base_executor.BaseExecutor):
                 memory ran out before the first trial.
             ValueError: The data or the settings do not fit the search space.
         """
+        began = time.monotonic()
         settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")
+        after = None
+        if input_dict.get("plan"):
+            plan = artifact_files.PLAN.load(artifact_utils.get_single_uri(input_dict["plan"]), Plan.from_document)
+            settings = plan.apply(settings)
+            after = plan.after(SEARCH_STAGE) if plan.minutes else None
         search = settings.search
         setup.set_up(
             seed=settings.seed,
@@ -52,13 +61,14 @@ class Executor(base_executor.BaseExecutor):
         )
         space = create_space(settings.space)
         train, val = (load_split(input_dict["examples"], split, settings.data) for split in ("train", "val"))
-        directories = {
+        attempt = {
             "checkpoint_dir": os.path.join(
                 exec_properties["checkpoint_dir"],
                 checkpoint.fingerprint(settings.key(SEARCH), train.fingerprint, val.fingerprint),
             ),
             "results_dir": artifact_utils.get_single_uri(output_dict["results"]),
             "log_dir": artifact_utils.get_single_uri(output_dict["logs"]),
+            "began": began,
         }
         if search.objective == spectrum.OBJECTIVE:
             score = spectrum_tuner.spectral_score(space, search, settings.train, train, settings.seed)
@@ -71,10 +81,11 @@ class Executor(base_executor.BaseExecutor):
             )
         # The oracle is created after the weights, because KerasTuner takes a number from the generator of the weights.
         oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
-        searched = make_tuner(oracle, search=search, **directories)
+        searched = make_tuner(oracle, search=search, **attempt)
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
-            searched.search(verbose=0)
+            with progress.followed_by(after):
+                searched.search(verbose=0)
         except TooManyFailures as error:
             raise RuntimeError(
                 f"The search stopped after {search.max_invalid} failed trials in a row. Start a new search with "
@@ -88,4 +99,5 @@ class Executor(base_executor.BaseExecutor):
             logging.warning("%s", warning)
         artifact_files.PREDICTION.save(distribution.uri, prediction and dataclasses.asdict(prediction))
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
+        distribution.set_float_custom_property("seconds", searched.seconds())
         artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())

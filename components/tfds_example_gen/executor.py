@@ -4,6 +4,7 @@ import collections
 import functools
 import json
 import os
+import time
 from typing import Any
 
 import apache_beam as beam
@@ -48,6 +49,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 the splits.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        began = time.monotonic()
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
@@ -78,6 +80,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._write(images, parts, data, examples, about)
         info = load(examples.uri)
         _refuse_undecodable(info, data.max_corrupt_share)
+        examples.set_float_custom_property("seconds", time.monotonic() - began)
         _refuse_missing_classes(info)
         for name in ("class_names", "counts", "height", "width", "channels"):
             examples.set_string_custom_property(name, json.dumps(getattr(info, name)))

@@ -112,13 +112,14 @@ class ArraysFile(ArtifactFile):
 
 DATASET_INFO = JsonFile("dataset_info.json", "TfdsExampleGen")
 IMAGE_REPORT = JsonFile("image_report.json", "ImageValidator")
+PLAN = JsonFile("plan.json", "SearchPlanner or TrainingPlanner")
 DISTRIBUTION = JsonFile("distribution.json", "SupernetSearch")
 PREDICTION = JsonFile("prediction.json", "SupernetSearch")
 SUPERNET = ArraysFile("supernet.npz", "SupernetSearch")
 EPOCHS = JsonFile("epochs.json", "SupernetSearch")
 GENOTYPE = JsonFile("genotype.json", "ArchitectureDeriver or ArchitectureImporter")
 DERIVATION = JsonFile("derivation.json", "ArchitectureDeriver or ArchitectureImporter")
-HYPERPARAMETERS = JsonFile("hyperparameters.json", "ArchitectureDeriver or ArchitectureImporter")
+HYPERPARAMETERS = JsonFile("hyperparameters.json", "ArchitectureDeriver, ArchitectureImporter or TrainingPlanner")
 TRAINING = JsonFile("training.json", "Trainer")
 # In the folder of a SavedModel.
 CLASS_NAMES = ArtifactFile("assets/class_names.txt", "Trainer")

@@ -9,6 +9,22 @@ from collections.abc import Callable, Iterator
 import tqdm
 
 _EVERY = 5.0  # seconds between two lines of `watching` at least
+_after: float | None = None  # seconds of the run after the job that is shown
+
+
+@contextlib.contextmanager
+def followed_by(seconds: float | None) -> Iterator[None]:
+    """Has the lines of the block show the time left for the whole run, too.
+
+    Args:
+        seconds: What comes after the job of the block should take so long; None if this is not known.
+    """
+    global _after
+    _after = seconds
+    try:
+        yield
+    finally:
+        _after = None
 
 
 class Progress:
@@ -57,7 +73,8 @@ class Progress:
             f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4f')}"
             for name, value in figures.items()
         )
-        say(f"{self._label} {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {_clock(left)} left")
+        ends = f"{_clock(left)} left" if _after is None else f"{_clock(left)} left, {_clock(left + _after)} of the run"
+        say(f"{self._label} {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {ends}")
 
 
 @contextlib.contextmanager

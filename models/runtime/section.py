@@ -17,8 +17,10 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 # The results that a setting can change: the examples; the result of the search or of the training, which then starts
-# from the beginning; the steps afterwards; or nothing, if only time and memory change.
-EXAMPLES, SEARCH, TRAINING, AFTERWARDS, NOTHING = "examples", "search", "training", "afterwards", "nothing"
+# from the beginning; the steps afterwards; the plan of a budget, which chooses other settings (docs/budget.md); or
+# nothing, if only time and memory change.
+EXAMPLES, SEARCH, TRAINING, AFTERWARDS = "examples", "search", "training", "afterwards"
+PLAN, NOTHING = "plan", "nothing"
 
 
 class ConfigError(ValueError):

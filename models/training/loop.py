@@ -92,6 +92,7 @@ def train(
             one_hot=True,
         )
         iterator = iter(strategy.experimental_distribute_dataset(batches))
+        epoch_began = time.monotonic()
         for step in range(first, steps):
             figures = classifier.train_function(iterator)
             progress.step(step + 1, steps, figures["loss"])
@@ -106,7 +107,8 @@ def train(
         with writer.as_default(step=epoch):
             for name, value in figures.items():
                 tf.summary.scalar(f"train/{name}", value)
-        progress.epoch(epoch, **figures)
+        seen = min((steps - first) * recipe.batch_size, len(data))
+        progress.epoch(epoch, **figures, images=f"{seen / (time.monotonic() - epoch_began):,.0f}/s")
         if pace.due():
             with pace.saving():
                 _save(classifier, checkpoint_dir, reached(epoch + 1, 0), (epoch + 1) * steps)

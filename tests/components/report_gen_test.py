@@ -23,6 +23,7 @@ from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
+from models.planning.plan import Plan
 from models.runtime import artifact_files
 from models.search.payoff import Payoff, Prediction
 from models.settings import Settings
@@ -645,3 +646,29 @@ def test_a_missing_input_is_named(tmp_path):
 def test_a_missing_evaluation_is_named(tmp_path):
     with pytest.raises(artifact_files.ArtifactError, match=re.escape(str(tmp_path))):
         inputs.read_evaluation(str(tmp_path), ["a", "b"])
+
+
+def test_the_page_sets_the_seconds_of_a_budget_beside_the_plan():
+    plan = Plan(
+        minutes=12.0,
+        choices={"train.epochs": 41, "train.cells": 3},
+        reasons=("The network has <3> cells.",),
+        warnings=("Too few epochs.",),
+        seconds={"start and data": 33.0, "search": 444.0, "training": 222.0, "evaluation": 9.0},
+        over=("start and data", "search"),
+        first={"start and data": 33.0, "search": 111.0, "training": 555.0, "evaluation": 8.0},
+    )
+    with_plan, without = found(plan=plan), found()
+    text = Page(page.render(with_plan, plan.apply(USED))).text
+    for row in (r"start and data\s+33\s+33\s+33", r"search\s+111\s+444\s+444", r"training\s+555\s+222\s+12"):
+        assert re.search(row, text["time"]), row
+    assert re.search(r"evaluation\s+8\s+9\s+–", text["time"])
+    for part in ("12 minutes", "The network has <3> cells.", "Too few epochs."):
+        assert part in text["time"]
+    assert "no budget" in Page(page.render(without, USED)).text["time"]
+
+
+def test_a_run_with_a_budget_is_repeated_with_the_settings_that_were_planned():
+    used = Settings.parse({"budget": {"minutes": 5.0, "keep": ("train.cells",)}})
+    text = settings.config_file(Plan(5.0, {"train.epochs": 41}).apply(used))
+    assert "config.train.epochs = 41" in text and "budget" not in text

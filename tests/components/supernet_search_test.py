@@ -14,6 +14,7 @@ from components.supernet_search import executor
 from components.supernet_search.component import SupernetSearch
 from models.data import dataset
 from models.oracle import TooManyFailures
+from models.planning.plan import Plan
 from models.runtime import artifact_files
 from models.runtime.section import SEARCH
 from models.search import spectrum
@@ -52,7 +53,8 @@ def test_the_final_networks_size_is_a_parameter_of_a_search_that_looks_at_it(tra
         assert keys[1] == Settings.parse({"search": search, "train": train}).key(SEARCH)
 
 
-def test_a_search_by_scores_leaves_what_the_next_components_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("epochs", [3, 4], ids=["as the settings say", "as a plan says"])
+def test_a_search_by_scores_leaves_what_the_next_components_read(tmp_path, monkeypatch, capfd, epochs):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), np.uint8)
     labels = np.arange(8, dtype=np.int32) % 2
     data = dataset.ImageDataset(pixels, labels, labels.astype(bytes), ("a", "b"), (0.5,), (0.25,))
@@ -65,12 +67,20 @@ def test_a_search_by_scores_leaves_what_the_next_components_read(tmp_path, monke
     outputs["distribution"] = [artifacts.Distribution()]
     for name, (artifact,) in outputs.items():
         artifact.uri = str(tmp_path / name)
+    plan = artifacts.Plan()
+    plan.uri = str(tmp_path / "plan")
+    choices = {"search.epochs": epochs} if epochs != 3 else {}
+    artifact_files.PLAN.save(plan.uri, Plan(1.0, choices).document())
+    inputs = {"examples": [], "plan": [plan]} if choices else {"examples": []}
     try:
-        executor.Executor().Do({"examples": []}, outputs, {**properties, "checkpoint_dir": str(tmp_path / "kept")})
+        executor.Executor().Do(inputs, outputs, {**properties, "checkpoint_dir": str(tmp_path / "kept")})
     finally:
         tensorflow_config.disable_op_determinism()
     scores = [figures["spectrum"] for figures in artifact_files.EPOCHS.load(outputs["results"][0].uri, list)]
-    assert len(scores) == 3
+    assert len(scores) == epochs
+    assert outputs["distribution"][0].get_float_custom_property("seconds") > 0
+    shown = [line for line in capfd.readouterr().err.splitlines() if line.startswith("search ")]
+    assert all(("of the run" in line) == bool(choices) for line in shown) and len(shown) == epochs
     document = artifact_files.DISTRIBUTION.load(outputs["distribution"][0].uri, dict)
     assert [choice["name"] for choice in document["choices"]] == [choice.name for choice in make_space(space).choices]
     assert document["best"]["score"] == max(scores)

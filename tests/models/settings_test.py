@@ -8,7 +8,7 @@ import pytest
 
 from components.tfds_example_gen.component import TfdsExampleGen
 from models.runtime.checkpoint import fingerprint
-from models.runtime.section import AFTERWARDS, EXAMPLES, NOTHING, SEARCH, TRAINING, expected, leaves, value
+from models.runtime.section import AFTERWARDS, EXAMPLES, NOTHING, PLAN, SEARCH, TRAINING, expected, leaves, value
 from models.settings import ConfigError, Data, MobileSpace, Pod, Search, Settings, document, runtime_parameters
 from pipeline import kubeflow_runner
 from pipeline.configs import base
@@ -17,6 +17,7 @@ from tests.support import paths
 SETTINGS = {key: (found, known) for key, found, known in leaves(Settings())}
 # Values that differ from the defaults, where the type alone does not tell one.
 OTHERS = {
+    "budget.keep": ("train.epochs",),
     "data.image_size": 32,
     "data.resize": "pad",
     "data.background": "black",
@@ -74,7 +75,7 @@ def test_a_setting_changes_the_keys_of_what_it_is_declared_to_change_and_no_othe
     default, found = Settings(), changed(key)
     assert value(found, key) == other(key) != value(default, key)
     known = SETTINGS[key][1]
-    assert known.changes and set(known.changes) <= {EXAMPLES, SEARCH, TRAINING, AFTERWARDS, NOTHING}
+    assert known.changes and set(known.changes) <= {EXAMPLES, SEARCH, TRAINING, AFTERWARDS, PLAN, NOTHING}
     for kind in (SEARCH, TRAINING):
         differs = fingerprint(default.key(kind)) != fingerprint(found.key(kind))
         # Options of a rule that is not chosen are refused before, so they are in no key.
@@ -194,6 +195,7 @@ def test_a_runtime_parameter_is_declared_once():
         "data_dir": "data.data_dir",
         "data_version": "data.version",
         "image_folder": "data.image_folder",
+        "budget_minutes": "budget.minutes",
     }
     assert set(kubeflow_runner.RUNTIME_PARAMETERS) == {*names, "training", "data_fingerprint"}
 

@@ -95,3 +95,29 @@ def test_an_override_that_cannot_be_is_named_in_one_line(tmp_path, flags, said):
     assert done.returncode == 1 and not done.stdout
     (line,) = [line for line in done.stderr.splitlines() if "config." in line]
     assert said in line and "Traceback" not in done.stderr
+
+
+_KEPT = """
+import sys
+
+from pipeline import command_line
+
+command_line.parse_flags(sys.argv)
+print(sorted(command_line.keep_given()), command_line.CONFIG.value.budget.keep)
+"""
+
+
+@pytest.mark.parametrize(
+    "flags, kept",
+    [
+        (("--config.budget.minutes=5",), ("train.cells",)),
+        (("--config.budget.minutes=5", "--config.budget.keep=('train.cutout',)"), ("train.cutout", "train.cells")),
+        ((), ()),
+    ],
+)
+def test_a_budget_keeps_the_settings_of_the_command_line_that_it_would_plan(flags, kept):
+    given = ("--config.train.cells=4", "--config.train.pad=1", *flags)
+    command = [sys.executable, "-c", _KEPT, BASE, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=paths.PROJECT)
+    names = sorted(flag.removeprefix("--config.").partition("=")[0] for flag in given)
+    assert done.stdout == f"{names} {kept}\n", done.stderr

@@ -64,7 +64,7 @@ def test_both_documents_are_valid_protos_and_kfp_loads_the_file(documents, tmp_p
     json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
     loaded = kfp_components.load_component_from_file(str(path))
     assert loaded.name == "digits"
-    assert set(loaded.component_spec.inputs) == set(kubeflow_runner.RUNTIME_PARAMETERS)
+    assert set(loaded.component_spec.inputs) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {"budget_minutes"}
     assert spec["defaultPipelineRoot"] == "gs://bucket/mdenas/artifacts"
 
 
@@ -151,7 +151,7 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
             for name in ("data_dir", "data_version", "image_folder")
         },
     }
-    found = {name: [] for name in kubeflow_runner.RUNTIME_PARAMETERS}
+    found = {name: [] for name in kubeflow_runner.RUNTIME_PARAMETERS if name != "budget_minutes"}
     for task, content in tasks.items():
         for key, given in content.get("inputs", {}).get("parameters", {}).items():
             if "componentInputParameter" in given:
@@ -168,9 +168,35 @@ def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report(
         *("examples", "image_report", "genotype", "model", "model_run", "evaluation", "blessing", "pushed_model")
     }
     assert set(spec["root"]["inputDefinitions"]["parameters"]) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {
-        "search_epochs"
+        "search_epochs",
+        "budget_minutes",
     }
     assert tasks["ReportGen"]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
+
+
+def test_a_budget_adds_two_planners_whose_minutes_are_a_runtime_parameter():
+    spec, _ = compile_small("gs://bucket/mdenas", **{"budget.minutes": 45.0})
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    assert spec["root"]["inputDefinitions"]["parameters"]["budget_minutes"] == {
+        "parameterType": "NUMBER_DOUBLE",
+        "defaultValue": 45.0,
+    }
+    tasks = spec["root"]["dag"]["tasks"]
+    for planner in ("SearchPlanner", "TrainingPlanner"):
+        given = tasks[planner]["inputs"]["parameters"]["budget_minutes"]
+        assert given == {"componentInputParameter": "budget_minutes"}
+        assert containers(spec)[planner]["resources"] == containers(spec)["Trainer"]["resources"]
+    producers = {
+        task: {source["taskOutputArtifact"]["producerTask"] for source in tasks[task]["inputs"]["artifacts"].values()}
+        for task in ("SupernetSearch", "TrainingPlanner", "Trainer", "ReportGen")
+    }
+    assert "SearchPlanner" in producers["SupernetSearch"]
+    assert {"SearchPlanner", "SupernetSearch", "ArchitectureDeriver"} <= producers["TrainingPlanner"]
+    assert producers["Trainer"] == {"TfdsExampleGen", "TrainingPlanner"}
+    assert "TrainingPlanner" in producers["ReportGen"]
+    assert not {"SearchPlanner", "TrainingPlanner"} & set(
+        compile_small("gs://bucket/mdenas")[0]["root"]["dag"]["tasks"]
+    )
 
 
 def test_checkpoints_lie_below_the_root_at_a_place_that_every_attempt_shares(documents):
@@ -522,3 +548,20 @@ def test_bulk_inference_answers_for_every_image_of_its_split(executed, digits_ru
 def test_a_container_needs_nothing_of_its_home_but_room(executed):
     left = {path.name for name in executed.tasks for path in (executed.directory / name).iterdir()}
     assert not left - {"log", "executor_output.json", ".temp", ".cache", ".keras", ".config"}
+
+
+@slow
+def test_the_planners_run_in_their_pods(executed):
+    """With the outputs of a run without a budget: only the two planners are executed."""
+    spec, _ = compile_small(executed.directory / "root", executed.directory, **{"budget.minutes": 60.0})
+    executed.spec, executed.tasks = spec, spec["root"]["dag"]["tasks"]
+    for name in ("SearchPlanner", "TrainingPlanner"):
+        process, executor_input = executed.start(name)
+        executed.finish(name, process, executor_input)
+    first, corrected = (read(executed, name, "plan", "plan.json") for name in ("SearchPlanner", "TrainingPlanner"))
+    assert first["minutes"] == corrected["minutes"] == 60
+    assert first["seconds"]["start and data"] > 0  # the ingest's; the start of pods does not count
+    assert corrected["seconds"]["search"] > 0
+    given = read(executed, "TrainingPlanner", "hyperparameters", "hyperparameters.json")
+    assert given["settings"] == corrected["choices"]
+    assert given["genotype"] == read(executed, "ArchitectureDeriver", "genotype", "genotype.json")

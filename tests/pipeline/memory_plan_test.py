@@ -18,16 +18,20 @@ GB = 10**9
 
 
 @pytest.mark.parametrize(
-    "objective,architecture,stages",
+    "objective,architecture,minutes,stages",
     [
-        ("val_accuracy", "", ("search", "train")),
-        ("spectrum", "", ("train",)),
-        ("val_accuracy", "mdenas_cifar10", ("train",)),
+        ("val_accuracy", "", 0.0, ("search", "train")),
+        ("spectrum", "", 0.0, ("train",)),
+        ("val_accuracy", "mdenas_cifar10", 0.0, ("train",)),
+        ("val_accuracy", "", 5.0, ("search",)),
+        ("spectrum", "", 5.0, ()),
     ],
 )
-def test_a_search_that_trains_nothing_has_no_batch_to_fit(objective, architecture, stages):
+def test_a_search_that_trains_nothing_and_a_planned_training_have_no_batch_to_fit(
+    objective, architecture, minutes, stages
+):
     config = digits.get_config()
-    config.search.objective, config.architecture = objective, architecture
+    config.search.objective, config.architecture, config.budget.minutes = objective, architecture, minutes
     assert memory_plan._stages(config) == stages
 
 

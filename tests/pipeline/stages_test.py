@@ -17,7 +17,22 @@ def nodes(**deploy):
 
 
 def test_by_default_nothing_is_added():
-    assert not {"InfraValidator", "BulkInferrer"} & set(nodes())
+    assert not {"InfraValidator", "BulkInferrer", "SearchPlanner", "TrainingPlanner"} & set(nodes())
+
+
+@pytest.mark.parametrize("architecture", ["", "darts_v2"])
+def test_a_budget_is_planned_before_the_search_and_corrected_before_the_training(architecture):
+    config = digits.get_config()
+    config.budget.minutes, config.architecture = 5.0, architecture
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    found = {node.id: node for node in created.components}
+    upstream = {name: {node.id for node in node.upstream_nodes} for name, node in found.items()}
+    assert upstream["SearchPlanner"] == {"TfdsExampleGen", "ImageValidator"}
+    source = "ArchitectureImporter" if architecture else "ArchitectureDeriver"
+    assert {"SearchPlanner", source} <= upstream["TrainingPlanner"]
+    assert ("SupernetSearch" in upstream["TrainingPlanner"]) == (not architecture)
+    assert upstream["Trainer"] == {"TfdsExampleGen", "TrainingPlanner"}
+    assert architecture or "SearchPlanner" in upstream["SupernetSearch"]
 
 
 @pytest.mark.parametrize("where, platform", [("docker", "local_docker"), ("kubernetes", "kubernetes")])

@@ -47,6 +47,8 @@ def test_a_folder_in_a_bucket_is_looked_up_there():
 
 WARMUP = 13 * len(CELL_OPERATIONS)  # epochs
 BAD = [
+    ("budget.minutes", -1.0, "config.budget.minutes: found -1.0; expected 0 or more."),
+    ("budget.keep", ("train.epochs",), "config.budget.keep: found ('train.epochs',); expected (), the default"),
     ("name", "a/b", "config.name: found 'a/b'; expected a name without slashes"),
     ("name", "..", "config.name: found '..'; expected a name without slashes"),
     ("seed", -1, "config.seed: found -1; expected a number from 0 to"),
@@ -283,4 +285,13 @@ def test_a_limit_on_skip_connections_is_refused_where_there_are_none():
         validation.validate(config)
     config.architecture = "mdenas_cifar10"  # nothing is derived
     config.space.operations = ()
+    validation.validate(config)
+
+
+def test_only_what_a_plan_chooses_can_be_kept():
+    config = digits.get_config()
+    config.budget.minutes, config.budget.keep = 5.0, ("train.epochs", "train.epoch")
+    with pytest.raises(validation.ConfigError, match=r"config\.budget\.keep: found 'train\.epoch'; expected settings"):
+        validation.validate(config)
+    config.budget.keep = ("train.epochs",)
     validation.validate(config)

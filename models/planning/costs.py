@@ -1,0 +1,273 @@
+"""What a network of a size costs on this machine: a few measured networks predict the others.
+
+The seconds of a step are a sum of four parts, each in proportion to a figure of the network: a fixed part, a part for
+each cell (the overhead of its operations), one for the activations (pools, batch norm and depthwise convolutions read
+and write them) and one for the products of the pointwise convolutions. A fit without negative parts
+(scipy.optimize.nnls) finds the four factors. Two or three networks do not determine them, so the fit prefers factors in
+the proportions that were measured once (`_PROPORTIONS`), and takes the speed of the machine from the measurements.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+# Seconds per unit of each part, and per cell of building and tracing a training and an inference program: of one core
+# of a server, measured (docs/budget.md).
+_PROPORTIONS = {
+    "step": (1e-3, 1.6e-2, 1.3e-7, 1.2e-9),
+    "inference": (6.6e-3, 1.3e-3, 2.0e-8, 4.0e-10),
+    "score": (7.3e-2, 6.3e-2, 1.1e-7, 4.3e-9),
+}
+_START, _PROGRAM = 1.25, 0.14
+# Weight of the proportions beside a measurement, whose weight is 1.
+_TRUST = 0.1
+# Cells' worth of building and tracing that stem, head and optimizer take.
+_FIXED_CELLS = 2
+# Seconds of the Evaluator, of Pusher and ReportGen, and of a training's export besides their work with the network, on
+# a machine that builds and traces the training of a network in _WEIGHT seconds for each of its trainable tensors.
+_EVALUATION, _REPORT, _EXPORT, _WEIGHT = 8.0, 7.0, 2.0, 0.045
+# Inference programs that the export, the Evaluator and ReportGen trace or load.
+_EXPORT_PROGRAMS, _EVALUATION_PROGRAMS, _REPORT_PROGRAMS = 4, 2, 1
+# Images that ReportGen classifies at most (components/report_gen/pictures.py).
+_REPORT_IMAGES = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """The size of a network: `config.train.cells` and `config.train.channels`.
+
+    In a search space without these settings all networks have one size, whatever is given here.
+    """
+
+    cells: int
+    channels: int
+
+    def __str__(self) -> str:
+        return f"{self.cells} cells and {self.channels} channels"
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkTimes:
+    """The seconds that were measured for one network.
+
+    Attributes:
+        cells, channels: Its size.
+        weights: The number of its trainable tensors.
+        batch: Images of a step.
+        start: Building it and tracing its training, with the first step.
+        step: A training step.
+        inference_start: Tracing its inference.
+        inference: Inference of a batch.
+    """
+
+    cells: int
+    channels: int
+    weights: int
+    batch: int
+    start: float
+    step: float
+    inference_start: float
+    inference: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchTimes:
+    """The seconds that were measured for a search at one size of the final network.
+
+    Attributes:
+        cells, channels: The size.
+        start: Building the supernet.
+        epoch: An epoch.
+    """
+
+    cells: int
+    channels: int
+    start: float
+    epoch: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """All that was measured, and what it was measured with.
+
+    Attributes:
+        images: The number of training images.
+        test_images: The number of test images.
+        pixels: Pixels of an image.
+        side: The smaller side of an image in pixels.
+        stages: Whether `cells` counts the cells of each of three stages instead of all.
+        load: Seconds of reading and decoding the training images once.
+        networks: Networks of random architectures; none where the time allowed none and `searches` says enough.
+        searches: None without a search. Of a search whose cost does not depend on the final network's size, one.
+        sized: Whether the cost of the search depends on the final network's size.
+        score_images: Images of an epoch of a search by scores.
+        reference: Epochs' worth of work before the first epoch of a search.
+    """
+
+    images: int
+    test_images: int
+    pixels: int
+    side: int
+    stages: bool
+    load: float
+    networks: tuple[NetworkTimes, ...]
+    searches: tuple[SearchTimes, ...] = ()
+    sized: bool = True
+    score_images: int = 32
+    reference: int = 0
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Figures":
+        """Returns the figures of a JSON document."""
+        networks = tuple(NetworkTimes(**network) for network in document["networks"])
+        searches = tuple(SearchTimes(**search) for search in document["searches"])
+        return cls(**{**document, "networks": networks, "searches": searches})
+
+
+class Costs:
+    """Predicts seconds from figures, which are its attribute `figures`.
+
+    Args:
+        figures: What was measured with random architectures.
+        derived: What was measured with the derived one, if there is one already: all networks then cost so much more or
+            less than random ones as this one does.
+    """
+
+    def __init__(self, figures: Figures, derived: NetworkTimes | None = None):
+        self.figures = figures
+        self._score = None
+        if figures.searches and figures.sized:
+            scores = [(Size(s.cells, s.channels), figures.score_images, s.epoch) for s in figures.searches]
+            self._score, speed = self._fit("score", scores)
+        if figures.networks:
+            sizes = [Size(network.cells, network.channels) for network in figures.networks]
+            networks = list(zip(sizes, figures.networks, strict=True))
+            self._step, _ = self._fit("step", [(size, n.batch, n.step) for size, n in networks])
+            self._inference, _ = self._fit("inference", [(size, n.batch, n.inference) for size, n in networks])
+            self._start = self._per_cell([(n.cells, n.start) for n in figures.networks])
+            self._program = self._per_cell([(n.cells, n.inference_start) for n in figures.networks])
+            weights = sum(n.weights for n in figures.networks)
+            self._slow = sum(n.start for n in figures.networks) / (_WEIGHT * weights)
+        else:  # the scores say how fast the machine is
+            self._slow = speed
+            self._step, self._inference = (speed * np.array(_PROPORTIONS[kind]) for kind in ("step", "inference"))
+            self._start, self._program = speed * _START, speed * _PROGRAM
+        if derived:
+            size = Size(derived.cells, derived.channels)
+            parts = self._parts(size, derived.batch)
+            self._step = self._step * derived.step / (parts @ self._step)
+            self._inference = self._inference * derived.inference / (parts @ self._inference)
+            self._start = derived.start / self._cells(derived.cells)
+            self._program = derived.inference_start / self._cells(derived.cells)
+            self._slow = derived.start / (_WEIGHT * derived.weights)
+
+    def _fit(self, kind: str, measured: Sequence[tuple[Size, int, float]]) -> tuple[np.ndarray, float]:
+        """Returns the factors of the four parts, and how many times slower than the usual ones they are in common.
+
+        Unknown are the factors, in units of the proportions, and the last-named number. Each row is an equation; those
+        of the measurements are relative.
+        """
+        proportions = np.array(_PROPORTIONS[kind])
+        rows = [[*(self._parts(size, batch) * proportions / seconds), 0.0] for size, batch, seconds in measured]
+        rows += [[*(_TRUST * np.eye(4)[part]), -_TRUST] for part in range(4)]
+        found, _ = optimize.nnls(np.array(rows), np.array([1.0] * len(measured) + [0.0] * 4))
+        return found[:4] * proportions, float(found[4])
+
+    def _parts(self, size: Size, batch: int) -> np.ndarray:
+        """Returns the four figures of a step: 1, cells, activations and products of a batch.
+
+        Two reductions divide the cells into three groups. From group to group the channels double and the pixels are
+        quartered.
+        """
+        groups = [len(part) for part in np.array_split(range(size.cells), 3)]
+        if self.figures.stages:
+            groups = [size.cells] * 3
+        activations = products = 0.0
+        for number, count in enumerate(groups):
+            wide, pixels = size.channels * 2**number, self.figures.pixels / 4**number
+            activations += count * wide * pixels
+            products += count * wide**2 * pixels
+        return np.array([1.0, sum(groups), batch * activations, batch * products])
+
+    def _cells(self, cells: int) -> int:
+        return _FIXED_CELLS + cells * (3 if self.figures.stages else 1)
+
+    def _per_cell(self, measured: Sequence[tuple[int, float]]) -> float:
+        return sum(seconds for _, seconds in measured) / sum(self._cells(cells) for cells, _ in measured)
+
+    @property
+    def load(self) -> float:
+        """Seconds of reading and decoding the training images once."""
+        return self.figures.load
+
+    @property
+    def searches(self) -> bool:
+        """Whether the run has a search."""
+        return bool(self.figures.searches)
+
+    def steps(self, batch: int) -> int:
+        """Returns the steps of a training epoch."""
+        return math.ceil(self.figures.images / batch)
+
+    def step(self, size: Size, batch: int) -> float:
+        """Returns the seconds of a training step."""
+        return float(self._parts(size, min(batch, self.figures.images)) @ self._step)
+
+    def epoch(self, size: Size, batch: int) -> float:
+        """Returns the seconds of a training epoch."""
+        return self.steps(batch) * self.step(size, batch)
+
+    def start(self, size: Size) -> float:
+        """Returns the seconds of building a network and tracing its training, with the first step."""
+        return self._start * self._cells(size.cells)
+
+    def search_start(self, size: Size) -> float:
+        """Returns the seconds of a search before its first epoch, if the run has a search."""
+        measured = [(s.cells, s.start) for s in self.figures.searches]
+        start = self._per_cell(measured) * self._cells(size.cells) if self.figures.sized else measured[0][1]
+        return self.load + start + self.figures.reference * self.search_epoch(size)
+
+    def search_epoch(self, size: Size) -> float:
+        """Returns the seconds of a search epoch, if the run has a search."""
+        if self._score is None:
+            return self.figures.searches[0].epoch
+        return float(self._parts(size, self.figures.score_images) @ self._score)
+
+    def search(self, size: Size, epochs: int) -> float:
+        """Returns the seconds of a search; 0 without one."""
+        return self.search_start(size) + epochs * self.search_epoch(size) if self.searches else 0.0
+
+    def measuring(self, size: Size) -> float:
+        """Returns the seconds that it takes to measure another size."""
+        if self._score is None:
+            return self.start(size)
+        return self.start(size) + self.search_start(size) - self.figures.reference * self.search_epoch(size)
+
+    def export(self, size: Size) -> float:
+        """Returns the seconds of the export after a training."""
+        return _EXPORT * self._slow + _EXPORT_PROGRAMS * self._programs(size)
+
+    def evaluation(self, size: Size) -> float:
+        """Returns the seconds of the Evaluator."""
+        work = _EVALUATION_PROGRAMS * self._programs(size) + self._classify(size, self.figures.test_images)
+        return _EVALUATION * self._slow + work
+
+    def report(self, size: Size) -> float:
+        """Returns the seconds of Pusher and ReportGen."""
+        images = min(self.figures.test_images, _REPORT_IMAGES)
+        return _REPORT * self._slow + _REPORT_PROGRAMS * self._programs(size) + self._classify(size, images)
+
+    def _programs(self, size: Size) -> float:
+        return self._program * self._cells(size.cells)
+
+    def inference(self, size: Size, batch: int) -> float:
+        """Returns the seconds of the inference of a batch."""
+        return float(self._parts(size, batch) @ self._inference)
+
+    def _classify(self, size: Size, images: int) -> float:
+        batch = 64
+        return images / batch * self.inference(size, batch)

@@ -1,0 +1,316 @@
+"""How a plan is chosen: the one place with the constants and the order of the decisions. Without TensorFlow.
+
+The order: batch, then size of the network with the epochs of search and training that it leaves room for, then the
+recipe that suits so many epochs. The largest network is taken that can be trained for enough epochs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from models.oracle.rules.registry import create_rule
+from models.planning import plan
+from models.planning.costs import Costs, Size
+from models.search_spaces.registry import create_space, unused
+from models.settings import Settings
+
+# The settings that a plan chooses, unless the search space has no use for them or they are to be kept.
+PLANNED = (
+    *("search.epochs", "train.cells", "train.channels", "train.epochs", "train.batch_size", "train.learning_rate"),
+    *("train.warmup_epochs", "train.drop_path", "train.cutout", "train.label_smoothing"),
+)
+
+# Shares of the budget: for measuring, and left free for what no prediction sees.
+MEASURING, SPARE = 0.03, 0.04
+# Share of the training that its checkpoints take at most (models/training/loop.py).
+CHECKPOINTS = 0.05
+# Of a search, by objective: its share of the time that is left, and the most epochs that are of use.
+SEARCH_SHARE = {"spectrum": 0.15, "val_accuracy": 0.4}
+MOST_SEARCH_EPOCHS = {"spectrum": 400, "val_accuracy": 200}
+# Search epochs after the warm-up of the update rule, at least.
+LEAST_LEARNING_EPOCHS = 12
+# Steps of the derived network that the correction measures, at most; and the share of the budget that measuring it may
+# take: in a shorter budget it would cost as much time as it saves.
+CORRECTION_STEPS, CORRECTION_SHARE = 30, 0.06
+# A training has at least so many epochs and steps if there is a network that is small enough, and at most so many
+# epochs. With fewer than FEW_EPOCHS a person is warned.
+LEAST_EPOCHS, LEAST_STEPS, FEW_EPOCHS, MOST_EPOCHS = 30, 1000, 10, 600
+# The correction keeps the size of the network if the epochs stay between these shares of what they were.
+KEEP_SIZE = (0.5, 3.0)
+# Batch: the usual one, and the least; an epoch should have so many steps.
+BATCH, LEAST_BATCH, LEAST_STEPS_AN_EPOCH = 64, 8, 20
+# Learning rate for the usual batch; in proportion for others. Share of the epochs in which it rises, from an epoch on.
+LEARNING_RATE, WARMUP_SHARE = 0.05, 0.05
+# From so many epochs on: drop path, side of the erased square as a share of the image's, label smoothing.
+REGULARISATION = ((0, 0.0, 0.0, 0.0), (15, 0.1, 0.25, 0.0), (60, 0.2, 0.25, 0.1), (200, 0.3, 0.5, 0.1))
+# No square is erased from images with a smaller side.
+LEAST_CUTOUT_SIDE = 16
+
+# Cells and channels, from cheap to expensive. NAS-Bench-201 counts the cells of each of three stages.
+SIZES = (
+    *((3, 8), (3, 12), (3, 16), (3, 24), (6, 16), (6, 24), (6, 32), (8, 32), (8, 40)),
+    *((11, 40), (14, 40), (17, 40), (20, 36), (20, 48)),
+)
+NASBENCH201_SIZES = ((1, 8), (1, 16), (2, 16), (3, 16), (5, 16), (5, 24), (5, 32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A size with the epochs that it leaves room for.
+
+    Attributes:
+        size: The size of the final network.
+        search_epochs: Epochs of the search; 0 without one.
+        epochs: Epochs of the training; less than 1 if there is no room for one.
+        batch: Images of a training step.
+        long_search: Whether the fewest search epochs that are of use take more than their share of the time.
+    """
+
+    size: Size
+    search_epochs: int
+    epochs: int
+    batch: int
+    long_search: bool = False
+
+
+def baselines_share(settings: Settings) -> float:
+    """Returns the share of the budget that the baselines of a run may take; 0 for a run without baselines."""
+    section = getattr(settings, "baselines", None)
+    if section is None:
+        return 0.0
+    trained = [name for name in section.names if name != "majority"]
+    return section.time_share * (len(trained) + bool(section.pretrained))
+
+
+def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
+    """Returns the sizes that a plan can choose, from cheap to expensive.
+
+    Args:
+        settings: All settings.
+        fixed: Dotted names of the settings that are kept, or that the search space has no use for.
+    """
+    ladder = NASBENCH201_SIZES if settings.train.network == "nasbench201" else SIZES
+    found = (
+        Size(
+            settings.train.cells if "train.cells" in fixed else cells,
+            settings.train.channels if "train.channels" in fixed else channels,
+        )
+        for cells, channels in ladder
+    )
+    return list(dict.fromkeys(found))
+
+
+def batch_size(settings: Settings, fixed: Collection[str], images: int) -> int:
+    """Returns the batch: the usual one, or a smaller power of two where an epoch would have few steps."""
+    if "train.batch_size" in fixed:
+        return settings.train.batch_size
+    wanted = max(images // LEAST_STEPS_AN_EPOCH, LEAST_BATCH)
+    return min(BATCH, 2 ** int(math.log2(wanted)))
+
+
+def choose(
+    costs: Costs, seconds: float, candidates: Sequence[Size], settings: Settings, fixed: Collection[str], batch: int
+) -> Option:
+    """Returns the size and the epochs of a run before its search.
+
+    Args:
+        costs: What the work costs.
+        seconds: What is left of the budget without its reserves: for search, training and all that follows.
+        candidates: Sizes that fit into memory, from cheap to expensive; at least one.
+        settings: All settings.
+        fixed: Names of settings that are kept, or that this run has no use for.
+        batch: Images of a training step.
+    """
+    return pick([option(costs, seconds, size, settings, fixed, batch) for size in candidates], costs, settings, fixed)
+
+
+def pick(options: Sequence[Option], costs: Costs, settings: Settings, fixed: Collection[str]) -> Option:
+    """Returns the largest size that leaves room for enough epochs, or else the one with the most epochs.
+
+    Args:
+        options: From cheap to expensive; at least one.
+        costs, settings, fixed: As for `choose`.
+    """
+    for found in reversed(options):
+        wanted = settings.train.epochs if "train.epochs" in fixed else least_epochs(costs.steps(found.batch))
+        if found.epochs >= wanted and not found.long_search:
+            return found
+    return max(options, key=lambda found: found.epochs)
+
+
+def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: Collection[str], batch: int) -> Option:
+    """Returns a size with the epochs for which there is room; arguments as for `choose`."""
+    search_epochs, long = 0, False
+    seconds -= correction(costs, size, batch, settings)
+    if costs.searches and "search.epochs" in fixed:
+        search_epochs = settings.search.epochs
+    elif costs.searches:
+        room = SEARCH_SHARE[settings.search.objective] * seconds - costs.search_start(size)
+        possible = int(room / costs.search_epoch(size))
+        least = warmup_epochs(settings) + LEAST_LEARNING_EPOCHS
+        search_epochs = max(least, min(possible, MOST_SEARCH_EPOCHS[settings.search.objective]))
+        long = possible < least
+    epochs = epochs_left(costs, seconds - costs.search(size, search_epochs), size, batch, settings, fixed)
+    return Option(size, search_epochs, epochs, batch, long)
+
+
+def correct(
+    costs: Costs, seconds: float, candidates: Sequence[Size], settings: Settings, fixed: Collection[str]
+) -> Option:
+    """Returns the size and the epochs of a training after the search.
+
+    The size stays as it was, unless there is room for far fewer or far more epochs than planned.
+
+    Args:
+        costs: What the work costs with the derived network.
+        seconds: What is left of the budget without its reserves.
+        candidates: Sizes that fit into memory, from cheap to expensive.
+        settings: All settings, with the choices of the plan before the search.
+        fixed: Names of settings that are kept, or that this run has no use for.
+    """
+    train, searched = settings.train, settings.search.epochs
+
+    def with_size(size: Size) -> Option:
+        epochs = epochs_left(costs, seconds, size, train.batch_size, settings, fixed)
+        return Option(size, searched, max(1, epochs), train.batch_size)
+
+    same = with_size(Size(train.cells, train.channels))
+    if "train.epochs" in fixed:  # whether there is room for them or not
+        return dataclasses.replace(same, epochs=train.epochs)
+    low, high = KEEP_SIZE
+    if low * train.epochs <= same.epochs <= high * train.epochs or not candidates:
+        return same
+    return pick([with_size(size) for size in candidates], costs, settings, fixed)
+
+
+def epochs_left(
+    costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str]
+) -> int:
+    """Returns the training epochs for which there is room after a search; less than 1 if there is none for one.
+
+    These are at most the epochs that are kept, or the most that are of use.
+
+    Args:
+        costs, size, batch, settings, fixed: As for `choose`.
+        seconds: For the training and all that follows.
+    """
+    most = max(MOST_EPOCHS, least_epochs(costs.steps(batch)))
+    if "train.epochs" in fixed:
+        most = settings.train.epochs
+    room = seconds - costs.evaluation(size) - costs.report(size) - training(costs, size, batch, 0)
+    one = training(costs, size, batch, 1) - training(costs, size, batch, 0)
+    return min(int(room / one), most)
+
+
+def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:
+    """Returns the seconds of the Trainer: reading the images, the epochs with their checkpoints, the export."""
+    work = epochs * costs.epoch(size, batch) * (1 + CHECKPOINTS)
+    return costs.load + costs.start(size) + work + costs.export(size)
+
+
+def correction(costs: Costs, size: Size, batch: int, settings: Settings) -> float:
+    """Returns the seconds in which the second planning measures the derived network; 0 if that would take too long."""
+    seconds = costs.load + costs.start(size) + CORRECTION_STEPS * costs.step(size, batch)
+    return seconds if seconds <= CORRECTION_SHARE * 60 * settings.budget.minutes else 0.0
+
+
+def stages(costs: Costs, chosen: Option) -> dict[str, float]:
+    """Returns the predicted seconds of the stages from the search on."""
+    return {
+        plan.SEARCH: costs.search(chosen.size, chosen.search_epochs),
+        plan.TRAINING: training(costs, chosen.size, chosen.batch, chosen.epochs),
+        plan.EVALUATION: costs.evaluation(chosen.size),
+        plan.REPORT: costs.report(chosen.size),
+    }
+
+
+def least_epochs(steps: int) -> int:
+    """Returns the epochs that a training should have at least, if an epoch has so many steps."""
+    return max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps))
+
+
+def fixed(settings: Settings) -> frozenset[str]:
+    """Returns the names of the settings that a plan leaves alone: kept ones, and those without use in this run."""
+    without_use = {*unused(settings), *(["search.epochs"] if settings.architecture else [])}
+    return frozenset({*settings.budget.keep, *without_use})
+
+
+def warmup_epochs(settings: Settings) -> int:
+    """Returns the search epochs in which all operations are sampled equally often."""
+    rule = create_rule(settings.oracle.rule, settings.oracle.options)
+    rounds = rule.warmup_rounds if settings.oracle.warmup_rounds is None else settings.oracle.warmup_rounds
+    return rounds * max(len(choice.operations) for choice in create_space(settings.space).choices)
+
+
+def recipe(epochs: int, batch: int, side: int) -> dict[str, Any]:
+    """Returns the settings of `config.train` that suit a number of epochs, by dotted name.
+
+    Args:
+        epochs: Of the training.
+        batch: Images of a step.
+        side: The smaller side of an image in pixels.
+    """
+    _, drop_path, erased, smoothing = next(row for row in reversed(REGULARISATION) if epochs >= row[0])
+    return {
+        "train.learning_rate": LEARNING_RATE * batch / BATCH,
+        "train.warmup_epochs": int(WARMUP_SHARE * epochs),
+        "train.drop_path": drop_path,
+        "train.cutout": int(erased * side) if side >= LEAST_CUTOUT_SIDE else 0,
+        "train.label_smoothing": smoothing,
+    }
+
+
+def choices(chosen: Option, side: int, fixed: Collection[str]) -> dict[str, Any]:
+    """Returns the values of all settings that a plan chooses, by dotted name.
+
+    Args:
+        chosen: The size and the epochs.
+        side: The smaller side of an image in pixels.
+        fixed: Names of settings that are kept, or that this run has no use for.
+    """
+    found = {
+        "search.epochs": chosen.search_epochs,
+        "train.cells": chosen.size.cells,
+        "train.channels": chosen.size.channels,
+        "train.epochs": chosen.epochs,
+        "train.batch_size": chosen.batch,
+        **recipe(chosen.epochs, chosen.batch, side),
+    }
+    return {key: found[key] for key in PLANNED if key not in fixed}
+
+
+def reasons(
+    chosen: Option, candidates: Sequence[Size], settings: Settings, fixed: Collection[str], steps: int
+) -> Iterator[str]:
+    """Yields a sentence for each decision.
+
+    Args:
+        chosen, candidates, settings, fixed: As for `choose`.
+        steps: Of a training epoch.
+    """
+    wanted = least_epochs(steps)
+    if len(candidates) > 1:
+        if chosen.epochs >= wanted and chosen.size == candidates[-1]:
+            yield f"The network has {chosen.size}, the largest size that the planner knows and memory allows."
+        elif chosen.epochs >= wanted:
+            yield f"The network has {chosen.size}: no larger one has the time for {wanted} epochs."
+        else:
+            yield f"The network has {chosen.size}: none has the time for {wanted} epochs, and this one gets the most."
+    share = SEARCH_SHARE[settings.search.objective]
+    if chosen.search_epochs and "search.epochs" not in fixed:
+        yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if that suffices."
+    if "train.epochs" not in fixed:
+        ends = "the most that are of use" if chosen.epochs >= MOST_EPOCHS else "the time that is left"
+        yield f"The training has {chosen.epochs} epochs with {steps} steps each: {ends}."
+    yield from (f"config.{key} is kept as given." for key in PLANNED if key in fixed and key in settings.budget.keep)
+
+
+def warnings(chosen: Option) -> list[str]:
+    """Returns what a person should know before hours are spent, a sentence or two each."""
+    if chosen.epochs >= FEW_EPOCHS:
+        return []
+    return [
+        f"In this budget the training sees each image in {chosen.epochs} epochs only, too few for a good model. Give "
+        "more minutes (config.budget.minutes) or smaller images (config.data.image_size)."
+    ]

@@ -1,0 +1,176 @@
+"""models/planning/rules.py: what is chosen for a budget, without a network and without a clock."""
+
+import itertools
+import types
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.planning import plan, rules
+from models.planning.costs import Costs, Size
+from models.runtime.section import leaves
+from models.settings import Settings
+from tests.support.planning import LARGE, SMALL, figures
+
+SPECTRUM = {"search": {"objective": "spectrum"}, "oracle": {"rule": "interactions"}}
+
+
+def settings(*keep, minutes=20.0, **sections) -> Settings:
+    return Settings.parse({**SPECTRUM, **sections, "budget": {"minutes": float(minutes), "keep": keep}})
+
+
+def chosen(minutes, *keep, slow=1.0, figures_=None, **sections) -> rules.Option:
+    found = settings(*keep, minutes=minutes, **sections)
+    fixed = rules.fixed(found)
+    costs = Costs(figures_ or figures(slow))
+    batch = rules.batch_size(found, fixed, costs.figures.images)
+    return rules.choose(costs, 60 * minutes, rules.sizes(found, fixed), found, fixed, batch)
+
+
+def test_what_is_planned_are_settings():
+    assert set(rules.PLANNED) <= {key for key, _, _ in leaves(Settings())}
+
+
+def test_more_minutes_give_a_larger_network_and_never_a_smaller_one():
+    options = [chosen(minutes) for minutes in (4, 8, 15, 30, 60, 240, 1000)]
+    places = [rules.SIZES.index((option.size.cells, option.size.channels)) for option in options]
+    assert places == sorted(places) and places[0] < places[3] < places[-1] == len(rules.SIZES) - 1
+    assert all(option.epochs >= rules.least_epochs(32) for option in options[1:])
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@given(st.floats(3, 600), st.floats(0.3, 4))
+def test_a_plan_fills_its_time_and_no_more(minutes, slow):
+    costs = Costs(figures(slow))
+    option = chosen(minutes, slow=slow)
+    if option.epochs < 1:
+        return
+    measured = rules.correction(costs, option.size, option.batch, settings(minutes=minutes))
+    seconds = sum(rules.stages(costs, option).values()) + measured
+    assert seconds <= 60 * minutes
+    if option.epochs < rules.MOST_EPOCHS:
+        assert seconds + 1.1 * costs.epoch(option.size, option.batch) > 60 * minutes
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@given(st.floats(3, 600))
+def test_the_search_has_its_share_or_the_least_epochs_that_are_of_use(minutes):
+    costs = Costs(figures())
+    option = chosen(minutes)
+    least = rules.warmup_epochs(settings()) + rules.LEAST_LEARNING_EPOCHS
+    assert least <= option.search_epochs <= rules.MOST_SEARCH_EPOCHS["spectrum"]
+    share = costs.search(option.size, option.search_epochs) / (60 * minutes)
+    assert share <= rules.SEARCH_SHARE["spectrum"] or (option.search_epochs == least and option.size == SMALL)
+
+
+def test_a_short_time_goes_to_the_smallest_network_and_a_person_is_warned():
+    option = chosen(1.6)
+    assert option.size == SMALL and 1 <= option.epochs < rules.FEW_EPOCHS
+    (warning,) = rules.warnings(option)
+    assert f"in {option.epochs} epochs only" in warning and "config.budget.minutes" in warning
+    assert rules.warnings(chosen(30)) == []
+    assert chosen(0.5).epochs < 1
+
+
+def test_what_is_kept_is_planned_around():
+    train = {"cells": 4, "channels": 20, "epochs": 45, "batch_size": 50, "learning_rate": 0.3}
+    assert chosen(20, "train.cells", train=train).size.cells == 4
+    assert chosen(20, "train.channels", train=train).size.channels == 20
+    assert chosen(20, "train.cells", "train.channels", train=train).size == Size(4, 20)
+    assert chosen(20, "train.batch_size", train=train).batch == 50
+    assert chosen(20, "search.epochs", search={"objective": "spectrum", "epochs": 33}).search_epochs == 33
+    assert chosen(200, "train.epochs", train={"epochs": 700}).epochs == 700
+    # With more epochs to come a smaller network is taken.
+    many, few = (chosen(20, "train.epochs", train={"epochs": epochs}) for epochs in (200, 5))
+    assert rules.SIZES.index((many.size.cells, many.size.channels)) < rules.SIZES.index(
+        (few.size.cells, few.size.channels)
+    )
+    for keep in rules.PLANNED:
+        found = settings(keep, train=train)
+        assert keep not in rules.choices(chosen(20), 32, rules.fixed(found))
+
+
+def test_choices_are_valid_settings_in_every_space():
+    for sections in (
+        {},
+        {"space": {"name": "mobile"}, "train": {"network": "mobile"}},
+        {"space": {"name": "nasbench201"}, "train": {"network": "nasbench201"}},
+        {"architecture": "darts_v2"},
+    ):
+        found = settings(**sections)
+        fixed = rules.fixed(found)
+        choices = rules.choices(chosen(20, **sections), 32, fixed)
+        applied = plan.apply(choices, found)
+        assert applied.train.epochs == choices["train.epochs"]
+        assert ("search.epochs" in choices) == (not found.architecture)
+        assert ("train.cells" in choices) == (found.space.name != "mobile")
+        assert applied.train.warmup_epochs < applied.train.epochs
+
+
+def test_few_images_get_small_batches_and_enough_steps():
+    found = settings()
+    for images, batch in ((6, 8), (100, 8), (1000, 32), (1400, 64), (100000, 64)):
+        assert rules.batch_size(found, frozenset(), images) == batch
+    steps = 3
+    assert rules.least_epochs(steps) * steps >= rules.LEAST_STEPS
+    option = chosen(20, figures_=figures(images=24))
+    assert option.epochs * steps >= rules.LEAST_STEPS
+
+
+def test_more_epochs_never_get_less_regularisation_and_no_square_hides_an_image():
+    recipes = [rules.recipe(epochs, 64, 32) for epochs in (1, 10, 20, 60, 100, 300, 600)]
+    for one, more in itertools.pairwise(recipes):
+        for key in ("train.drop_path", "train.cutout", "train.label_smoothing", "train.warmup_epochs"):
+            assert one[key] <= more[key]
+    for side in (4, 8, 15, 16, 32, 224):
+        assert 0 <= rules.recipe(600, 64, side)["train.cutout"] < side
+    assert rules.recipe(30, 32, 32)["train.learning_rate"] == rules.recipe(30, 64, 32)["train.learning_rate"] / 2
+
+
+def corrected(epochs, seconds, *keep, size=SMALL):
+    found = plan.apply(
+        {"train.epochs": epochs, "train.cells": size.cells, "train.channels": size.channels, "train.batch_size": 64},
+        settings(*keep),
+    )
+    fixed = rules.fixed(found)
+    return rules.correct(Costs(figures()), seconds, rules.sizes(settings(), frozenset()), found, fixed)
+
+
+def test_a_correction_fills_the_time_that_is_left_and_keeps_the_size():
+    costs = Costs(figures())
+    option = corrected(40, 400)
+    assert option.size == SMALL and 20 <= option.epochs <= 120
+    seconds = rules.training(costs, SMALL, 64, option.epochs) + costs.evaluation(SMALL) + costs.report(SMALL)
+    assert 400 - 1.1 * costs.epoch(SMALL, 64) < seconds <= 400
+
+
+def test_a_correction_changes_the_size_if_the_plan_was_far_off():
+    assert corrected(40, 300, size=LARGE).size != LARGE
+    assert rules.SIZES.index((3, 8)) < rules.SIZES.index(tuple(vars(corrected(40, 4000).size).values()))
+
+
+def test_a_correction_trains_even_if_nothing_is_left_and_keeps_epochs_that_were_given():
+    assert corrected(40, -100).epochs == 1
+    assert corrected(40, 10, "train.epochs").epochs == 40
+
+
+def test_reasons_name_what_was_decided():
+    found = settings("train.batch_size")
+    option = chosen(20)
+    told = " ".join(rules.reasons(option, rules.sizes(found, frozenset()), found, rules.fixed(found), 32))
+    for part in (f"{option.size}", f"{option.epochs} epochs with 32 steps", "config.train.batch_size is kept"):
+        assert part in told
+
+
+@pytest.mark.parametrize("rule, epochs", [("paper", 0), ("interactions", 16)])
+def test_the_warm_up_of_the_rule_comes_before_what_is_learned(rule, epochs):
+    assert rules.warmup_epochs(settings(oracle={"rule": rule})) == epochs
+
+
+def test_baselines_have_a_share_of_each_that_is_trained():
+    assert rules.baselines_share(settings()) == 0
+    for names, pretrained, share in (((), "", 0), (("majority",), "", 0), (("majority", "cnn"), "x", 0.2)):
+        section = types.SimpleNamespace(names=names, pretrained=pretrained, time_share=0.1)
+        assert rules.baselines_share(types.SimpleNamespace(baselines=section)) == share
