@@ -49,9 +49,9 @@ RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
 _TRAINER_PARAMETER = "custom_config"  # the stock Trainer's name for "training"
 
 # Which of the config's requests a component makes; all others make `kubeflow.other`.
-_RESOURCES = {"SupernetSearch": "search", "Trainer": "train"}
+_RESOURCES = {"SupernetSearch": "search", "Trainer": "train", "Baselines": "train"}
 # Those that go on from a checkpoint when they are started again.
-_RESUMABLE = ("SupernetSearch", "Trainer")
+_RESUMABLE = ("SupernetSearch", "Trainer", "Baselines")
 
 
 def compile_pipeline(
@@ -95,7 +95,10 @@ def compile_pipeline(
         "--baseline": baseline,
         "config.data.image_folder": config.data.image_folder,
         "config.data.data_dir": config.data.data_dir,
+        "config.baselines.weights": config.baselines.weights,
     }
+    if os.sep in config.baselines.pretrained:  # else the name of a network in keras.applications
+        others["config.baselines.pretrained"] = config.baselines.pretrained
     for name, place in others.items():
         if place:
             kubeflow_options.check_place(name, place, volumes or {})

@@ -2,11 +2,12 @@
 
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
-      -> Trainer -> Evaluator -> Pusher -> ReportGen
+      -> Trainer -> Evaluator -> Pusher -> Baselines -> ReportGen
 
 LatestBlessedModel comes before the search, so that it is known by then what the new model will be compared with.
 
-`config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
+Baselines is left out if `config.baselines` names none. `config.deploy` adds an InfraValidator before the Pusher and a
+BulkInferrer after the Evaluator.
 """
 
 import ml_collections
@@ -34,7 +35,7 @@ def create_pipeline(
         config: As pipeline/configs/base.py lays it out.
         pipeline_root: Where artifacts go; a path or a URI (gs://, s3://).
         serving_dir: Where a blessed model is pushed to, as a numbered version that TF Serving finds.
-        checkpoint_dir: Where the search and the final training keep their checkpoints.
+        checkpoint_dir: Where the search, the final training and the baselines keep their checkpoints.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
         beam_pipeline_args: Beam options of ExampleGen, StatisticsGen, ImageValidator and Evaluator.
         enable_cache: Whether a component whose inputs and settings are unchanged is taken from an earlier run.
@@ -56,6 +57,7 @@ def create_pipeline(
     stages.train(checkpoint_dir)
     stages.evaluate()
     stages.deploy(serving_dir)
+    stages.compare(checkpoint_dir)
     stages.report()
     return pipeline.Pipeline(
         pipeline_name=config.name,

@@ -210,6 +210,20 @@ def _architecture(settings: Settings) -> Iterator[str]:
         )
 
 
+def _pretrained(settings: Settings) -> Iterator[str]:
+    """Loads the pretrained network, whose mistakes would else be found after the search."""
+    asked = settings.baselines
+    if not asked.pretrained:
+        return
+    from models.baselines import pretrained  # slow
+
+    try:
+        pretrained.load(asked.pretrained, asked.weights, settings.data.image_size)
+    except ConfigError as error:
+        yield str(error)
+
+
 _COMBINATIONS = (
     *(_data, _learning_rates, _rule, _warmup, _space, _objective, _unused, _cells, _image_size, _architecture),
+    _pretrained,
 )

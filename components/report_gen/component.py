@@ -32,6 +32,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution, optional=True),
         "results": component_spec.ChannelParameter(type=artifacts.TunerResults, optional=True),
+        "baselines": component_spec.ChannelParameter(type=artifacts.Baselines, optional=True),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
 
@@ -58,6 +59,7 @@ class ReportGen(base_component.BaseComponent):
         pushed_model: channel.BaseChannel,
         distribution: channel.BaseChannel | None = None,
         results: channel.BaseChannel | None = None,
+        baselines: channel.BaseChannel | None = None,
         settings: Settings,
         training: str,
     ):
@@ -74,6 +76,7 @@ class ReportGen(base_component.BaseComponent):
             pushed_model: Whether the Pusher pushed the model, and to which folder.
             distribution: The distribution that SupernetSearch learned; None if the architecture was given.
             results: The figures of every epoch of SupernetSearch; None if the architecture was given.
+            baselines: The comparison with the baselines; None if there are none.
             settings: All settings of the run.
             training: The Trainer's parameter `custom_config`.
 
@@ -94,6 +97,7 @@ class ReportGen(base_component.BaseComponent):
                 pushed_model=pushed_model,
                 distribution=distribution,
                 results=results,
+                baselines=baselines,
                 settings=settings.to_json(),
                 training=training,
                 **{name: value(settings, key) for name, key in runtime_parameters().items()},

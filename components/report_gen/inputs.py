@@ -12,6 +12,7 @@ from tfx.utils import path_utils
 from components import comparison
 from components.report_gen import pictures
 from models.architectures.genotype import Genotype, genotype_from_dict
+from models.baselines import verdict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
@@ -138,6 +139,7 @@ class Inputs:
         compared: The accuracies with which the test accuracy is compared.
         blessed: Whether the Evaluator blessed the model.
         pushed: The folder to which the model was pushed; None if it was not pushed.
+        baselines: The comparison with the baselines; None if there are none.
     """
 
     info: dataset_info.DatasetInfo
@@ -154,6 +156,7 @@ class Inputs:
     compared: comparison.Comparison
     blessed: bool
     pushed: str | None
+    baselines: verdict.Comparison | None = None
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs:
@@ -195,6 +198,9 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data) -> Inputs
         blessed=bool(blessing.get_int_custom_property("blessed")),
         pushed=pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed")
+        else None,
+        baselines=artifact_files.BASELINES.load(uris["baselines"], verdict.Comparison.from_document)
+        if "baselines" in uris
         else None,
     )
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import jinja2
 
 from components.comparison import Comparison
-from components.report_gen import commands, drawings, figures, settings
+from components.report_gen import baselines, commands, drawings, figures, settings
 from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
+from models.baselines import verdict
 from models.settings import Data, Settings
 
 _CONFUSED = 10  # number of pairs of classes in the table of mistakes
@@ -75,6 +76,8 @@ def render(found: Inputs, used: Settings) -> str:
         confused=_confused(found.evaluation, found.info.class_names),
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in settings.flat(used).items()},
         config_file=settings.config_file(used),
+        accuracies=_accuracies(found.baselines),
+        words=verdict.WORDS,
         serve=_serve(found.pushed, used.deploy.tensorflow_serving_tag),
     )
 
@@ -98,6 +101,14 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
         }
     pictures: dict[str, Picture | None] = dict.fromkeys(("search", "probabilities", "movement", "confusion"))
     return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
+
+
+def _accuracies(compared: verdict.Comparison | None) -> Picture | None:
+    """Returns the chart of the comparison with the baselines; None if there are none."""
+    if compared is None:
+        return None
+    svg = baselines.accuracies([compared.network, *compared.baselines])
+    return _picture(svg, "image/svg+xml", "test accuracy and interval of the network and of the baselines")
 
 
 def _serve(pushed: str | None, tag: str) -> str | None:

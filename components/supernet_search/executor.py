@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from typing import Any
 
 from absl import logging
@@ -40,6 +41,7 @@ class Executor(base_executor.BaseExecutor):
             RuntimeError: Too many trials in a row failed: their loss was not finite, or they ran out of memory.
             ValueError: The data or the settings do not fit the search space.
         """
+        began = time.monotonic()
         settings = parse_settings(exec_properties, "space", "search", "oracle", "data", "train")
         search = settings.search
         setup.set_up(
@@ -50,13 +52,14 @@ class Executor(base_executor.BaseExecutor):
         )
         space = create_space(settings.space)
         train, val = (load_split(input_dict["examples"], split, settings.data) for split in ("train", "val"))
-        directories = {
+        attempt = {
             "checkpoint_dir": os.path.join(
                 exec_properties["checkpoint_dir"],
                 checkpoint.fingerprint(settings.key(SEARCH), train.fingerprint, val.fingerprint),
             ),
             "results_dir": artifact_utils.get_single_uri(output_dict["results"]),
             "log_dir": artifact_utils.get_single_uri(output_dict["logs"]),
+            "began": began,
         }
         if search.objective == spectrum.OBJECTIVE:
             score = spectrum_tuner.spectral_score(space, search, settings.train, train, settings.seed)
@@ -69,7 +72,7 @@ class Executor(base_executor.BaseExecutor):
             )
         # After the weights: KerasTuner takes a number from the random numbers that the weights come from.
         oracle = tuner.search_oracle(space, settings.oracle, search, settings.seed)
-        searched = make_tuner(oracle, search=search, **directories)
+        searched = make_tuner(oracle, search=search, **attempt)
         logging.info("Searching %d choices with %s.", len(space.choices), settings.oracle.rule)
         try:
             searched.search(verbose=0)
@@ -82,4 +85,5 @@ class Executor(base_executor.BaseExecutor):
         (distribution,) = output_dict["distribution"]
         artifact_files.DISTRIBUTION.save(distribution.uri, oracle.distribution_document())
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
+        distribution.set_float_custom_property("seconds", searched.seconds())
         artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())

@@ -1,5 +1,6 @@
 """A KerasTuner tuner that can be killed at any time and resumed: what the searches of this package share."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class ResumableTuner(keras_tuner.Tuner):
         checkpoint_dir: This search's own checkpoints.
         results_dir: Where KerasTuner's account of the trials goes, and the list with the figures of every trial.
         log_dir: TensorBoard scalars.
+        began: time.monotonic() when this process began to work for the search; None: now.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class ResumableTuner(keras_tuner.Tuner):
         checkpoint_dir: str,
         results_dir: str,
         log_dir: str,
+        began: float | None = None,
     ):
         super().__init__(oracle=oracle, directory=results_dir, project_name="trials", overwrite=True)
         self._checkpoint_every = checkpoint_every
@@ -44,10 +47,16 @@ class ResumableTuner(keras_tuner.Tuner):
         self._results_dir = results_dir
         self._writer = tf.summary.create_file_writer(log_dir)
         self._epochs: list[dict[str, Any]] = []
+        self._began = time.monotonic() if began is None else began
+        self._seconds_before = 0.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns what a trial changes besides the oracle, by name."""
         return {}
+
+    def seconds(self) -> float:
+        """Returns the seconds spent so far, earlier runs of an interrupted search included."""
+        return self._seconds_before + time.monotonic() - self._began
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes over what `arrays` returned."""
@@ -59,6 +68,7 @@ class ResumableTuner(keras_tuner.Tuner):
             self.restore(found.arrays)
             self.oracle.restore(found.state["oracle"])
             self._epochs = found.state["epochs"]
+            self._seconds_before = found.state.get("seconds", 0.0)
             for figures in self._epochs:
                 self._log(figures)
         self._progress = Progress("search", self.oracle.max_trials, len(self._epochs))
@@ -91,7 +101,7 @@ class ResumableTuner(keras_tuner.Tuner):
             shown = {"trial": f"{ended.status}: {ended.message}", **shown}
         done = len(self._epochs)
         if done % self._checkpoint_every == 0 or done == self.oracle.max_trials:
-            state = {"oracle": self.oracle.get_state(), "epochs": self._epochs}
+            state = {"oracle": self.oracle.get_state(), "epochs": self._epochs, "seconds": self.seconds()}
             checkpoint.save(self._checkpoint_dir, done, self.arrays(), state)
         # After the checkpoint: an epoch that is shown is not lost.
         self._progress.epoch(figures["epoch"], **shown)

@@ -52,7 +52,7 @@ class SpectrumTuner(ResumableTuner):
         oracle: Samples architectures and learns from their scores.
         score: Scores them.
         search: `config.search`.
-        checkpoint_dir, results_dir, log_dir: See `ResumableTuner`.
+        checkpoint_dir, results_dir, log_dir, began: See `ResumableTuner`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class SpectrumTuner(ResumableTuner):
         checkpoint_dir: str,
         results_dir: str,
         log_dir: str,
+        began: float | None = None,
     ):
         super().__init__(
             oracle,
@@ -72,6 +73,7 @@ class SpectrumTuner(ResumableTuner):
             checkpoint_dir=checkpoint_dir,
             results_dir=results_dir,
             log_dir=log_dir,
+            began=began,
         )
         self._score = score
         self.resume()

@@ -93,6 +93,7 @@ class SupernetTuner(ResumableTuner):
         checkpoint_dir: This search's own checkpoints.
         results_dir: Where KerasTuner's account of the trials goes, and the list with the figures of every epoch.
         log_dir: TensorBoard scalars.
+        began: See `ResumableTuner`.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class SupernetTuner(ResumableTuner):
         checkpoint_dir: str,
         results_dir: str,
         log_dir: str,
+        began: float | None = None,
     ):
         super().__init__(
             oracle,
@@ -115,6 +117,7 @@ class SupernetTuner(ResumableTuner):
             checkpoint_dir=checkpoint_dir,
             results_dir=results_dir,
             log_dir=log_dir,
+            began=began,
         )
         self.trainer = trainer
         self._train, self._val = train, val
