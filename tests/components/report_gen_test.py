@@ -300,7 +300,7 @@ def test_the_page_compares_the_network_with_the_baselines(rendered):
         assert f"{row.accuracy:.4f} {low:.4f} – {high:.4f}" in text
     assert "always answers <cat> 0.5000" in text
     assert "cnn 1.0000 0.8389 – 1.0000 94,858 7,452,416 1.5 30 the same within chance 1" in text
-    assert "1,000 not known 2.0 better 0.001" in text
+    assert "1,000 not known 2.0 better 0.0039" in text
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():
