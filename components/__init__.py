@@ -1,6 +1,7 @@
 """TFX components. The artifact types can be imported from this package under their registered names."""
 
 _ARTIFACTS = (
+    "Baselines",
     "Distribution",
     "Genotype",
     "ImageReport",

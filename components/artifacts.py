@@ -49,6 +49,12 @@ class Plan(artifact.Artifact):
     TYPE_NAME = "components.Plan"
 
 
+class Baselines(artifact.Artifact):
+    """The final network beside simple ones on the test images: figures (JSON), predictions, pretrained features."""
+
+    TYPE_NAME = "components.Baselines"
+
+
 class Report(artifact.Artifact):
     """The report of a run, for a person (HTML)."""
 

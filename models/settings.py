@@ -431,6 +431,58 @@ class Evaluate(Section):
     )
 
 
+_TRAINED_BASELINES = ("cnn", "preset")
+
+
+class Baselines(Section):
+    """Simple networks on the same images, with which the final network is compared (docs/baselines.md)."""
+
+    names: Annotated[
+        tuple[Literal["majority", "cnn", "preset"], ...],
+        Field(strict=False),
+        _require(lambda names: len(set(names)) == len(names)),
+    ] = setting(
+        (),
+        "majority: always guesses the largest class; cnn: a plain CNN; preset: a published cell with as many "
+        "multiply-adds as the final network; (): none of them",
+        AFTERWARDS,
+        expected="('majority', 'cnn', 'preset') or some of them, or ()",
+    )
+    time_share: float = setting(
+        0.1,
+        "each trained baseline gets as many epochs as fit into this share of the seconds of search and final training",
+        AFTERWARDS,
+        gt=0,
+        le=1,
+    )
+    epochs: int = setting(0, "epochs of each trained baseline; 0: as many as time_share allows", AFTERWARDS, ge=0)
+    pretrained: str = setting(
+        "",
+        "one more baseline, a linear classifier on the features of a pretrained network: a .keras file, the folder of "
+        'a SavedModel, or the name of a network in keras.applications; "": none',
+        AFTERWARDS,
+    )
+    weights: str = setting(
+        "", "file with the weights of the network in keras.applications, without its classifier", AFTERWARDS
+    )
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The names of all baselines."""
+        return (*self.names, *(("pretrained",) if self.pretrained else ()))
+
+    def unused(self) -> dict[str, str]:
+        """Returns the settings without use beside the others, and why: name -> reason."""
+        found: dict[str, str] = {}
+        if not set(self.names) & set(_TRAINED_BASELINES):
+            found = dict.fromkeys(("time_share", "epochs"), "no baseline of config.baselines.names is trained")
+        elif self.epochs:
+            found["time_share"] = "config.baselines.epochs says how long the baselines are trained"
+        if not self.pretrained:
+            found["weights"] = "config.baselines.pretrained names no network"
+        return found
+
+
 class Serving(Section):
     """The exported model."""
 
@@ -471,12 +523,15 @@ class Kubeflow(Section):
     )
     retries: int = setting(
         3,
-        "number of restarts of a failed search or training; a restart resumes from the last checkpoint",
+        "number of restarts of a failed search, training or comparison with baselines; a restart resumes from the last "
+        "checkpoint",
         NOTHING,
         ge=0,
     )
     search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search", NOTHING)
-    train: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training", NOTHING)
+    train: Pod = setting(
+        Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training, the planners and the baselines", NOTHING
+    )
     other: Pod = setting(Pod(), "pod of each other component", NOTHING)
 
 
@@ -557,6 +612,7 @@ class Settings(Section):
     derive: Derive = setting(Derive(), "the derivation", AFTERWARDS)
     train: Train = setting(Train(), "the final training", TRAINING)
     evaluate: Evaluate = setting(Evaluate(), "the evaluation", AFTERWARDS)
+    baselines: Baselines = setting(Baselines(), "the baselines", AFTERWARDS)
     serving: Serving = setting(Serving(), "the exported model", AFTERWARDS)
     deploy: Deploy = setting(Deploy(), "steps around the push", AFTERWARDS)
     kubeflow: Kubeflow = setting(Kubeflow(), "the pods", NOTHING)

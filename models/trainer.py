@@ -72,6 +72,7 @@ def run_fn(fn_args) -> None:
         fn_args.model_run_dir,
         {
             "genotype": architecture.to_dict(),
+            "settings": settings.model_dump(mode="json", include=set(custom)),
             "params": profile.params,
             "macs": profile.macs,
             "epochs": recipe.epochs,

@@ -32,6 +32,7 @@ def account(run: Run, training: Mapping[str, Any]) -> dict[str, Any] | None:
     used = {
         **{stage: corrected.seconds[stage] for stage in corrected.over},
         plan.TRAINING: training["seconds"] + training["other_seconds"],
+        plan.BASELINES: took.get("Baselines", 0.0),
         plan.EVALUATION: sum(took.get(node, 0.0) for node in ("Evaluator", "InfraValidator", "BulkInferrer")),
         plan.REPORT: took.get("Pusher", 0.0) + took["ReportGen"],
     }

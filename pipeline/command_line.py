@@ -83,6 +83,8 @@ def expand_home(config: ml_collections.ConfigDict) -> None:
     config.architecture = os.path.expanduser(config.architecture)
     for name in ("image_folder", "data_dir"):
         config.data[name] = os.path.expanduser(config.data[name])
+    for name in ("pretrained", "weights"):
+        config.baselines[name] = os.path.expanduser(config.baselines[name])
 
 
 def keep_given() -> list[str]:

@@ -52,9 +52,12 @@ _TRAINER_PARAMETER = "custom_config"  # the name of "training" among the paramet
 
 # Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`. The planners
 # measure the work of the Trainer.
-_RESOURCES = {"SupernetSearch": "search", "SearchPlanner": "train", "TrainingPlanner": "train", "Trainer": "train"}
+_RESOURCES = {
+    "SupernetSearch": "search",
+    **dict.fromkeys(("SearchPlanner", "TrainingPlanner", "Trainer", "Baselines"), "train"),
+}
 # The components that resume from a checkpoint when they are restarted.
-_RESUMABLE = ("SupernetSearch", "Trainer")
+_RESUMABLE = ("SupernetSearch", "Trainer", "Baselines")
 
 
 def compile_pipeline(
@@ -99,7 +102,10 @@ def compile_pipeline(
         "--baseline": baseline,
         "config.data.image_folder": config.data.image_folder,
         "config.data.data_dir": config.data.data_dir,
+        "config.baselines.weights": config.baselines.weights,
     }
+    if os.sep in config.baselines.pretrained:  # else the name of a network in keras.applications
+        others["config.baselines.pretrained"] = config.baselines.pretrained
     for name, place in others.items():
         if place:
             kubeflow_options.check_place(name, place, volumes or {})

@@ -2,11 +2,12 @@
 
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
-      -> Trainer -> Evaluator -> Pusher -> ReportGen
+      -> Trainer -> Evaluator -> Pusher -> Baselines -> ReportGen
 
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
+Baselines is left out if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
@@ -35,7 +36,7 @@ def create_pipeline(
         config: A config with the structure of pipeline/configs/base.py.
         pipeline_root: The folder of the artifacts: a path or a URI (gs://, s3://).
         serving_dir: The folder to which a blessed model is pushed, as a numbered version that TF Serving finds.
-        checkpoint_dir: The folder of the checkpoints of search and final training.
+        checkpoint_dir: The folder of the checkpoints of search, final training and baselines.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
         beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer.
         enable_cache: Whether a component with unchanged inputs and settings reuses its results from an earlier run.
@@ -59,6 +60,7 @@ def create_pipeline(
     stages.train(checkpoint_dir)
     stages.evaluate()
     stages.deploy(serving_dir)
+    stages.compare(checkpoint_dir)
     stages.report()
     return pipeline.Pipeline(
         pipeline_name=config.name,

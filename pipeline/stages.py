@@ -14,6 +14,7 @@ from tfx.types import channel, standard_artifacts
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
 from components.baseline import LatestComparableModel
+from components.baselines.component import Baselines
 from components.evaluator.component import Evaluator
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from components.planner.component import SearchPlanner, TrainingPlanner
@@ -201,6 +202,23 @@ class Stages:
             )
         )
 
+    def compare(self, checkpoint_dir: str) -> None:
+        """Compares the model with the baselines of `config.baselines`, if there are any."""
+        self.compared = {}
+        if self._settings.baselines.all:
+            baselines = self._add(
+                Baselines(
+                    examples=self._examples(),
+                    model=self._model(),
+                    model_run=self.trainer.outputs["model_run"],
+                    distribution=self.learned.get("distribution"),
+                    baselines=self._settings.baselines,
+                    checkpoint_dir=os.path.join(checkpoint_dir, "baselines"),
+                )
+            )
+            baselines.add_upstream_node(self.pusher)  # nobody has to wait for them to use the model
+            self.compared = {"baselines": baselines.outputs["comparison"]}
+
     def report(self) -> None:
         """Writes the report of the run."""
         self._add(
@@ -215,6 +233,7 @@ class Stages:
                 pushed_model=self.pusher.outputs["pushed_model"],
                 **self.learned,
                 plan=self.planned,
+                **self.compared,
                 settings=self._settings,
                 training=self.trainer.exec_properties["custom_config"],
             )

@@ -4,13 +4,16 @@ import dataclasses
 import os
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_metadata.proto import metadata_store_pb2
 
 from components.report_gen import commands
 from pipeline import budget
 from pipeline.run_record import Run, custom_property
+
+if TYPE_CHECKING:
+    from models.baselines.verdict import Figures
 
 FILE_NAME = "summary.json"  # in a run's root
 
@@ -29,13 +32,16 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         chance; one sentence each), `serving_model` (the folder of the pushed version, or None), `serve` (the command
         that serves this version, or None), `trained_model` (the folder of the trained SavedModel), `search_epochs` (0
         without a search), `report` (the HTML file), `seconds` by component, `cached` components, `budget`
-        (pipeline/budget.py; None without a budget), and `lineage` (the URIs of the examples, the distribution and the
-        genotype from which the model was made).
+        (pipeline/budget.py; None without a budget), `baselines` (by name: `test_accuracy`, `params`, `macs` and
+        `seconds`, and `verdict` and `p_value` of the network compared with this baseline), `verdict` (a sentence on all
+        baselines; None without baselines), and `lineage` (the URIs of the examples, the distribution and the genotype
+        from which the model was made).
     """
     from tfx.utils import path_utils
 
     from components import comparison
     from components.report_gen.inputs import read_evaluation
+    from models.baselines.verdict import Comparison
     from models.data import dataset_info
     from models.oracle.distribution import Distribution
     from models.runtime import artifact_files
@@ -53,6 +59,10 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
     if "SupernetSearch" in run.executions:
         uri = run.outputs("SupernetSearch")["distribution"].uri
         history = artifact_files.DISTRIBUTION.load(uri, Distribution.from_document).history
+    compared_with = None
+    if "Baselines" in run.executions:
+        uri = run.outputs("Baselines")["comparison"].uri
+        compared_with = artifact_files.BASELINES.load(uri, Comparison.from_document)
     ancestors = run.ancestors(run.outputs("Trainer")["model"])
     return {
         "genotype": artifact_files.GENOTYPE.load(genotype.uri, dict),
@@ -77,6 +87,8 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         "seconds": run.seconds(),
         "cached": run.cached(),
         "budget": budget.account(run, training),
+        "baselines": {found.name: _figures(found) for found in (compared_with.baselines if compared_with else ())},
+        "verdict": compared_with.sentence if compared_with else None,
         "lineage": {
             name: [artifact.uri for artifact in ancestors.get(type_name, ())]
             for name, type_name in (
@@ -98,6 +110,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"multiply-adds   {summary['macs']:,}",
         f"test accuracy   {summary['test_accuracy']:.4f}",
         *(f"                {line}" for line in _compared(summary["comparison"])),
+        *_baselines(summary),
         f"blessed         {'yes' if summary['blessed'] else 'no'}",
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
@@ -115,6 +128,26 @@ def text(summary: dict[str, Any], root: str) -> str:
 
 def _pushed_to(pushed: metadata_store_pb2.Artifact | None) -> str | None:
     return custom_property(pushed, "pushed_destination") if pushed and custom_property(pushed, "pushed") else None
+
+
+def _figures(found: "Figures") -> dict[str, Any]:
+    return {
+        "test_accuracy": found.accuracy,
+        "params": found.cost.params,
+        "macs": found.cost.macs,
+        "seconds": round(found.cost.seconds, 1),
+        "verdict": found.verdict,
+        "p_value": found.p_value,
+    }
+
+
+def _baselines(summary: dict[str, Any]) -> Iterator[str]:
+    label = "baselines"
+    for name, found in summary["baselines"].items():
+        yield f"{label:<16}{found['test_accuracy']:.4f} {name}: the network is {found['verdict']}"
+        label = ""
+    if summary["verdict"]:
+        yield from textwrap.wrap(summary["verdict"], 104, initial_indent=f"{'verdict':<16}", subsequent_indent=" " * 16)
 
 
 def _compared(comparison: dict[str, Any]) -> Iterator[str]:

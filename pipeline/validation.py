@@ -233,7 +233,20 @@ def _budget(settings: Settings) -> Iterator[str]:
             yield f"config.budget.keep: found {name!r}; expected settings that a plan chooses: {', '.join(PLANNED)}."
 
 
+def _pretrained(settings: Settings) -> Iterator[str]:
+    """Loads the pretrained network, whose mistakes would else be found after the search."""
+    asked = settings.baselines
+    if not asked.pretrained:
+        return
+    from models.baselines import pretrained  # slow
+
+    try:
+        pretrained.load(asked.pretrained, asked.weights, settings.data.image_size)
+    except ConfigError as error:
+        yield str(error)
+
+
 _COMBINATIONS = (
     *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
-    _architecture,
+    *(_architecture, _pretrained),
 )

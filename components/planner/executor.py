@@ -17,7 +17,8 @@ from models.planning.plan import Plan
 from models.runtime import artifact_files, clock, progress
 from models.settings import Settings
 
-SECTIONS = ("budget", "space", "search", "oracle", "data", "train")  # of the settings, on which a plan depends
+# The sections of the settings on which a plan depends.
+SECTIONS = ("budget", "space", "search", "oracle", "data", "train", "baselines")
 
 
 class SearchPlanner(base_executor.BaseExecutor):

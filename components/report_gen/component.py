@@ -33,6 +33,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution, optional=True),
         "results": component_spec.ChannelParameter(type=artifacts.TunerResults, optional=True),
         "plan": component_spec.ChannelParameter(type=artifacts.Plan, optional=True),
+        "baselines": component_spec.ChannelParameter(type=artifacts.Baselines, optional=True),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
 
@@ -60,6 +61,7 @@ class ReportGen(base_component.BaseComponent):
         distribution: channel.BaseChannel | None = None,
         results: channel.BaseChannel | None = None,
         plan: channel.BaseChannel | None = None,
+        baselines: channel.BaseChannel | None = None,
         settings: Settings,
         training: str,
     ):
@@ -77,6 +79,7 @@ class ReportGen(base_component.BaseComponent):
             distribution: The distribution that SupernetSearch learned; None if the architecture was given.
             results: The figures of every epoch of SupernetSearch; None if the architecture was given.
             plan: The corrected plan of a budget; None without a budget.
+            baselines: The comparison with the baselines; None if there are none.
             settings: All settings of the run.
             training: The Trainer's parameter `custom_config`.
 
@@ -98,6 +101,7 @@ class ReportGen(base_component.BaseComponent):
                 distribution=distribution,
                 results=results,
                 plan=plan,
+                baselines=baselines,
                 settings=settings.to_json(),
                 training=training,
                 **{name: value(settings, key) for name, key in runtime_parameters().items()},

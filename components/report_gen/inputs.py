@@ -12,6 +12,7 @@ from tfx.utils import path_utils
 from components import comparison
 from components.report_gen import pictures
 from models.architectures.genotype import Genotype, genotype_from_dict
+from models.baselines import verdict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
 from models.oracle.distribution import Distribution
@@ -146,6 +147,7 @@ class Inputs:
         blessed: Whether the Evaluator blessed the model.
         pushed: The folder to which the model was pushed; None if it was not pushed.
         plan: The corrected plan of a budget; None without a budget.
+        baselines: The comparison with the baselines; None if there are none.
     """
 
     info: dataset_info.DatasetInfo
@@ -163,6 +165,7 @@ class Inputs:
     blessed: bool
     pushed: str | None
     plan: Plan | None = None
+    baselines: verdict.Comparison | None = None
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective: str) -> Inputs:
@@ -209,6 +212,9 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective
         if pushed.get_int_custom_property("pushed")
         else None,
         plan=plan if plan and plan.minutes else None,
+        baselines=artifact_files.BASELINES.load(uris["baselines"], verdict.Comparison.from_document)
+        if "baselines" in uris
+        else None,
     )
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import jinja2
 
 from components.comparison import Comparison
-from components.report_gen import commands, drawings, figures, search_figures, settings
+from components.report_gen import baselines, commands, drawings, figures, search_figures, settings
 from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
+from models.baselines import verdict
 from models.planning.plan import STAGES, TRAINING
 from models.settings import Data, Settings
 
@@ -78,6 +79,8 @@ def render(found: Inputs, used: Settings) -> str:
         confused=_confused(found.evaluation, found.info.class_names),
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in settings.flat(used).items()},
         config_file=settings.config_file(used),
+        accuracies=_accuracies(found.baselines),
+        words=verdict.WORDS,
         serve=_serve(found.pushed, used.deploy.tensorflow_serving_tag),
     )
 
@@ -129,6 +132,14 @@ def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float 
 def _images_per_second(found: Inputs) -> float:
     images = sum(sum(found.info.counts[split]) for split in ("train", "val"))
     return images * len(found.training.history) / max(found.training.seconds, 1e-9)
+
+
+def _accuracies(compared: verdict.Comparison | None) -> Picture | None:
+    """Returns the chart of the comparison with the baselines; None if there are none."""
+    if compared is None:
+        return None
+    svg = baselines.accuracies([compared.network, *compared.baselines])
+    return _picture(svg, "image/svg+xml", "test accuracy and interval of the network and of the baselines")
 
 
 def _serve(pushed: str | None, tag: str) -> str | None:

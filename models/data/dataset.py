@@ -92,6 +92,12 @@ class ImageDataset:
         """Height, width, channels."""
         return tuple(self.images.shape[1:])
 
+    def pixels(self, start: int, end: int) -> tf.Tensor:
+        """Returns the images from `start` to before `end`, not normalised: uint8 (batch, height, width, channels)."""
+        if isinstance(self.images, EncodedImages):
+            return self.images.take(tf.range(start, end))
+        return tf.convert_to_tensor(self.images[start:end])
+
     def batch_function(self, augment: Augmentation, one_hot: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Returns what makes a batch of indices (batch,), a key (2,) and a step: normalised images and labels.
 

@@ -76,11 +76,7 @@ class Option:
 
 def baselines_share(settings: Settings) -> float:
     """Returns the share of the budget that the baselines of a run may take; 0 for a run without baselines."""
-    section = getattr(settings, "baselines", None)
-    if section is None:
-        return 0.0
-    trained = [name for name in section.names if name != "majority"]
-    return section.time_share * (len(trained) + bool(section.pretrained))
+    return settings.baselines.time_share * sum(name != "majority" for name in settings.baselines.all)
 
 
 def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:

@@ -188,6 +188,8 @@ def _told(model: type[Section], problem: Mapping[str, Any], prefix: str) -> str:
 
 def _section(field: FieldInfo) -> type[Section] | None:
     kind = field.annotation
+    if isinstance(kind, types.GenericAlias):  # tuple[str, ...], which counts as a type
+        return None
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 

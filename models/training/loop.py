@@ -44,6 +44,7 @@ def train(
     strategy: tf.distribute.Strategy,
     checkpoint_dir: str,
     log_dir: str,
+    label: str = "train",
 ) -> Position:
     """Trains a compiled classifier by the recipe, from its newest checkpoint on.
 
@@ -55,6 +56,7 @@ def train(
         strategy: What the classifier was built under.
         checkpoint_dir: This training's own checkpoints.
         log_dir: TensorBoard scalars per epoch.
+        label: What the terminal calls it.
 
     Returns:
         Where the training ended.
@@ -65,7 +67,7 @@ def train(
     prepare(classifier, data.image_shape, len(data.class_names))
     position = _restore(classifier, checkpoint_dir)
     writer = tf.summary.create_file_writer(log_dir)
-    progress = Progress("train", recipe.epochs, position.epoch)
+    progress = Progress(label, recipe.epochs, position.epoch)
     rates = learning_rate(recipe)
     steps = math.ceil(len(data) / recipe.batch_size)
     pace = _Pace(recipe.checkpoint_seconds)
@@ -145,13 +147,14 @@ def _require_finite(figures: Mapping[str, Any], epoch: int) -> None:
         )
 
 
-def _variables(classifier: Classifier) -> list[keras.Variable]:
+def state(classifier: Classifier) -> list[keras.Variable]:
+    """Returns all that a step of the training changes, of a prepared classifier."""
     # Seeds of dropout and drop path are among the classifier's variables; the epoch's running metrics are not.
     return [*classifier.variables, *classifier.metrics_variables, *classifier.optimizer.variables]
 
 
 def _save(classifier: Classifier, directory: str, position: Position, step: int) -> None:
-    arrays = {str(index): np.asarray(variable) for index, variable in enumerate(_variables(classifier))}
+    arrays = {str(index): np.asarray(variable) for index, variable in enumerate(state(classifier))}
     checkpoint.save(directory, step, arrays, dataclasses.asdict(position))
 
 
@@ -159,6 +162,6 @@ def _restore(classifier: Classifier, directory: str) -> Position:
     found = checkpoint.latest(directory)
     if found is None:
         return Position()
-    for index, variable in enumerate(_variables(classifier)):
+    for index, variable in enumerate(state(classifier)):
         variable.assign(found.arrays[str(index)])
     return Position(**found.state)

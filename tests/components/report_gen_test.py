@@ -15,10 +15,21 @@ import tensorflow as tf
 from PIL import Image
 
 from components.comparison import Comparison
-from components.report_gen import commands, drawings, figures, inputs, page, pictures, search_figures, settings
+from components.report_gen import (
+    baselines,
+    commands,
+    drawings,
+    figures,
+    inputs,
+    page,
+    pictures,
+    search_figures,
+    settings,
+)
 from models import export
 from models.architectures import presets
 from models.architectures.nasbench201 import NasBench201Genotype
+from models.baselines import verdict
 from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
@@ -32,6 +43,15 @@ from tests.support.html_page import Page
 
 COMPARED = Comparison(
     threshold=0.7, chance=0.25, majority_class="dog", majority_share=0.6, clearly_more=0.7, baseline_accuracy=0.9
+)
+BASELINES = verdict.compare(
+    np.arange(20) % 2,
+    (np.arange(20) % 2, verdict.Cost(3786742, 599110272, 12.0, 3)),
+    {
+        "majority": (np.zeros(20, int), verdict.Cost(0, 0, 0.0, details="always answers <cat>")),
+        "cnn": (np.arange(20) % 2, verdict.Cost(94858, 7452416, 1.5, 30)),
+        "pretrained": (np.arange(20) % 3 % 2, verdict.Cost(1000, None, 2.0)),
+    },
 )
 USED = Settings.parse(digits.get_config())
 NASBENCH201 = NasBench201Genotype(
@@ -163,6 +183,7 @@ DRAWN = {
     "class accuracies of many classes": lambda: figures.class_accuracies(RESULTS, 0.5),
     "confusion": lambda: figures.confusion(["a", "b"], {(0, 0): 3, (1, 0): 2}),
     "confusion of many classes": lambda: figures.confusion(["a"] * 120, {(3, 3): 3, (119, 0): 2}),
+    "accuracies beside baselines": lambda: baselines.accuracies([BASELINES.network, *BASELINES.baselines]),
     "names that are markup": lambda: figures.confusion(["<b>&", "$x_$"], {(0, 0): 3, (1, 0): 2}),
 }
 
@@ -282,6 +303,19 @@ def test_the_page_tells_the_verdict_and_where_the_architecture_comes_from(render
     assert commands.serve("/models/7", "2.16.1") in shown.text["serve"]
     assert re.search(r"dog\s*cat\s*3", shown.text["test"])
     assert re.search(r"dog\s*0\.5000\s*8\s*cat \(3\)\s*cat\s*1\.0000", shown.text["test"])
+
+
+def test_the_page_compares_the_network_with_the_baselines(rendered):
+    assert "baselines" not in Page(rendered).text
+    shown = Page(page.render(found(baselines=BASELINES), USED))
+    text = " ".join(shown.text["baselines"].split())
+    assert BASELINES.sentence in text and "on the same 20 images" in text
+    for row in (BASELINES.network, *BASELINES.baselines):
+        low, high = row.interval
+        assert f"{row.accuracy:.4f} {low:.4f} – {high:.4f}" in text
+    assert "always answers <cat> 0.5000" in text
+    assert "cnn 1.0000 0.8389 – 1.0000 94,858 7,452,416 1.5 30 the same within chance 1" in text
+    assert "1,000 not known 2.0 better 0.0039" in text
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():

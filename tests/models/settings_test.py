@@ -39,6 +39,7 @@ OTHERS = {
     "oracle.paper.accuracy": "mean",
     "oracle.pairwise.accuracy": "mean",
     "evaluate.accuracy_threshold": 0.5,
+    "baselines.names": ("cnn",),
     "deploy.infra_validation": "docker",
     "deploy.bulk_inference": "test",
     "kubeflow.gpu_node_label": "a=b",

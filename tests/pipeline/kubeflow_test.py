@@ -88,11 +88,12 @@ def test_search_and_training_ask_for_gpus_memory_and_cpus_and_go_on_when_they_ar
     }
     assert resources["Trainer"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "1"}
     assert resources["Trainer"]["cpuRequest"] == 12.0
+    assert resources["Baselines"] == resources["Trainer"]
     with_gpu = {task for task, asked in resources.items() if "accelerator" in asked}
-    assert with_gpu == {"SupernetSearch", "Trainer"}
+    assert with_gpu == {"SupernetSearch", "Trainer", "Baselines"}
     assert all(asked["memoryRequest"] > 0 and asked["cpuRequest"] > 0 for asked in resources.values())
     tasks = spec["root"]["dag"]["tasks"]
-    assert {name for name, task in tasks.items() if "retryPolicy" in task} == {"SupernetSearch", "Trainer"}
+    assert {name for name, task in tasks.items() if "retryPolicy" in task} == with_gpu
     assert tasks["SupernetSearch"]["retryPolicy"]["maxRetryCount"] == 5
     assert all(task["cachingOptions"] == {"enableCache": True} for task in tasks.values())
     pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -513,6 +514,10 @@ def test_node_by_node_execution_ends_like_the_local_run(executed, digits_run):
     assert (pushed / "saved_model.pb").exists()
     assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
     assert executed.outputs["Pusher"]["pushed_model"]["metadata"]["pushed_destination"] == str(pushed)
+    compared = read(executed, "Baselines", "comparison", "baselines.json")
+    figures = {row["name"]: row["accuracy"] for row in compared["baselines"]}
+    assert figures == {name: found["test_accuracy"] for name, found in summary["baselines"].items()}
+    assert executed.outputs["SupernetSearch"]["distribution"]["metadata"]["seconds"] > 0
     report = pathlib.Path(executed.outputs["ReportGen"]["report"]["uri"], "report.html").read_text()
     assert html.escape(summary["genotype_text"]) in report
     assert str(pushed) in report

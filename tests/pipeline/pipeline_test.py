@@ -39,6 +39,33 @@ def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
     assert f"{compared['majority_share']:.4f} by always guessing {compared['majority_class']!r}" in digits_run.stdout
 
 
+def test_the_run_says_whether_the_network_is_better_than_the_baselines(digits_run):
+    summary = digits_run.summary
+    assert list(summary["baselines"]) == ["majority", "cnn"]
+    assert summary["baselines"]["majority"]["test_accuracy"] == pytest.approx(summary["comparison"]["majority_share"])
+    assert summary["baselines"]["cnn"]["params"] > 90_000
+    for name, found in summary["baselines"].items():
+        assert f"{found['test_accuracy']:.4f} {name}: the network is {found['verdict']}\n" in digits_run.stdout
+    assert " ".join(digits_run.stdout.split()).count(summary["verdict"]) == 1
+    assert any(line.startswith("cnn 1/1 ") for line in digits_run.stderr.splitlines())
+    assert _order(digits_run.stderr, "Pusher", "Baselines", "ReportGen")
+    with open(summary["report"]) as file:
+        shown = Page(file.read()).text["baselines"]
+    assert summary["verdict"] in shown and f"{summary['baselines']['cnn']['macs']:,}" in shown
+    # The same images with the same answers: what the Evaluator counts, the comparison counts.
+    (artifact,) = _store(digits_run.root).get_artifacts_by_type("components.Baselines")
+    with open(os.path.join(artifact.uri, "baselines.json")) as file:
+        document = json.load(file)
+    assert document["network"]["accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-6)
+    searched, trained = (summary["seconds"][name] for name in ("SupernetSearch", "Trainer"))
+    assert 0.3 * (searched + trained) < document["network"]["cost"]["seconds"] <= searched + trained + 1
+
+
+def _order(log, *components):
+    places = [log.index(f"] {component} ...") for component in components]
+    return places == sorted(places)
+
+
 def test_the_pushed_model_classifies_the_digits_it_was_tested_on(digits_run):
     model = tf.saved_model.load(digits_run.summary["serving_model"])
     (pattern,) = (os.path.join(uri, "Split-test", "*") for uri in digits_run.summary["lineage"]["examples"])
@@ -113,7 +140,9 @@ def test_metadata_tells_which_examples_distribution_and_genotype_a_pushed_model_
 def test_a_second_run_takes_the_search_and_the_training_from_the_first(digits_run):
     again = pipeline_runs.run(digits_run.root)
     assert again.returncode == 0, again.stderr
-    assert {"TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "Trainer"} <= set(again.summary["cached"])
+    cached = set(again.summary["cached"])
+    assert {"TfdsExampleGen", "SupernetSearch", "ArchitectureDeriver", "Trainer", "Baselines"} <= cached
+    assert again.summary["baselines"] == digits_run.summary["baselines"]
     for node in again.summary["cached"]:
         assert f"{node} cached" in again.stderr
     assert "Evaluator done, " in again.stderr
@@ -134,12 +163,16 @@ def test_a_model_below_the_threshold_is_not_pushed_and_the_run_still_ends_well(t
         "--config.architecture=darts_v2",
         "--config.train.epochs=1",
         "--config.train.channels=4",
+        "--config.baselines.names=()",
+        "--config.baselines.epochs=0",
         "--config.evaluate.accuracy_threshold=0.999",
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.summary["blessed"] is False
     assert finished.summary["serving_model"] is None
     assert finished.summary["search_epochs"] == 0
+    assert (finished.summary["baselines"], finished.summary["verdict"]) == ({}, None)
+    assert "Baselines" not in finished.stderr and "verdict" not in finished.stdout
     assert "preset darts_v2" in finished.summary["genotype_origin"]
     assert f"not pushed\n                the trained model: {finished.summary['trained_model']}" in finished.stdout
     assert os.path.exists(os.path.join(finished.summary["trained_model"], "saved_model.pb"))
@@ -182,6 +215,6 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     # Eight images of each of ten classes, every picture, and as many mistakes as the Evaluator found, up to 40.
     mistakes = min(40, round((1 - summary["test_accuracy"]) * 360))
     assert shown.text["test"].count(", taken for") == mistakes
-    assert len(shown.loaded) == 80 + 9 + mistakes
+    assert len(shown.loaded) == 80 + 10 + mistakes
     assert "Epochs: 4;" in shown.text["training"]
     assert "config.search.epochs = 18" in shown.text["settings"]

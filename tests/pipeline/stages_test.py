@@ -1,4 +1,4 @@
-"""`config.deploy`: what it adds to the pipeline, and that it adds nothing by default."""
+"""`config.deploy` and `config.baselines`: what they add to the pipeline."""
 
 import json
 
@@ -56,3 +56,14 @@ def test_bulk_inference_takes_the_split_and_only_a_blessed_model():
 def test_other_values_are_refused(deploy):
     with pytest.raises(validation.ConfigError, match=f"config.deploy.{next(iter(deploy))}"):
         nodes(**deploy)
+
+
+def test_the_baselines_are_trained_after_the_push_and_left_out_if_none_is_named():
+    found = nodes()
+    assert found["Pusher"] in found["Baselines"].upstream_nodes
+    assert found["Baselines"] in found["ReportGen"].upstream_nodes
+    config = digits.get_config()
+    config.baselines.names = ()
+    assert validation.validate(config).baselines.all == ()
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    assert "Baselines" not in {node.id for node in created.components}

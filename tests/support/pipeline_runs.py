@@ -13,6 +13,8 @@ SMALL = (
     "--config.train.epochs=4",
     "--config.train.channels=8",
     "--config.train.learning_rate=0.1",
+    "--config.baselines.names=['majority', 'cnn']",
+    "--config.baselines.epochs=1",
     "--config.evaluate.accuracy_threshold=0.3",
 )
 

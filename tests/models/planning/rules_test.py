@@ -1,7 +1,6 @@
 """models/planning/rules.py: what is chosen for a budget, without a network and without a clock."""
 
 import itertools
-import types
 
 import hypothesis
 import pytest
@@ -172,5 +171,5 @@ def test_the_warm_up_of_the_rule_comes_before_what_is_learned(rule, epochs):
 def test_baselines_have_a_share_of_each_that_is_trained():
     assert rules.baselines_share(settings()) == 0
     for names, pretrained, share in (((), "", 0), (("majority",), "", 0), (("majority", "cnn"), "x", 0.2)):
-        section = types.SimpleNamespace(names=names, pretrained=pretrained, time_share=0.1)
-        assert rules.baselines_share(types.SimpleNamespace(baselines=section)) == share
+        found = settings(baselines={"names": names, "pretrained": pretrained, "time_share": 0.1})
+        assert rules.baselines_share(found) == share

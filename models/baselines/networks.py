@@ -1,0 +1,131 @@
+"""The networks of the baselines: a plain CNN, and a published cell of the same multiply-adds as the final network."""
+
+import math
+from collections.abc import Callable
+
+import keras
+
+from models.architectures.genotype import Genotype
+from models.architectures.presets import PRESETS, Preset
+from models.settings import Settings, Space, Train
+from models.training.classifier import Classifier, build_network, compile_classifier
+
+_FILTERS = (32, 64, 128)
+_LEARNING_RATE = 1e-3  # Adam's default
+_BATCH = 64
+_OTHER_CELLS = 6  # cells of the preset beside a final network that is no stack of cells
+_LARGE = 96  # pixels a side from which the network for large images is taken
+
+
+def plain_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Returns what a person writes by hand: three convolutions with batch norm and max pooling, and a dense layer.
+
+    It has 94,858 weights for 10 classes of grey images.
+
+    Args:
+        image_shape: Height, width, channels.
+        classes: Number of classes; the network returns their logits.
+    """
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(image_shape)])
+    for filters in _FILTERS:
+        model.add(layers.Conv2D(filters, 3, padding="same"))
+        model.add(layers.BatchNormalization())
+        model.add(layers.Activation("relu"))
+        model.add(layers.MaxPooling2D(padding="same"))
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Dense(classes, dtype="float32"))
+    return model
+
+
+def cnn_recipe(train: Train) -> Train:
+    """Returns the recipe of the plain CNN: batches of 64, a constant learning rate, and the crops and flips of `train`.
+
+    Crops and flips say which changes of an image keep its class, which a person would not forget either.
+    """
+    return train.model_copy(
+        update={
+            "batch_size": _BATCH,
+            "learning_rate": _LEARNING_RATE,
+            "schedule": "exponential",
+            "decay_rate": 1.0,
+            "warmup_epochs": 0,
+            "cutout": 0,
+            "mixed_precision": "",
+        }
+    )
+
+
+def cnn_classifier(image_shape: tuple[int, int, int], classes: int) -> Classifier:
+    """Returns the plain CNN, compiled with Adam."""
+    classifier = Classifier(plain_cnn(image_shape, classes), auxiliary_weight=0.0)
+    classifier.compile(
+        optimizer=keras.optimizers.Adam(_LEARNING_RATE),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    return classifier
+
+
+def preset(genotype: Genotype) -> Preset:
+    """Returns the published cell to compare a final network with: MdeNAS's, or DARTS's if that is the network's own."""
+    own = PRESETS["mdenas_cifar10"]
+    return PRESETS["darts_v2"] if genotype == own.genotype else own
+
+
+def preset_settings(settings: Settings, side: int) -> Settings:
+    """Returns the settings of the preset's network: those of the final network, as far as a stack of cells has them.
+
+    Args:
+        settings: Those of the final training.
+        side: Of the images, in pixels.
+    """
+    train = settings.train
+    if train.network not in ("cifar", "imagenet"):
+        changes = {
+            "network": "imagenet" if train.network == "mobile" and side >= _LARGE else "cifar",
+            "cells": _OTHER_CELLS,
+            "auxiliary_weight": 0.0,
+            "drop_path": 0.0,
+        }
+        train = train.model_copy(update=changes)
+    return settings.model_copy(update={"space": Space(), "train": train})
+
+
+def preset_classifier(
+    found: Preset, settings: Settings, channels: int, image_shape: tuple[int, int, int], classes: int
+) -> Classifier:
+    """Returns the preset's network, compiled with the recipe of the final training.
+
+    Args:
+        found: The preset.
+        settings: From `preset_settings`.
+        channels: Channels of a node of the first cell.
+        image_shape: Height, width, channels.
+        classes: Number of classes.
+    """
+    train = settings.train.model_copy(update={"channels": channels})
+    network = build_network(settings.model_copy(update={"train": train}), found.genotype, image_shape, classes)
+    classifier = Classifier(network, train.auxiliary_weight)
+    compile_classifier(classifier, train)
+    return classifier
+
+
+def channels_for(macs: int, macs_of: Callable[[int], int], step: int) -> int:
+    """Returns the channels with which a stack of cells comes nearest to some multiply-adds.
+
+    Multiply-adds are a * channels + b * channels ** 2: stem, depthwise convolutions and head have the first term, the
+    other convolutions the second one. So two networks tell those of all.
+
+    Args:
+        macs: The multiply-adds to reach.
+        macs_of: Returns the multiply-adds of the network with so many channels.
+        step: The result is a multiple of it, 1 or 2.
+    """
+    small, large = macs_of(2), macs_of(4)
+    b = (large - 2 * small) / 8
+    a = (small - 4 * b) / 2
+    exact = (math.sqrt(a * a + 4 * b * macs) - a) / (2 * b)
+    lower = max(step, step * math.floor(exact / step))
+    return min((lower, lower + step), key=lambda channels: abs(a * channels + b * channels**2 - macs))

@@ -1,0 +1,203 @@
+"""A pretrained network as an extractor of features: a .keras file, a SavedModel, or a network of keras.applications.
+
+The network gets float pixels of 0 to 255, as the networks of keras.applications do; what else it needs must be a part
+of it. Images are resized to the size that it asks for, and at least to 96 pixels a side if it takes any size. A dense
+layer at the end of a Keras model is a classifier of other classes, so its input is taken; maps of features are averaged
+over their pixels.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.data import dataset, preprocessing
+from models.networks import profiling
+from models.runtime import checkpoint, progress
+from models.settings import ConfigError
+
+_SIDE = 96  # pixels a side, for a network that takes any size
+_BATCH = 64
+_KEY = "config.baselines.pretrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A pretrained network.
+
+    Attributes:
+        call: Makes features, float (batch, features) or (batch, height, width, features), of float pixels, 0 to 255.
+        size: Height and width of its images in pixels; None: any.
+        channels: Of its images, 1 or 3.
+        params: Its parameters.
+        macs: Its multiply-adds for one image; None if they are not known.
+    """
+
+    call: Callable[[tf.Tensor], tf.Tensor]
+    size: tuple[int, int] | None
+    channels: int
+    params: int
+    macs: int | None
+
+
+def load(name: str, weights: str, side: int) -> Pretrained:
+    """Loads a pretrained network.
+
+    Args:
+        name: `config.baselines.pretrained`.
+        weights: `config.baselines.weights`.
+        side: Of the images of this run, in pixels.
+
+    Raises:
+        ConfigError: It cannot be used; the message names the setting.
+    """
+    try:
+        if _is_application(name):
+            return _application(name, weights, max(side, _SIDE))
+        if weights:
+            raise ConfigError(
+                f"config.baselines.weights: found {weights!r}; expected '', the default: {name!r} is a file with its "
+                "weights. Only networks of keras.applications need this setting."
+            )
+        if name.endswith(".keras") and tf.io.gfile.exists(name):
+            return _keras_model(keras.saving.load_model(name, compile=False), max(side, _SIDE))
+        if tf.io.gfile.exists(os.path.join(name, "saved_model.pb")):
+            return _saved_model(name)
+    except ConfigError:
+        raise
+    except Exception as error:  # Keras and TensorFlow have a class of their own for each thing that can be wrong
+        told = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{_KEY}: {name!r} cannot be loaded: {told}") from error
+    raise ConfigError(
+        f"{_KEY}: found {name!r}; expected a .keras file that exists, the folder of a SavedModel, or the name of a "
+        "network in keras.applications such as 'EfficientNetB0'."
+    )
+
+
+def fingerprint(name: str, weights: str) -> str:
+    """Returns what names the contents of a pretrained network's files, by their sizes and times.
+
+    Args:
+        name, weights: As for `load`; files that this machine does not see count as empty.
+    """
+    paths = [path for path in (name, weights) if path and tf.io.gfile.exists(path)]
+    for path in list(paths):
+        if tf.io.gfile.isdir(path):
+            paths += [os.path.join(folder, file) for folder, _, files in tf.io.gfile.walk(path) for file in files]
+    found = ((path, tf.io.gfile.stat(path)) for path in sorted(paths) if not tf.io.gfile.isdir(path))
+    return checkpoint.fingerprint([(path, stat.length, stat.mtime_nsec) for path, stat in found])
+
+
+def features(network: Pretrained, images: dataset.ImageDataset, what: str) -> np.ndarray:
+    """Returns the features of all images, float32 (images, features), in their order.
+
+    Args:
+        network: The network.
+        images: The images.
+        what: What the terminal calls them, in the plural.
+    """
+    size = network.size or tuple(max(side, _SIDE) for side in images.image_shape[:2])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *images.image_shape), tf.uint8)], autograph=False)
+    def compute(pixels):
+        pixels = _with_channels(pixels, network.channels)
+        made = network.call(tf.image.resize(tf.cast(pixels, tf.float32), size, antialias=True))
+        return tf.cast(_pooled(made), tf.float32)
+
+    parts: list[np.ndarray] = []
+    with progress.watching(what, len(images), lambda: sum(map(len, parts))):
+        for start in range(0, len(images), _BATCH):
+            parts.append(compute(images.pixels(start, min(start + _BATCH, len(images)))).numpy())
+    return np.concatenate(parts)
+
+
+def _with_channels(pixels: tf.Tensor, channels: int) -> tf.Tensor:
+    if pixels.shape[-1] == channels:
+        return pixels
+    return tf.image.grayscale_to_rgb(pixels) if channels == 3 else preprocessing.grey(pixels)
+
+
+def _pooled(made: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(made, axis=(1, 2)) if made.shape.rank == 4 else made
+
+
+def _is_application(name: str) -> bool:
+    return name[:1].isupper() and callable(getattr(keras.applications, name, None))
+
+
+def _application(name: str, weights: str, side: int) -> Pretrained:
+    if not weights or not tf.io.gfile.exists(weights):
+        raise ConfigError(
+            f"config.baselines.weights: found {weights!r}; expected the file with the weights of {name} without its "
+            "classifier (include_top=False)."
+        )
+    make = getattr(keras.applications, name)
+    prepare = sys.modules[make.__module__].preprocess_input
+    model = make(include_top=False, weights=weights, input_shape=(side, side, 3), pooling="avg")
+    known = _described(model, (side, side), 3, side)
+    return dataclasses.replace(known, call=lambda images: model(prepare(images), training=False))
+
+
+def _keras_model(model: keras.Model, side: int) -> Pretrained:
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ConfigError(
+            f"{_KEY}: found a model with inputs of shape {shape}; expected one input (batch, height, width, channels) "
+            "with 1 or 3 channels."
+        )
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Dense):
+        model = keras.Model(model.inputs, last.input)
+    size = None if None in shape[1:3] else shape[1:3]
+    return _described(model, size, shape[3], side)
+
+
+def _described(model: Any, size: tuple[int, int] | None, channels: int, side: int) -> Pretrained:
+    made = model.compute_output_spec(keras.KerasTensor((None, *(size or (side, side)), channels)))
+    _require_features(made.shape)
+    # The sizes of a network that takes any size are known only when it is called.
+    macs = profiling.multiply_adds(model) if size else None
+    return Pretrained(lambda images: model(images, training=False), size, channels, model.count_params(), macs)
+
+
+def _require_features(shape: Any) -> None:
+    if len(shape) not in (2, 4) or shape[-1] is None:
+        raise ConfigError(
+            f"{_KEY}: found a network whose output has the shape {tuple(shape)}; expected (batch, features) or (batch, "
+            "height, width, features)."
+        )
+
+
+def _saved_model(path: str) -> Pretrained:
+    model: Any = tf.saved_model.load(path)
+    found = model.signatures.get("serving_default")
+    if found is None:
+        raise ConfigError(f"{_KEY}: {path!r} has no signature 'serving_default'; export it with one.")
+    _, inputs = found.structured_input_signature
+    specs = list(inputs.items())
+    if len(specs) != 1 or specs[0][1].dtype != tf.float32 or len(specs[0][1].shape) != 4:
+        raise ConfigError(
+            f"{_KEY}: the signature 'serving_default' of {path!r} takes {inputs}; expected one input, float32 (batch, "
+            "height, width, channels)."
+        )
+    key, spec = specs[0]
+    outputs = {name: output.shape for name, output in found.structured_outputs.items() if output.dtype.is_floating}
+    if len(outputs) != 1:
+        raise ConfigError(
+            f"{_KEY}: the signature 'serving_default' of {path!r} has {len(outputs)} float outputs; expected one, the "
+            "features."
+        )
+    ((output, shape),) = outputs.items()
+    _require_features(shape)
+    size = None if None in spec.shape[1:3] else tuple(spec.shape[1:3])
+    params = sum(int(np.prod(variable.shape)) for variable in found.variables)
+
+    def call(images):  # by way of `model`, which keeps the variables alive; the signature does not
+        return model.signatures["serving_default"](**{key: images})[output]
+
+    return Pretrained(call, size, spec.shape[3], params, None)

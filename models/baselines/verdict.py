@@ -1,0 +1,192 @@
+"""Is the final network better than a baseline? Exact tests on the same test images, and what to do about it.
+
+Two networks that answer the same images differ only in the images that one of them classifies right and the other one
+wrong. McNemar's exact test asks how likely it is that chance alone divides these images so unevenly.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+BETTER, SAME, WORSE = "better", "the same within chance", "worse"
+_FEW_EPOCHS = 10  # a baseline with fewer epochs than this and than the final network had too little time
+_CHANCE = 0.05  # a difference that chance alone gives with a lower probability than this is a difference
+
+# What sentences call a baseline.
+WORDS = {
+    "majority": "always guessing the largest class",
+    "cnn": "a plain CNN",
+    "preset": "a published cell of the same multiply-adds",
+    "pretrained": "a linear classifier on pretrained features",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a classifier costs.
+
+    Attributes:
+        params: Trainable parameters; those of a pretrained network too. None if they are not known.
+        macs: Multiply-adds for one image; None if they are not known.
+        seconds: Of the training; for the final network, those of the search too.
+        epochs: Of the training; 0 if nothing was trained in epochs.
+        details: More about it, in words; "" if there is nothing to say.
+    """
+
+    params: int | None
+    macs: int | None
+    seconds: float
+    epochs: int = 0
+    details: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """A classifier on the test images.
+
+    Attributes:
+        name: "network" for the final network, or the baseline's name.
+        accuracy: Test accuracy, 0 to 1.
+        interval: The 95 % interval of the accuracy (Wilson).
+        cost: What it costs.
+        verdict: What the final network is, compared with this baseline: BETTER, SAME or WORSE; None for itself.
+        p_value: The probability that chance alone gives such a difference (McNemar's exact test); None for itself.
+    """
+
+    name: str
+    accuracy: float
+    interval: tuple[float, float]
+    cost: Cost
+    verdict: str | None = None
+    p_value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The final network and the baselines.
+
+    Attributes:
+        images: Number of test images.
+        network: The final network.
+        baselines: The baselines.
+        sentence: The verdict on all of them, and what to do about it.
+    """
+
+    images: int
+    network: Figures
+    baselines: tuple[Figures, ...]
+    sentence: str
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns what JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Comparison":
+        """Returns the inverse of `to_document`."""
+        baselines = tuple(_figures(found) for found in document["baselines"])
+        return cls(document["images"], _figures(document["network"]), baselines, document["sentence"])
+
+
+def _figures(document: Mapping[str, Any]) -> Figures:
+    low, high = document["interval"]
+    return Figures(**{**document, "interval": (low, high), "cost": Cost(**document["cost"])})
+
+
+def compare(
+    labels: np.ndarray, network: tuple[np.ndarray, Cost], baselines: Mapping[str, tuple[np.ndarray, Cost]]
+) -> Comparison:
+    """Compares the final network with baselines.
+
+    Args:
+        labels: The classes of the test images: integers (images,), at least one.
+        network: The classes that the final network predicts, (images,), and its cost.
+        baselines: The same of each baseline, by name.
+    """
+    right = network[0] == labels
+    found = []
+    for name, (predicted, cost) in baselines.items():
+        also = predicted == labels
+        verdict, p_value = judge(int(np.sum(right & ~also)), int(np.sum(also & ~right)))
+        found.append(dataclasses.replace(_measure(name, also, cost), verdict=verdict, p_value=p_value))
+    return Comparison(
+        len(labels), _measure("network", right, network[1]), tuple(found), sentence(found, network[1].epochs)
+    )
+
+
+def _measure(name: str, right: np.ndarray, cost: Cost) -> Figures:
+    return Figures(name, float(np.mean(right)), interval(int(np.sum(right)), len(right)), cost)
+
+
+def interval(right: int, images: int) -> tuple[float, float]:
+    """Returns the 95 % interval (Wilson) of the accuracy of `right` of `images`."""
+    found = stats.binomtest(right, images).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def judge(only_network: int, only_baseline: int) -> tuple[str, float]:
+    """Returns what the final network is compared with a baseline, and the p-value of McNemar's exact test.
+
+    Args:
+        only_network: Number of test images that the final network alone classifies right.
+        only_baseline: Number of test images that the baseline alone classifies right.
+
+    Returns:
+        BETTER, SAME or WORSE, and the p-value, 0 to 1.
+    """
+    differ = only_network + only_baseline
+    p_value = float(stats.binomtest(only_network, differ).pvalue) if differ else 1.0
+    if p_value >= _CHANCE:
+        return SAME, p_value
+    return (BETTER if only_network > only_baseline else WORSE), p_value
+
+
+def sentence(baselines: Sequence[Figures], epochs: int) -> str:
+    """Returns the verdict on all baselines in a sentence, and what to do about it in another one.
+
+    Args:
+        baselines: The baselines, at least one.
+        epochs: Of the final training.
+    """
+    parts = []
+    for verdict, words in ((WORSE, "worse than"), (SAME, "the same within chance as"), (BETTER, "better than")):
+        names = [WORDS[found.name] for found in baselines if found.verdict == verdict]
+        if names:
+            *most, last = names
+            parts.append(f"{words} {', '.join(most)} and {last}" if most else f"{words} {last}")
+    return f"The network is {'; '.join(parts)}. {_advice({found.name: found for found in baselines}, epochs)}"
+
+
+def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
+    """Returns what to do: about the comparison that asks for the most, if there are several."""
+    verdicts = {name: found.verdict for name, found in baselines.items()}
+    if verdicts.get("majority", BETTER) != BETTER:
+        return "It has learned little: look at images and labels in the report, and train longer (config.train.epochs)."
+    if verdicts.get("pretrained") == WORSE:
+        return (
+            "Use the pretrained network, if it is small and fast enough for you; or give this run more images or more "
+            "time (config.train.epochs)."
+        )
+    if verdicts.get("preset") == WORSE:
+        return (
+            "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
+            "config.train.epochs)."
+        )
+    if verdicts.get("cnn") == WORSE:
+        return "Use a plain CNN, or give this run more images or more time (config.train.epochs)."
+    if SAME in verdicts.values():
+        return (
+            "Take the one that costs less; or give this run more images or more time (config.train.epochs). More test "
+            "images show smaller differences."
+        )
+    few = min(_FEW_EPOCHS, epochs)
+    short = [f"{name} {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
+    if short:
+        return (
+            f"But some baselines had few epochs ({', '.join(short)}): this says little. Raise "
+            "config.baselines.time_share, or set config.baselines.epochs."
+        )
+    return "It is worth its time."

@@ -1,0 +1,77 @@
+"""models/baselines/verdict.py: intervals, exact tests, and the sentence about them."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from models.baselines import verdict
+from models.baselines.verdict import BETTER, SAME, WORSE, Cost
+
+
+def test_the_interval_is_wilsons():
+    low, high = verdict.interval(90, 100)
+    z = stats.norm.ppf(0.975)
+    centre = (0.9 + z**2 / 200) / (1 + z**2 / 100)
+    half = z / (1 + z**2 / 100) * np.sqrt(0.9 * 0.1 / 100 + z**2 / 40000)
+    assert (low, high) == pytest.approx((centre - half, centre + half))
+    assert verdict.interval(0, 5)[0] == 0.0 and verdict.interval(5, 5)[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "only_network, only_baseline, expected",
+    [
+        (0, 0, (SAME, 1.0)),
+        (5, 0, (SAME, 2 * 0.5**5)),  # 0.0625
+        (6, 0, (BETTER, 2 * 0.5**6)),  # 0.03125
+        (0, 6, (WORSE, 2 * 0.5**6)),
+        (30, 30, (SAME, 1.0)),
+        (60, 30, (BETTER, stats.binomtest(60, 90).pvalue)),
+    ],
+)
+def test_only_images_that_one_network_alone_classifies_right_count(only_network, only_baseline, expected):
+    found, p_value = verdict.judge(only_network, only_baseline)
+    assert (found, p_value) == (expected[0], pytest.approx(expected[1]))
+
+
+def _figures(name, found):
+    return verdict.Figures(name, 0.5, (0.4, 0.6), Cost(1, 1, 1.0), found, 0.5)
+
+
+@pytest.mark.parametrize(
+    "verdicts, begins, advice",
+    [
+        ({"majority": BETTER, "cnn": BETTER}, "better than always guessing the largest class and a", "worth"),
+        ({"majority": BETTER, "cnn": SAME}, "the same within chance as a plain CNN; better than", "costs less"),
+        ({"majority": BETTER, "cnn": WORSE}, "worse than a plain CNN; better than", "Use a plain CNN"),
+        ({"cnn": WORSE, "preset": WORSE}, "worse than a plain CNN and a published", "config.architecture"),
+        ({"cnn": WORSE, "pretrained": WORSE}, "worse than a plain CNN and a linear", "Use the pretrained"),
+        ({"majority": SAME, "pretrained": WORSE}, "worse than a linear", "learned little"),
+    ],
+)
+def test_the_sentence_names_every_baseline_and_what_to_do_about_the_worst(verdicts, begins, advice):
+    told = verdict.sentence([_figures(name, found) for name, found in verdicts.items()], epochs=3)
+    assert told.startswith(f"The network is {begins}") and advice in told
+    assert all(verdict.WORDS[name] in told for name in verdicts)
+
+
+def test_a_baseline_that_had_no_time_proves_nothing():
+    def told(epochs, of_the_network):
+        cnn = verdict.Figures("cnn", 0.5, (0.4, 0.6), Cost(1, 1, 1.0, epochs), BETTER, 0.01)
+        return verdict.sentence([_figures("majority", BETTER), cnn], of_the_network)
+
+    assert "few epochs (cnn 9)" in told(9, 40) and "worth" not in told(9, 40)
+    assert "worth its time" in told(10, 40) and "worth its time" in told(9, 9)
+
+
+def test_a_comparison_counts_on_the_same_images_and_comes_back_from_json():
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    network = np.array([0, 1, 2, 0, 1, 2, 0, 0])  # 7 right
+    baseline = np.array([1, 2, 0, 1, 2, 0, 1, 1])  # the last one alone
+    found = verdict.compare(labels, (network, Cost(10, 20, 3.0, 4)), {"cnn": (baseline, Cost(None, None, 1.0))})
+    assert found.network.accuracy == 7 / 8 and found.network.verdict is None
+    (cnn,) = found.baselines
+    assert cnn.accuracy == 1 / 8 and cnn.p_value == pytest.approx(stats.binomtest(7, 8).pvalue)
+    assert cnn.verdict == SAME  # 0.07
+    assert verdict.Comparison.from_document(json.loads(json.dumps(found.to_document()))) == found
