@@ -49,7 +49,7 @@ def plans(root, planner) -> list[dict]:
     return found
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_killed_run_keeps_its_plan_and_accounts_for_its_seconds(killed_twice):
     assert killed_twice.returncode == 0, killed_twice.stderr
     root, summary = killed_twice.root, killed_twice.summary
@@ -75,7 +75,7 @@ def test_a_killed_run_keeps_its_plan_and_accounts_for_its_seconds(killed_twice):
     assert "600 minutes" in shown and all(reason in shown for reason in corrected["reasons"])
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_the_planned_settings_without_the_budget_give_the_same_bits(killed_twice, tmp_path):
     with open(killed_twice.summary["report"]) as file:
         text = html_page.Page(file.read()).text["settings"]
