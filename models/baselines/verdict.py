@@ -22,6 +22,14 @@ WORDS = {
     "preset": "a published cell of the same multiply-adds",
     "pretrained": "a linear classifier on pretrained features",
 }
+# What to do if this baseline is better than the network, and the best of those that are.
+_INSTEAD = {
+    "cnn": "Use a plain CNN, or give this run more images or more time (config.train.epochs).",
+    "preset": "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
+    "config.train.epochs).",
+    "pretrained": "Use the pretrained network, if it is small and fast enough for you; or give this run more images or "
+    "more time (config.train.epochs).",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,22 +169,13 @@ def sentence(baselines: Sequence[Figures], epochs: int) -> str:
 
 
 def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
-    """Returns what to do: about the comparison that asks for the most, if there are several."""
+    """Returns what to do: about the best of the baselines that the network falls behind, if there are any."""
     verdicts = {name: found.verdict for name, found in baselines.items()}
     if verdicts.get("majority", BETTER) != BETTER:
         return "It has learned little: look at images and labels in the report, and train longer (config.train.epochs)."
-    if verdicts.get("pretrained") == WORSE:
-        return (
-            "Use the pretrained network, if it is small and fast enough for you; or give this run more images or more "
-            "time (config.train.epochs)."
-        )
-    if verdicts.get("preset") == WORSE:
-        return (
-            "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
-            "config.train.epochs)."
-        )
-    if verdicts.get("cnn") == WORSE:
-        return "Use a plain CNN, or give this run more images or more time (config.train.epochs)."
+    ahead = [found for found in baselines.values() if found.verdict == WORSE]
+    if ahead:
+        return _INSTEAD[max(ahead, key=lambda found: found.accuracy).name]
     if SAME in verdicts.values():
         return (
             "Take the one that costs less; or give this run more images or more time (config.train.epochs). More test "

@@ -1,5 +1,6 @@
 """models/baselines/verdict.py: intervals, exact tests, and the sentence about them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -36,7 +37,8 @@ def test_only_images_that_one_network_alone_classifies_right_count(only_network,
 
 
 def _figures(name, found):
-    return verdict.Figures(name, 0.5, (0.4, 0.6), Cost(1, 1, 1.0), found, 0.5)
+    accuracy = 0.1 * sorted(verdict.WORDS).index(name)  # in the order cnn, majority, preset, pretrained
+    return verdict.Figures(name, accuracy, (0.4, 0.6), Cost(1, 1, 1.0), found, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,11 @@ def test_the_sentence_names_every_baseline_and_what_to_do_about_the_worst(verdic
     told = verdict.sentence([_figures(name, found) for name, found in verdicts.items()], epochs=3)
     assert told.startswith(f"The network is {begins}") and advice in told
     assert all(verdict.WORDS[name] in told for name in verdicts)
+
+
+def test_the_best_of_several_better_baselines_is_the_one_to_use():
+    cnn, pretrained = (_figures(name, WORSE) for name in ("cnn", "pretrained"))
+    assert "Use a plain CNN" in verdict.sentence([dataclasses.replace(cnn, accuracy=0.9), pretrained], epochs=3)
 
 
 def test_a_baseline_that_had_no_time_proves_nothing():
