@@ -131,7 +131,12 @@ class Space(Section):
     """The search space (docs/search_spaces.md)."""
 
     name: str = setting("cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH)
-    operations: _Names = setting((), "operations that a choice offers; (): all operations of the space", SEARCH)
+    operations: _Names = setting(
+        (),
+        "operations that a choice offers, in the cell space also names of sets (paper, fast); (): all operations of "
+        "the space, in the cell space the paper's",
+        SEARCH,
+    )
 
 
 class MobileSpace(Space):
