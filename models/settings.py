@@ -141,7 +141,11 @@ class Space(Section):
         "cell", "cell, mobile, nasbench201, or the dotted path of a custom space's module", SEARCH, memory=True
     )
     operations: _Names = setting(
-        (), "operations that a choice offers; (): all operations of the space", SEARCH, memory=True
+        (),
+        "operations that a choice offers, in the cell space also names of sets (paper, fast); (): all operations of "
+        "the space, in the cell space the paper's",
+        SEARCH,
+        memory=True,
     )
 
 

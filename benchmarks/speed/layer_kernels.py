@@ -24,6 +24,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds.", lower_bound=1)
 
 LAYERS = {
     "batch norm": lambda channels: layers.BatchNorm(affine=False, moving=False),
+    "grouped 3x3": lambda channels: layers.GroupConv2D(3),
     "depthwise 3x3": lambda channels: layers.DepthwiseConv2D(3),
     "depthwise 5x5": lambda channels: layers.DepthwiseConv2D(5),
     "depthwise 7x7": lambda channels: layers.DepthwiseConv2D(7),

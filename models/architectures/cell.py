@@ -1,5 +1,6 @@
 """The cell genotype: a normal and a reduction cell (section 3.1 of the paper)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,14 @@ CELL_OPERATIONS = (
     "dil_conv_5x5",
     NONE,
 )
-"""The cell operations of the paper, in its authors' order. Others are named by dotted path."""
+"""The cell operations of the paper, in its authors' order: what the cell space offers by default."""
+OPERATION_SETS = {
+    "paper": CELL_OPERATIONS,
+    "fast": ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "conv_1x1", "conv_3x3", "group_conv_3x3", NONE),
+}
+"""Operations by the name of their set. `fast` has no depthwise convolutions, which a CPU computes slowly."""
+KNOWN_OPERATIONS = tuple(dict.fromkeys(name for names in OPERATION_SETS.values() for name in names))
+"""The operations of all sets. Others are named by dotted path."""
 
 
 Edge = tuple[str, int]
@@ -38,7 +46,7 @@ class CellGenotype:
     Args:
         normal: the four intermediate nodes of the normal cell; a node is one or more edges
             `(operation, source node)` from different earlier nodes. An operation is one of
-            `CELL_OPERATIONS` or the dotted path of your own (see `models.networks.operations`).
+            `KNOWN_OPERATIONS` or the dotted path of your own (see `models.networks.operations`).
         normal_concat: the intermediate nodes that the normal cell's output concatenates.
         reduce: as `normal`, for the reduction cell.
         reduce_concat: as `normal_concat`, for the reduction cell.
@@ -114,7 +122,7 @@ def _node(cell: str, number: int, edges: Any) -> Node:
         if not is_operation(operation):
             raise GenotypeError(
                 f"{field}, edge {i}: unknown operation {operation!r}; expected one of "
-                f"{', '.join(CELL_OPERATIONS)}, or the dotted path of your own"
+                f"{', '.join(KNOWN_OPERATIONS)}, or the dotted path of your own"
             )
         if not is_int(source) or not 0 <= source < number:
             raise GenotypeError(
@@ -141,11 +149,22 @@ def _concat(field: str, nodes: Any) -> tuple[int, ...]:
 
 
 def is_operation(name: Any) -> bool:
-    """Returns whether a name can be a cell operation's: one of `CELL_OPERATIONS`, or a dotted path."""
+    """Returns whether a name can be a cell operation's: one of `KNOWN_OPERATIONS`, or a dotted path."""
     if not isinstance(name, str):
         return False
     parts = name.split(".")
-    return name in CELL_OPERATIONS or (len(parts) > 1 and all(p.isidentifier() for p in parts))
+    return name in KNOWN_OPERATIONS or (len(parts) > 1 and all(p.isidentifier() for p in parts))
+
+
+def operations_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the operations that names stand for: a set's name for its operations, any other name for itself.
+
+    An operation that several names stand for is taken once, at its first place.
+
+    Args:
+        names: Names of `OPERATION_SETS`, of operations, or dotted paths.
+    """
+    return tuple(dict.fromkeys(operation for name in names for operation in OPERATION_SETS.get(name, (name,))))
 
 
 def path_genotype(path: Path) -> CellGenotype:

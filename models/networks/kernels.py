@@ -15,6 +15,8 @@ Reasons worth knowing:
   uses, inverse permutations, shapes) is written as a gradient of few.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -42,6 +44,21 @@ def conv(images, kernel, strides, padding):
     return traced.compute(
         convolve, images, traced.read(kernel), training=traced.registered() is not None, operation="Conv2D"
     )
+
+
+@functools.cache
+def has_grouped_gradients():
+    """Returns whether this TensorFlow has gradients of a convolution whose kernel has fewer inputs than the images.
+
+    On a CPU only oneDNN has them, which TF_ENABLE_ONEDNN_OPTS=0 switches off.
+    """
+    with tf.init_scope():
+        pixel, kernel = tf.zeros((1, 1, 1, 2)), tf.zeros((1, 1, 1, 2))
+        try:
+            _conv_gradients(pixel, kernel, pixel, strides=[1, 1, 1, 1], padding="SAME", explicit_paddings=[])
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def _conv_gradients(images, kernel, outputs, **geometry):

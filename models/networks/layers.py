@@ -109,6 +109,60 @@ class Conv2D(_Window):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class GroupConv2D(_Window):
+    """A convolution without bias of each group of channels by itself, and a shuffle that spreads the groups' outputs.
+
+    Output channel `i * groups + g` is channel `i` of group `g`, so that each group of a next layer sees all groups.
+    There are as many outputs as inputs.
+
+    Args:
+        kernel_size: Side of the square kernel in pixels.
+        strides: 1 or 2. Default 1.
+        groups: Number of groups, a divisor of the channels. Default 4.
+    """
+
+    def __init__(self, kernel_size, strides=1, groups=4, **kwargs):
+        super().__init__(kernel_size, strides, None, **kwargs)
+        self.groups = groups
+
+    def build(self, input_shape):
+        size, channels = self.kernel_size, input_shape[-1]
+        inputs = channels // self.groups
+        self.kernel = self.add_weight(
+            shape=(size, size, inputs, channels), initializer=_FanInUniform(size * size * inputs), name="kernel"
+        )
+
+    def call(self, images):
+        # oneDNN refuses the kernel's gradient at stride 2.
+        if tuning.tuned() and self.strides == 1 and kernels.has_grouped_gradients():
+            outputs = kernels.conv(images, self.kernel, self.strides, self.padding)
+        else:
+            outputs = self._by_groups(images)
+        _, height, width, channels = outputs.shape
+        by_group = ops.reshape(outputs, (-1, height * width, self.groups, channels // self.groups))
+        return ops.reshape(ops.transpose(by_group, (0, 1, 3, 2)), (-1, height, width, channels))
+
+    def _by_groups(self, images):
+        parts = zip(
+            ops.split(_pad(images, self.padding), self.groups, axis=-1),
+            ops.split(ops.convert_to_tensor(self.kernel), self.groups, axis=-1),
+            strict=True,
+        )
+        return ops.concatenate(
+            [ops.conv(*part, strides=self.strides, padding="valid", data_format="channels_last") for part in parts],
+            axis=-1,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "groups": self.groups,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class DepthwiseConv2D(_Window):
     """One filter per channel, without bias.
 

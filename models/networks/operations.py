@@ -12,14 +12,15 @@ A cell operation is a function `(channels, strides, norm) -> keras.layers.Layer`
 To add one, write such a function anywhere and name it by its dotted path, both in
 `config.space.operations` and in genotypes:
 
-    def conv_1x1(channels, strides, norm):
-        return Chain([keras.ops.relu, layers.Conv2D(channels, 1, strides), norm()])
+    def conv_5x5(channels, strides, norm):
+        return Chain([keras.ops.relu, layers.Conv2D(channels, 5, strides), norm()])
 
-    config.space.operations = ("sep_conv_3x3", "skip_connect", "my_package.my_module.conv_1x1")
+    config.space.operations = ("sep_conv_3x3", "skip_connect", "my_package.my_module.conv_5x5")
 """
 
 import functools
 import importlib
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -29,6 +30,9 @@ from models.networks import layers
 
 Norm = Callable[[], keras.layers.Layer]
 Operation = Callable[[int, int, Norm], keras.layers.Layer]
+
+GROUPS = 4
+"""Groups of a grouped convolution; fewer, the greatest common divisor, if the channels cannot be divided by 4."""
 
 
 class Chain(keras.layers.Layer):
@@ -131,6 +135,14 @@ def _dil_conv(channels, strides, norm, kernel_size):
     return Chain(_separable(channels, strides, norm, kernel_size, dilation=2))
 
 
+def _conv(channels, strides, norm, kernel_size):
+    return Chain([ops.relu, layers.Conv2D(channels, kernel_size, strides), norm()])
+
+
+def _group_conv(channels, strides, norm, kernel_size):
+    return Chain([ops.relu, layers.GroupConv2D(kernel_size, strides, math.gcd(GROUPS, channels)), norm()])
+
+
 OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": _max_pool,
     "avg_pool_3x3": _avg_pool,
@@ -139,8 +151,14 @@ OPERATIONS: dict[str, Operation] = {
     "sep_conv_5x5": functools.partial(_sep_conv, kernel_size=5),
     "dil_conv_3x3": functools.partial(_dil_conv, kernel_size=3),
     "dil_conv_5x5": functools.partial(_dil_conv, kernel_size=5),
+    "conv_1x1": functools.partial(_conv, kernel_size=1),
+    "conv_3x3": functools.partial(_conv, kernel_size=3),
+    "group_conv_3x3": functools.partial(_group_conv, kernel_size=3),
 }
-"""The paper's cell operations. `none` is not among them: an edge without operation adds nothing."""
+"""The cell operations of all sets (`models.architectures.cell.OPERATION_SETS`), the paper's first.
+
+`none` is not among them: an edge without operation adds nothing.
+"""
 
 
 def resolve(name: str) -> Operation:

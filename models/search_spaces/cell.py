@@ -8,10 +8,13 @@ from models.architectures.cell import (
     CONCAT,
     INPUTS,
     KINDS,
+    KNOWN_OPERATIONS,
     NONE,
+    OPERATION_SETS,
     CellGenotype,
     choice_name,
     is_operation,
+    operations_of,
     path_genotype,
 )
 from models.architectures.checks import GenotypeError, require_genotype
@@ -30,8 +33,8 @@ def create(operations: Sequence[str] = CELL_OPERATIONS) -> "CellSpace":
     """Returns the cell search space.
 
     Args:
-        operations: the candidates of every edge, by name or by dotted path (`models.networks.operations`).
-            Default: the paper's eight.
+        operations: the candidates of every edge, by name, by dotted path (`models.networks.operations`), or by the
+            name of a set (`models.architectures.cell.OPERATION_SETS`). Default: the paper's eight.
 
     Raises:
         ValueError: if there is no operation besides `none`, if one repeats, or if one is unknown.
@@ -45,9 +48,9 @@ class CellSpace:
     name = "cell"
 
     def __init__(self, names: Sequence[str]):
-        self.operations = tuple(names)
-        if len(set(self.operations)) != len(self.operations):
-            raise ValueError(f"space.operations: {', '.join(self.operations)}: one repeats")
+        if len(set(names)) != len(names):
+            raise ValueError(f"space.operations: {', '.join(names)}: one repeats")
+        self.operations = operations_of(names)
         real = [name for name in self.operations if name != NONE]
         if not real:
             raise ValueError(
@@ -188,10 +191,10 @@ def require_operation(name) -> None:
     """Raises a ValueError if there is no operation of a name; imports those that are named by dotted path."""
     if not is_operation(name):
         raise ValueError(
-            f"space.operations: unknown operation {name!r}; expected one of {', '.join(CELL_OPERATIONS)}, or the "
-            "dotted path of your own"
+            f"space.operations: unknown operation {name!r}; expected one of {', '.join(KNOWN_OPERATIONS)}, a set "
+            f"({', '.join(OPERATION_SETS)}), or the dotted path of your own"
         )
-    if name not in CELL_OPERATIONS:
+    if name not in KNOWN_OPERATIONS:
         from models.networks import operations
 
         operations.resolve(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks import layers, traced
+from models.networks import kernels, layers, traced
 from models.runtime import tuning
 
 SIDES = [(8, 8), (7, 7), (6, 9), (1, 1)]
@@ -16,6 +16,12 @@ CASES = {
     "conv_3x3": lambda: layers.Conv2D(6, 3),
     "conv_3x3_stride": lambda: layers.Conv2D(6, 3, 2),
     "conv_1x1_stride": lambda: layers.Conv2D(6, 1, 2),
+    **{
+        f"group_conv_{size}_stride_{strides}_groups_{groups}": (
+            lambda size=size, strides=strides, groups=groups: layers.GroupConv2D(size, strides, groups)
+        )
+        for size, strides, groups in ((3, 1, 2), (3, 1, 4), (3, 2, 2), (3, 1, 1))
+    },
     **{
         f"depthwise_{size}_stride_{strides}_dilation_{dilation}": (
             lambda size=size, strides=strides, dilation=dilation: layers.DepthwiseConv2D(size, strides, dilation)
@@ -81,7 +87,7 @@ def _outputs_and_gradients(layer, images, way):
     return [outputs.numpy(), *(tf.convert_to_tensor(g).numpy() for g in gradients)]
 
 
-_NO_TRAINING = (layers.Conv2D, layers.MaxPool, layers.AvgPool)
+_NO_TRAINING = (layers.Conv2D, layers.GroupConv2D, layers.MaxPool, layers.AvgPool)
 
 
 def _assert_close(actual, expected, tolerance=2e-5):
@@ -153,6 +159,19 @@ def test_factorized_reduction_sees_every_pixel_of_one_diagonal(tuned, plain):
     first, second = np.array(layer.kernel)[0, 0], np.array(layer.shifted_kernel)[0, 0]
     expected = [images[:, ::2, ::2] @ first, images[:, 1::2, 1::2] @ second]
     _assert_close([layer(images).numpy()], [np.concatenate(expected, axis=-1)])
+
+
+@pytest.mark.parametrize(("tuned", "native"), [(True, True), (True, False), (False, True)])
+def test_a_group_sees_its_own_channels_and_the_next_layers_groups_see_all(tuned, native, plain, monkeypatch):
+    tuning.set_tuned(tuned)
+    if not native:  # as where TF_ENABLE_ONEDNN_OPTS is 0
+        monkeypatch.setattr(kernels, "has_grouped_gradients", lambda: False)
+    layer = layers.GroupConv2D(1, groups=2)
+    images = _images((4, 5), channels=6)
+    layer.build(images.shape)
+    kernel = np.array(layer.kernel)[0, 0]
+    first, second = images[..., :3] @ kernel[:, :3], images[..., 3:] @ kernel[:, 3:]
+    _assert_close([layer(images).numpy()], [np.stack([first, second], axis=-1).reshape(images.shape)])
 
 
 @pytest.mark.parametrize("tuned", [True, False])

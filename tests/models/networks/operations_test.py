@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.architectures.cell import CELL_OPERATIONS
+from models.architectures.cell import CELL_OPERATIONS, KNOWN_OPERATIONS, OPERATION_SETS
 from models.networks import layers, operations
 from tests.support.spaces import make_space
 
@@ -34,8 +34,9 @@ def test_every_operation_keeps_the_channels_and_strides_the_sides(name, strides,
     assert outputs.shape == expected == layer.compute_output_shape((2, side, side, 4))
 
 
-def test_all_operations_of_the_paper_are_there_and_none_is_an_edge_left_out():
-    assert (*operations.OPERATIONS, "none") == CELL_OPERATIONS
+def test_all_operations_of_the_sets_are_there_and_none_is_an_edge_left_out():
+    assert {*operations.OPERATIONS, "none"} == set(KNOWN_OPERATIONS)
+    assert OPERATION_SETS["paper"] == CELL_OPERATIONS == (*list(operations.OPERATIONS)[:7], "none")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,12 @@ def test_all_operations_of_the_paper_are_there_and_none_is_an_edge_left_out():
         ("sep_conv_5x5", 2, [(5, 5, 4, 1), (1, 1, 4, 4)] * 2),
         ("dil_conv_3x3", 1, [(3, 3, 4, 1), (1, 1, 4, 4)]),
         ("dil_conv_5x5", 2, [(5, 5, 4, 1), (1, 1, 4, 4)]),
+        ("conv_1x1", 2, [(1, 1, 4, 4)]),
+        ("conv_3x3", 1, [(3, 3, 4, 4)]),
+        ("group_conv_3x3", 2, [(3, 3, 1, 4)]),
     ],
 )
-def test_operations_have_the_kernels_of_the_paper(name, strides, kernels):
+def test_operations_have_the_kernels_of_their_definition(name, strides, kernels):
     assert [tuple(variable.shape) for variable in built(name, strides=strides).trainable_variables] == kernels
 
 
@@ -67,6 +71,11 @@ def test_dilated_convolutions_see_every_second_pixel():
     seen[0, 4, 4] = 1
     rows = np.flatnonzero(np.abs(np.array(layer(seen))).sum(axis=(0, 2, 3)))
     np.testing.assert_array_equal(rows, [0, 2, 4, 6, 8])
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 4), (6, 2), (5, 1)])
+def test_grouped_convolutions_have_four_groups_or_what_divides_the_channels(channels, groups):
+    assert built("group_conv_3x3", channels=channels).steps[1].groups == groups
 
 
 def test_a_chain_takes_the_relu_that_its_caller_has():

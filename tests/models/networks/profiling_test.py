@@ -19,7 +19,7 @@ from models.runtime import tuning
 # Every operation, in both cells; skip_connect at stride 2, too.
 EVERYTHING = CellGenotype(
     normal=(
-        (("max_pool_3x3", 0), ("sep_conv_3x3", 1)),
+        (("conv_3x3", 0), ("sep_conv_3x3", 1)),
         (("skip_connect", 0), ("sep_conv_5x5", 2)),
         (("avg_pool_3x3", 1), ("dil_conv_3x3", 3)),
         (("dil_conv_5x5", 0), ("none", 1)),
@@ -28,8 +28,8 @@ EVERYTHING = CellGenotype(
     reduce=(
         (("skip_connect", 0), ("dil_conv_5x5", 1)),
         (("sep_conv_5x5", 0), ("max_pool_3x3", 1)),
-        (("dil_conv_3x3", 3), ("avg_pool_3x3", 0)),
-        (("sep_conv_3x3", 4), ("skip_connect", 3)),
+        (("group_conv_3x3", 3), ("group_conv_3x3", 0)),
+        (("conv_1x1", 4), ("skip_connect", 3)),
     ),
     reduce_concat=(2, 3, 4, 5),
 )

@@ -18,10 +18,11 @@ SHAPE, CLASSES, BATCH = (4, 4, 1), 2, 4
 BACKBONE = {"stem": 4, "stem_stride": 1, "blocks": [[4, 1], [6, 2], [6, 1], [6, 1]], "head": 8}
 SPACES = {
     "cell": (make_space({"name": "cell"}), {"channels": 2, "cells": 3}),
+    "fast": (make_space({"name": "cell", "operations": ["fast"]}), {"channels": 4, "cells": 3}),
     "mobile": (make_space({"name": "mobile", "backbone": BACKBONE}), {}),
     "nasbench201": (make_space({"name": "nasbench201"}), {"channels": 2, "cells": 1}),
 }
-RANDOM_GENOTYPES = 200
+RANDOM_GENOTYPES = {"cell": 200, "fast": 20, "mobile": 200, "nasbench201": 200}
 RANDOM_NETWORKS = 8
 
 
@@ -85,7 +86,7 @@ def network_layers(network, name):
 @pytest.mark.parametrize("name", SPACES)
 def test_random_genotypes_round_trip_and_train_in_the_supernet(name, supernets):
     space, supernet = SPACES[name][0], supernets[name]
-    for genotype in random_genotypes(space, RANDOM_GENOTYPES):
+    for genotype in random_genotypes(space, RANDOM_GENOTYPES[name]):
         assert genotype_from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
         path = space.path(genotype)
         variables = supernet.path_variables(path)

@@ -54,6 +54,15 @@ def test_operations_restrict_every_choice():
     ]
 
 
+def test_a_set_of_operations_stands_for_its_operations():
+    assert cell_space(operations=["paper"]).choices == cell_space().choices
+    fast = ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "conv_1x1", "conv_3x3", "group_conv_3x3", "none")
+    assert cell_space(operations=["fast"]).choices[0].operations == fast
+    mixed = cell_space(operations=["sep_conv_5x5", "fast", "conv_3x3"]).choices[27].operations
+    assert mixed == ("sep_conv_5x5", *fast)
+    assert cell_space(operations=["paper", "fast"]).choices[0].operations == (*CELL_OPERATIONS, *fast[3:6])
+
+
 def test_empty_options_are_as_if_not_given():
     assert cell_space(operations=()).choices == cell_space().choices
 
@@ -136,6 +145,9 @@ def test_a_genotype_that_is_not_in_the_space_has_no_path(space, genotype, messag
         ({"name": "cell", "nodes": 5}, r"config\.space\.nodes: there is no such setting; expected name, operations"),
         ({"name": "cell", "operations": ["conv_9x9"]}, r"unknown operation 'conv_9x9'"),
         ({"name": "cell", "operations": ["no.such.thing"]}, r"unknown operation 'no\.such\.thing' \(No module"),
+        ({"name": "cell", "operations": ["quick"]}, r"unknown operation 'quick'; .* a set \(paper, fast\)"),
+        ({"name": "cell", "operations": ["fast", "fast"]}, r"fast, fast: one repeats"),
+        ({"name": "mobile", "operations": ["fast"]}, r"unknown operation 'fast'"),
         ({"name": "cell", "operations": ["none"]}, r"at least one operation besides none"),
         ({"name": "cell", "operations": ["none", "none"]}, r"none, none: one repeats"),
         ({"name": "mobile", "operations": ["skip"]}, r"at least one besides skip"),
