@@ -44,7 +44,7 @@ class ImageReport(artifact.Artifact):
 
 
 class Plan(artifact.Artifact):
-    """What a run within a budget does: the settings chosen, the reasons, seconds by stage, figures measured (JSON)."""
+    """The plan of a run with a budget (JSON): chosen settings, reasons, seconds of each stage, measured figures."""
 
     TYPE_NAME = "components.Plan"
 

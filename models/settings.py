@@ -77,10 +77,10 @@ class Data(Section):
         "", 'TFDS split with the test images; "": test, or validation if test has no labels or does not exist', EXAMPLES
     )
     image_feature: str = setting(
-        "", 'TFDS feature with the image; "": the feature called image, or the only Image feature', EXAMPLES
+        "", 'TFDS feature with the image; "": the feature image, the one in supervised_keys, or the only one', EXAMPLES
     )
     label_feature: str = setting(
-        "", 'TFDS feature with the class; "": the feature called label, or the only ClassLabel feature', EXAMPLES
+        "", 'TFDS feature with the class; "": the feature label, the one in supervised_keys, or the only one', EXAMPLES
     )
     test_fraction: float = setting(
         0.2, "share of each class that becomes test images, if the data set has no test images", EXAMPLES, gt=0, lt=1
@@ -640,7 +640,10 @@ class Settings(Section):
         }
 
     def chosen(self, key: str) -> bool:
-        """Returns False for an option of an update rule other than `oracle.rule`, and True for all other settings."""
+        """Returns False for the options of update rules that are not used, and True for all other settings.
+
+        `oracle.rule` names the used rule.
+        """
         section, *parts = key.split(".")
         if section != "oracle" or parts[0] not in (*RULES, "custom"):
             return True
@@ -664,9 +667,14 @@ def document() -> str:
 Generated from models/settings.py: `make settings` writes it anew. `--config.KEY=VALUE` overrides a default or a config
 file. The column *changes* names the results that change with a setting: the examples; the search or the training, which
 then start from the beginning instead of resuming; the steps afterwards; the plan of a budget, which chooses other
-settings; or nothing, if only time and memory change. A setting with a *parameter* can be set anew at each start of a
-compiled Kubeflow pipeline. The options of a custom rule are `config.oracle.custom.OPTION`, those of a custom space
-`config.space.OPTION`.
+settings; or nothing, if only time and memory change. The options of a custom rule are `config.oracle.custom.OPTION`,
+those of a custom space `config.space.OPTION`.
+
+The column *source* names the origin of a default. "paper" is arXiv 1905.07529, "later code" is the code that its
+authors published afterwards, and "released script" is the run script of the published network.
+
+A setting with a *parameter* can be set anew at each start of a compiled Kubeflow pipeline. One more parameter,
+`training`, sets all settings of `config.train` and `config.serving` (docs/deploy.md).
 """
     return intro + "\n".join(markdown(Settings())) + "\n"
 

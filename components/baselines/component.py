@@ -27,9 +27,10 @@ class BaselinesSpec(component_spec.ComponentSpec):
 
 
 class Baselines(base_component.BaseComponent):
-    """Trains simple networks on the same images, and says whether the final network is better than they are.
+    """Trains simple networks on the same images, and shows whether the final network is better than they are.
 
-    All are tested on the same test images; McNemar's exact test compares their answers (models/baselines/verdict.py).
+    All networks are tested on the same test images. McNemar's exact test compares their predictions
+    (models/baselines/verdict.py).
     """
 
     SPEC_CLASS = BaselinesSpec
@@ -51,9 +52,9 @@ class Baselines(base_component.BaseComponent):
             examples: Examples with splits `train`, `val` and `test`.
             model: The final network, as the Trainer exported it.
             model_run: The Trainer's record of the training: the settings, the seconds, the multiply-adds.
-            distribution: The result of SupernetSearch, which knows the seconds of the search; None without a search.
+            distribution: The result of SupernetSearch, which contains the seconds of the search; None without a search.
             baselines: `config.baselines`.
-            checkpoint_dir: The folder of the baselines' checkpoints, from which an interrupted one resumes.
+            checkpoint_dir: The folder of the baselines' checkpoints, from which an interrupted baseline resumes.
         """
         super().__init__(
             spec=BaselinesSpec(

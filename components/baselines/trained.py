@@ -1,4 +1,4 @@
-"""The baselines: what each of them is, and how its outcome is found."""
+"""The baselines: a function for each, which trains the baseline and classifies the test images with it."""
 
 import dataclasses
 import functools
@@ -20,23 +20,23 @@ from models.runtime import artifact_files, checkpoint
 from models.runtime.section import TRAINING
 from models.settings import Baselines, Settings
 
-_MOST_EPOCHS = 100  # of the plain CNN, which gains nothing from more of them
+_MOST_EPOCHS = 100  # of the plain CNN: it gains nothing from more epochs
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What the baselines have in common.
+    """The data that all baselines use.
 
     Attributes:
         asked: `config.baselines`.
-        files: Names the contents of the pretrained network's files.
+        files: A fingerprint of the pretrained network's files (`pretrained.fingerprint`).
         settings: The settings of the final training.
-        final: The Trainer's record of it.
-        seconds: Of search and final training.
-        examples: The artifact.
+        final: The Trainer's record of the final training.
+        seconds: The seconds of search and final training together.
+        examples: The artifact with the examples.
         test: The test images.
-        checkpoint_dir: Of all baselines.
-        uri: The output artifact's folder.
+        checkpoint_dir: The folder of the checkpoints of all baselines.
+        uri: The folder of the output artifact.
     """
 
     asked: Baselines
@@ -60,11 +60,22 @@ class Run:
         return len(self.test.class_names)
 
     def limits(self, most: int, spent: float = 0.0) -> Limits:
-        """Returns how long a baseline is trained that has spent some seconds: at most so many epochs."""
+        """Returns how long a baseline is trained.
+
+        Args:
+            most: The largest number of epochs.
+            spent: The seconds of its time that the baseline has used already.
+        """
         return Limits(self.asked.epochs, self.asked.time_share * self.seconds - spent, most)
 
     def directory(self, name: str, *depends: Any) -> str:
-        """Returns the folder of a baseline's checkpoints: of its own for all that its result depends on."""
+        """Returns the folder of a baseline's checkpoints.
+
+        Args:
+            name: The baseline.
+            depends: Values on which the result of this baseline depends, besides those that are common to all. Other
+                values give another folder.
+        """
         key = checkpoint.fingerprint(
             (self.asked.epochs, self.asked.time_share),
             (self.final["genotype"], self.settings.key(TRAINING)),
@@ -74,12 +85,12 @@ class Run:
         return os.path.join(self.checkpoint_dir, name, key)
 
     def log_dir(self, name: str) -> str:
-        """Returns where TensorBoard finds a baseline's training."""
+        """Returns the folder of the TensorBoard logs of a baseline's training."""
         return os.path.join(self.uri, "logs", name)
 
 
 def _majority(run: Run) -> Outcome:
-    label = np.bincount(run.test.labels).argmax()  # as the Evaluator counts: no constant answer is better
+    label = np.bincount(run.test.labels).argmax()  # no constant answer is more accurate
     return Outcome(
         np.full(len(run.test), label, np.int32),
         verdict.Cost(0, 0, 0.0, details=f"always answers {run.test.class_names[label]!r}"),
@@ -148,9 +159,10 @@ def _pretrained(run: Run) -> Outcome:
 
 
 def _features(run: Run, directory: str) -> checkpoint.Checkpoint:
-    """Returns features and labels of all splits, and what they cost: those that an interrupted run left, or new ones.
+    """Returns features and labels of all splits, and their cost.
 
-    The arrays are `train`, `val` and `test`, float32 (images, features), and `train_labels` and so on.
+    If an interrupted run has saved them, they are read; otherwise they are computed and saved. The arrays are `train`,
+    `val` and `test`, float32 (images, features), and `train_labels`, `val_labels` and `test_labels`, (images,).
     """
     found = checkpoint.latest(directory)
     if found is not None:

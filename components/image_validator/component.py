@@ -33,9 +33,9 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
 class ImageValidator(base_component.BaseComponent):
     """Checks every image before the search and the training, and fails if the data cannot be used.
 
-    These findings are errors: anomalies that ExampleValidator found, labels outside the classes, classes without
-    training images, fewer than two classes, images that are too small for the networks, images that differ in size or
-    channels without a setting that converts them, images with 16 bits per channel that only use the dark end of the
+    These findings are errors: anomalies that ExampleValidator found, labels outside the classes, classes without images
+    in `train` or `val`, fewer than two classes, images that are too small for the networks, images that differ in size
+    or channels without a setting that converts them, images with 16 bits per channel that only use the dark end of the
     range, and images with so few different pictures that nothing can be learned. These findings are warnings: the same
     picture in two splits, classes with few different pictures or with images of one colour, classes without test
     images, and very unequal classes. The output `image_report` contains all findings.

@@ -49,21 +49,24 @@ class TrainingPlannerSpec(component_spec.ComponentSpec):
 
 
 class SearchPlanner(base_component.BaseComponent):
-    """Plans a run within a budget: measures this machine on these images and chooses sizes, epochs and the recipe.
+    """Plans a run with a budget.
 
-    The plan depends on measured times, so another execution would give another plan. A resumed or repeated run takes
-    the plan of the first execution from ML Metadata's cache, like all results.
+    The component measures how fast this machine works with these images. From this it chooses the size of the network,
+    the epochs and the recipe of the training. The plan depends on measured times, so another execution would give
+    another plan. A resumed or repeated run takes the plan of the first execution from ML Metadata's cache, like all
+    results.
     """
 
     SPEC_CLASS = SearchPlannerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.SearchPlanner)
 
     def __init__(self, examples: channel.BaseChannel, image_report: channel.BaseChannel, *, settings: Settings):
-        """Takes all settings; those without effect on the plan are left out of the component's parameters.
+        """Takes all settings. The component's parameters contain only those that affect the plan.
 
         Args:
             examples: Examples with the splits `train` and `val`.
-            image_report: The report of the ImageValidator; nothing is planned for data that it refused.
+            image_report: The report of the ImageValidator. It does not exist if the data were refused, and then there
+                is no plan.
             settings: All settings.
         """
         super().__init__(
@@ -77,9 +80,11 @@ class SearchPlanner(base_component.BaseComponent):
 
 
 class TrainingPlanner(base_component.BaseComponent):
-    """Corrects a plan between search and training: measures the derived network and counts the seconds really used.
+    """Corrects the plan between search and training.
 
-    The output `hyperparameters` has the content of the input `derived` and the settings that the Trainer is to use.
+    The component measures the derived network and counts the seconds that were really used. The output
+    `hyperparameters` contains the input `derived`, the settings for the Trainer, and the seconds that are planned for
+    the stages after the training.
     """
 
     SPEC_CLASS = TrainingPlannerSpec
@@ -94,7 +99,7 @@ class TrainingPlanner(base_component.BaseComponent):
         *,
         settings: Settings,
     ):
-        """Takes what the SearchPlanner takes, and what has come since.
+        """Takes the inputs of the planning.
 
         Args:
             examples: Examples with the splits `train` and `val`.

@@ -33,7 +33,7 @@ class SearchPlanner(base_executor.BaseExecutor):
         """Called by TFX; see the component for inputs, outputs and parameters.
 
         Raises:
-            ConfigError: The budget is too small for the smallest network, or memory is.
+            ConfigError: The budget or the memory is too small for the smallest network.
         """
         settings = _settings(exec_properties)
         (examples,) = input_dict["examples"]
@@ -74,7 +74,7 @@ class TrainingPlanner(base_executor.BaseExecutor):
                 genotype_from_dict(derived["genotype"]),
                 before,
                 searched,
-                # After a kill the clock of this process does not know what the processes before it used.
+                # After a kill, the clock of this process does not count the seconds of earlier processes.
                 max(before.used + searched, clock.seconds() or 0.0),
             )
         _write(made, output_dict)

@@ -101,17 +101,14 @@ def samples(split_uri: str, class_names: Sequence[str], form: ImageFormat) -> di
 def mistakes(model_dir: str, split_uri: str, class_names: Sequence[str], form: ImageFormat) -> tuple[Mistake, ...]:
     """Returns mistakes: images for which the model predicts a wrong class with a high probability.
 
-    The mistakes are spread over the classes: the most probable mistake of every class comes before the second of any
-    class. With few classes, many mistakes per class are shown; with many classes, few.
+    At most 40 mistakes are selected: first the most probable one of every class, then the second of every class, and so
+    on. They are returned with the highest probability first.
 
     Args:
         model_dir: A SavedModel as models/export.py exports it.
         split_uri: Folder of a split's examples.
         class_names: The names of the classes, in the order of the labels.
         form: The form of the network's images.
-
-    Returns:
-        At most 40 mistakes, those with the highest probability first.
 
     Raises:
         DataError: There are no examples.

@@ -240,5 +240,5 @@ def _operations(choices: Sequence[Choice]) -> list[str]:
 
 
 def _last_part(operation: str) -> str:
-    """Returns the name of an operation; for a custom operation without its module."""
+    """Returns the name of an operation. The module in the name of a custom operation is removed."""
     return operation.rpartition(".")[2]

@@ -42,7 +42,7 @@ class ImageFolder:
             folder for test, the folder for validation becomes test.
         images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
         passed_over: Names of the files and folders in `path` that are skipped.
-        others: Ending -> number of files in the folders of splits and classes that are not images. Images in a split's
+        others: Ending -> number of files that are not images, in the folders of splits and classes. Images in a split's
             folder that lie outside a class folder are counted separately, under a text in place of the ending.
     """
 

@@ -147,7 +147,9 @@ def save(shards: Sequence[Shard], path: str) -> list[tuple[int, int]]:
 
 
 def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
-    """Returns the number of images in the shards of finished files, including images that were left out.
+    """Returns the number of images whose example file is finished.
+
+    Images that cannot be decoded are counted too, although the file does not contain them.
 
     Args:
         shards: The shards to write.

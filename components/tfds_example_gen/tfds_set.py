@@ -83,8 +83,10 @@ def choose(
     Args:
         builder: The TFDS builder of the data set.
         test_split: The split with the test images; "" for test, or validation if test has no labels or does not exist.
-        image_feature: The feature with the image; "" for the feature called image, or the only Image feature.
-        label_feature: The feature with the class; "" for the feature called label, or the only ClassLabel feature.
+        image_feature: The feature with the image. "": the feature `image`; else the Image feature in the data set's
+            supervised_keys; else the only Image feature.
+        label_feature: The feature with the class. "": the feature `label`; else the ClassLabel feature in the data
+            set's supervised_keys; else the only ClassLabel feature.
 
     Raises:
         DataError: A split or a feature does not exist, or several features are possible.

@@ -1,7 +1,8 @@
-"""Trains a baseline and classifies the test images with it. A killed training resumes and ends with the same bits.
+"""Trains a baseline and classifies the test images with it.
 
-How many epochs fit into a time depends on the clock, so it is decided once: the decision is a file in the folder of the
-baseline's checkpoints, and a resumed run reads it.
+A killed training resumes and ends bit for bit like an uninterrupted one. The number of epochs that fit into a time
+depends on the clock, so this number is decided only once. It is saved in a file in the folder of the baseline's
+checkpoints, and a resumed run reads this file.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from models.settings import Settings
 from models.training import loop
 from models.training.classifier import Classifier, prepare
 
-_MEASURED = 10  # steps whose time is measured, at most; as many of them as fit into _SECONDS
+_MEASURED = 10  # the largest number of measured steps; fewer if they take longer than _SECONDS
 _SECONDS = 5.0
 _BATCH = 256  # images of a batch that is classified
 
@@ -36,7 +37,7 @@ class Outcome:
 
     Attributes:
         predicted: The class of each test image: int32 (images,).
-        cost: What the baseline costs.
+        cost: The cost of the baseline.
     """
 
     predicted: np.ndarray
@@ -48,9 +49,9 @@ class Limits:
     """How long a baseline is trained.
 
     Attributes:
-        epochs: So many epochs; 0: as many as fit into `seconds`, at least 1.
-        seconds: The time for the training.
-        most: The largest number of epochs in this time.
+        epochs: The number of epochs; 0: as many as fit into `seconds`, at least 1.
+        seconds: The time for the training. It has no effect if `epochs` is above 0.
+        most: The largest number of epochs if `epochs` is 0.
     """
 
     epochs: int
@@ -69,11 +70,11 @@ def set_up(settings: Settings) -> None:
 
 
 def once(path: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns what was decided before, or else what `decide` returns, which then stays decided.
+    """Returns a decision. If its file exists, the decision is read; otherwise it is made and written.
 
     Args:
-        path: The file of the decision; its folder is made when missing. Any path or URI that tf.io.gfile knows.
-        decide: Returns what JSON can hold.
+        path: The file of the decision, any path or URI that tf.io.gfile knows. Its folder is created if necessary.
+        decide: Makes the decision: JSON values by name.
     """
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
@@ -85,11 +86,13 @@ def once(path: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def kept(directory: str, make: Callable[[], Outcome]) -> Outcome:
-    """Returns the outcome that an interrupted run left, or else what `make` returns, which then is kept.
+    """Returns the outcome of a baseline.
+
+    If an interrupted run has saved the outcome, it is read; otherwise it is made and saved.
 
     Args:
-        directory: Of the baseline's checkpoints.
-        make: Trains the baseline.
+        directory: The folder of the baseline's checkpoints.
+        make: Trains the baseline and returns its outcome.
     """
     directory = os.path.join(directory, "outcome")
     found = checkpoint.latest(directory)
@@ -115,12 +118,13 @@ def fit(
     Args:
         name: The baseline's name, for the terminal.
         make: Returns the compiled classifier with fresh weights.
-        settings: `settings.train` is the recipe, but for its epochs; seed and policies are those of the final training.
+        settings: `settings.train` is the recipe; `limits` replaces its epochs. Seed and policies are those of the final
+            training.
         limits: How long to train.
         train: The training images.
         test: The test images.
-        directory: This baseline's own checkpoints.
-        log_dir: TensorBoard scalars per epoch.
+        directory: The folder of this baseline's checkpoints.
+        log_dir: The folder for TensorBoard's scalars per epoch.
 
     Raises:
         ValueError: The loss is not finite.
@@ -152,7 +156,7 @@ def fit(
 def _measure(
     classifier: Classifier, train: dataset.ImageDataset, settings: Settings, strategy: tf.distribute.Strategy
 ) -> float:
-    """Returns the seconds of a step after the first one, which traces; the weights stay as they are."""
+    """Returns the median seconds of a step, without the first step, which traces. The weights do not change."""
     prepare(classifier, train.image_shape, len(train.class_names))
     before = [np.asarray(variable) for variable in loop.state(classifier)]
     recipe = settings.train

@@ -16,8 +16,8 @@ def train_and_predict(
     """Trains on train and val with the regularisation that is best on val, and classifies the test images.
 
     Args:
-        train: Features, float32 (images, features), and labels (images,).
-        val: The same.
+        train: Features of `train`, float32 (images, features), and labels (images,).
+        val: The same of `val`.
         test: Features of the test images.
         classes: Number of classes.
 
@@ -29,7 +29,7 @@ def train_and_predict(
     train, val = (((features - mean) / std, labels) for features, labels in (train, val))
     weights = None
     losses = {}
-    for strength in sorted(_STRENGTHS, reverse=True):  # each starts from the solution of the stronger one
+    for strength in sorted(_STRENGTHS, reverse=True):  # each fit starts from the solution of the next higher strength
         weights = _fit(*train, classes, strength, weights)
         losses[strength] = _loss(_scores(val[0], weights), val[1])
     best = min(losses, key=lambda strength: losses[strength])
@@ -39,7 +39,7 @@ def train_and_predict(
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, classes: int, strength: float, start: np.ndarray | None):
-    """Returns the weights, float64 (features + 1, classes), of which the last row is the bias."""
+    """Returns the weights, float64 (features + 1, classes); the last row is the bias."""
     wanted = np.eye(classes, dtype=np.float32)[labels]
     shape = (features.shape[1] + 1, classes)
 

@@ -1,4 +1,4 @@
-"""The networks of the baselines: a plain CNN, and a published cell of the same multiply-adds as the final network."""
+"""The networks of the baselines: a plain CNN, and a published cell with the multiply-adds of the final network."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from models.training.classifier import Classifier, build_network, compile_classi
 _FILTERS = (32, 64, 128)
 _LEARNING_RATE = 1e-3  # Adam's default
 _BATCH = 64
-_OTHER_CELLS = 6  # cells of the preset beside a final network that is no stack of cells
-_LARGE = 96  # pixels a side from which the network for large images is taken
+_OTHER_CELLS = 6  # cells of the preset if the final network is not a stack of cells
+_LARGE = 96  # smallest side in pixels of images for which the network for large images is used
 
 
 def plain_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Returns what a person writes by hand: three convolutions with batch norm and max pooling, and a dense layer.
+    """Returns a plain network: three convolutions with batch norm and max pooling, and a dense layer.
 
-    It has 94,858 weights for 10 classes of grey images.
+    For 10 classes of grey images the network has 94,858 weights.
 
     Args:
         image_shape: Height, width, channels.
@@ -41,7 +41,7 @@ def plain_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
 def cnn_recipe(train: Train) -> Train:
     """Returns the recipe of the plain CNN: batches of 64, a constant learning rate, and the crops and flips of `train`.
 
-    Crops and flips say which changes of an image keep its class, which a person would not forget either.
+    The crops and flips of `train` are the changes of an image that do not change its class in this data set.
     """
     return train.model_copy(
         update={
@@ -69,17 +69,20 @@ def cnn_classifier(image_shape: tuple[int, int, int], classes: int) -> Classifie
 
 
 def preset(genotype: Genotype) -> Preset:
-    """Returns the published cell to compare a final network with: MdeNAS's, or DARTS's if that is the network's own."""
+    """Returns the published cell for a final network: MdeNAS's cell, or DARTS's if the final network has MdeNAS's."""
     own = PRESETS["mdenas_cifar10"]
     return PRESETS["darts_v2"] if genotype == own.genotype else own
 
 
 def preset_settings(settings: Settings, side: int) -> Settings:
-    """Returns the settings of the preset's network: those of the final network, as far as a stack of cells has them.
+    """Returns the settings of the preset's network.
+
+    They are the settings of the final network. If the final network is not a stack of cells, its network, cells,
+    auxiliary weight and drop path are replaced.
 
     Args:
-        settings: Those of the final training.
-        side: Of the images, in pixels.
+        settings: The settings of the final training.
+        side: The smaller side of the images in pixels.
     """
     train = settings.train
     if train.network not in ("cifar", "imagenet"):
@@ -100,7 +103,7 @@ def preset_classifier(
 
     Args:
         found: The preset.
-        settings: From `preset_settings`.
+        settings: The result of `preset_settings`.
         channels: Channels of a node of the first cell.
         image_shape: Height, width, channels.
         classes: Number of classes.
@@ -113,15 +116,15 @@ def preset_classifier(
 
 
 def channels_for(macs: int, macs_of: Callable[[int], int], step: int) -> int:
-    """Returns the channels with which a stack of cells comes nearest to some multiply-adds.
+    """Returns the number of channels for which a stack of cells has nearly the wanted multiply-adds.
 
-    Multiply-adds are a * channels + b * channels ** 2: stem, depthwise convolutions and head have the first term, the
-    other convolutions the second one. So two networks tell those of all.
+    The multiply-adds are a * channels + b * channels ** 2: stem, depthwise convolutions and head have the first term,
+    the other convolutions the second one. So the multiply-adds of two networks determine a and b.
 
     Args:
-        macs: The multiply-adds to reach.
-        macs_of: Returns the multiply-adds of the network with so many channels.
-        step: The result is a multiple of it, 1 or 2.
+        macs: The wanted multiply-adds.
+        macs_of: Number of channels -> the multiply-adds of the network.
+        step: The result is a multiple of this number, 1 or 2.
     """
     small, large = macs_of(2), macs_of(4)
     b = (large - 2 * small) / 8

@@ -1,9 +1,9 @@
 """A pretrained network as an extractor of features: a .keras file, a SavedModel, or a network of keras.applications.
 
-The network gets float pixels of 0 to 255, as the networks of keras.applications do; what else it needs must be a part
-of it. Images are resized to the size that it asks for, and at least to 96 pixels a side if it takes any size. A dense
-layer at the end of a Keras model is a classifier of other classes, so its input is taken; maps of features are averaged
-over their pixels.
+The network gets float pixels of 0 to 255, like the networks of keras.applications. If a network needs another scale, it
+must contain a layer that rescales the pixels. Images are resized to the input size of the network. If the network takes
+any size, sides of less than 96 pixels are enlarged to 96. If the last layer of a Keras model is dense, this layer is a
+classifier of other classes, so its input is taken as the features. Maps of features are averaged over their pixels.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from models.networks import profiling
 from models.runtime import checkpoint, progress
 from models.settings import ConfigError
 
-_SIDE = 96  # pixels a side, for a network that takes any size
+_SIDE = 96  # smallest side of the images in pixels, for a network that takes any size
 _BATCH = 64
 _KEY = "config.baselines.pretrained"
 
@@ -31,11 +31,11 @@ class Pretrained:
     """A pretrained network.
 
     Attributes:
-        call: Makes features, float (batch, features) or (batch, height, width, features), of float pixels, 0 to 255.
-        size: Height and width of its images in pixels; None: any.
-        channels: Of its images, 1 or 3.
-        params: Its parameters.
-        macs: Its multiply-adds for one image; None if they are not known.
+        call: Float pixels, 0 to 255 -> features, float (batch, features) or (batch, height, width, features).
+        size: Height and width of the input in pixels; None: any.
+        channels: The channels of the input, 1 or 3.
+        params: The number of parameters.
+        macs: The multiply-adds for one image; None if they are not known.
     """
 
     call: Callable[[tf.Tensor], tf.Tensor]
@@ -51,10 +51,10 @@ def load(name: str, weights: str, side: int) -> Pretrained:
     Args:
         name: `config.baselines.pretrained`.
         weights: `config.baselines.weights`.
-        side: Of the images of this run, in pixels.
+        side: The larger side of the images of this run in pixels.
 
     Raises:
-        ConfigError: It cannot be used; the message names the setting.
+        ConfigError: The network cannot be used; the message names the setting.
     """
     try:
         if _is_application(name):
@@ -70,7 +70,7 @@ def load(name: str, weights: str, side: int) -> Pretrained:
             return _saved_model(name)
     except ConfigError:
         raise
-    except Exception as error:  # Keras and TensorFlow have a class of their own for each thing that can be wrong
+    except Exception as error:  # Keras and TensorFlow raise many different classes
         told = " ".join(str(error).split())[:300]
         raise ConfigError(f"{_KEY}: {name!r} cannot be loaded: {told}") from error
     raise ConfigError(
@@ -80,10 +80,10 @@ def load(name: str, weights: str, side: int) -> Pretrained:
 
 
 def fingerprint(name: str, weights: str) -> str:
-    """Returns what names the contents of a pretrained network's files, by their sizes and times.
+    """Returns a fingerprint of a pretrained network's files: of their paths, sizes and times of change.
 
     Args:
-        name, weights: As for `load`; files that this machine does not see count as empty.
+        name, weights: As for `load`. Files that this machine cannot see are left out.
     """
     paths = [path for path in (name, weights) if path and tf.io.gfile.exists(path)]
     for path in list(paths):
@@ -99,7 +99,7 @@ def features(network: Pretrained, images: dataset.ImageDataset, what: str) -> np
     Args:
         network: The network.
         images: The images.
-        what: What the terminal calls them, in the plural.
+        what: The name of the images in the terminal, in the plural.
     """
     size = network.size or tuple(max(side, _SIDE) for side in images.image_shape[:2])
 
@@ -197,7 +197,7 @@ def _saved_model(path: str) -> Pretrained:
     size = None if None in spec.shape[1:3] else tuple(spec.shape[1:3])
     params = sum(int(np.prod(variable.shape)) for variable in found.variables)
 
-    def call(images):  # by way of `model`, which keeps the variables alive; the signature does not
+    def call(images):  # uses `model`, because it keeps the variables alive; the signature does not
         return model.signatures["serving_default"](**{key: images})[output]
 
     return Pretrained(call, size, spec.shape[3], params, None)

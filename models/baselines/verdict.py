@@ -1,7 +1,7 @@
-"""Is the final network better than a baseline? Exact tests on the same test images, and what to do about it.
+"""Shows whether the final network is better than a baseline, by exact tests on the same test images, and gives advice.
 
-Two networks that answer the same images differ only in the images that one of them classifies right and the other one
-wrong. McNemar's exact test asks how likely it is that chance alone divides these images so unevenly.
+McNemar's exact test uses only the images that exactly one of two networks classifies correctly. It computes the
+probability that chance alone divides these images at least as unevenly between the two.
 """
 
 import dataclasses
@@ -13,9 +13,9 @@ from scipy import stats
 
 BETTER, SAME, WORSE = "better", "the same within chance", "worse"
 _FEW_EPOCHS = 10  # a baseline with fewer epochs than this and than the final network had too little time
-_CHANCE = 0.05  # a difference that chance alone gives with a lower probability than this is a difference
+_CHANCE = 0.05  # a p-value below this counts as a difference
 
-# What sentences call a baseline.
+# The name of each baseline in a sentence.
 WORDS = {
     "majority": "always guessing the largest class",
     "cnn": "a plain CNN",
@@ -34,14 +34,14 @@ _INSTEAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a classifier costs.
+    """The cost of a classifier.
 
     Attributes:
-        params: Trainable parameters; those of a pretrained network too. None if they are not known.
-        macs: Multiply-adds for one image; None if they are not known.
-        seconds: Of the training; for the final network, those of the search too.
-        epochs: Of the training; 0 if nothing was trained in epochs.
-        details: More about it, in words; "" if there is nothing to say.
+        params: Number of trainable parameters, including the parameters of a pretrained network; None if not known.
+        macs: Multiply-adds for one image; None if not known.
+        seconds: Seconds of the training; for the final network, of search and training.
+        epochs: Epochs of the training; 0 if nothing was trained in epochs.
+        details: A description of the classifier in words; "" if there is none.
     """
 
     params: int | None
@@ -53,15 +53,17 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """A classifier on the test images.
+    """The results of a classifier on the test images.
 
     Attributes:
         name: "network" for the final network, or the baseline's name.
         accuracy: Test accuracy, 0 to 1.
         interval: The 95 % interval of the accuracy (Wilson).
-        cost: What it costs.
-        verdict: What the final network is, compared with this baseline: BETTER, SAME or WORSE; None for itself.
-        p_value: The probability that chance alone gives such a difference (McNemar's exact test); None for itself.
+        cost: The cost of the classifier.
+        verdict: Whether the final network is BETTER or WORSE than this baseline, or the SAME within chance; None for
+            the final network.
+        p_value: The probability that chance alone gives a difference of at least this size (McNemar's exact test); None
+            for the final network.
     """
 
     name: str
@@ -80,7 +82,7 @@ class Comparison:
         images: Number of test images.
         network: The final network.
         baselines: The baselines.
-        sentence: The verdict on all of them, and what to do about it.
+        sentence: A sentence on the verdicts, and a second one with advice.
     """
 
     images: int
@@ -89,12 +91,12 @@ class Comparison:
     sentence: str
 
     def to_document(self) -> dict[str, Any]:
-        """Returns what JSON can hold."""
+        """Returns the comparison as a JSON document."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Comparison":
-        """Returns the inverse of `to_document`."""
+        """Returns the comparison of a JSON document."""
         baselines = tuple(_figures(found) for found in document["baselines"])
         return cls(document["images"], _figures(document["network"]), baselines, document["sentence"])
 
@@ -112,7 +114,7 @@ def compare(
     Args:
         labels: The classes of the test images: integers (images,), at least one.
         network: The classes that the final network predicts, (images,), and its cost.
-        baselines: The same of each baseline, by name.
+        baselines: Name of a baseline -> its predicted classes and its cost.
     """
     right = network[0] == labels
     found = []
@@ -130,17 +132,17 @@ def _measure(name: str, right: np.ndarray, cost: Cost) -> Figures:
 
 
 def interval(right: int, images: int) -> tuple[float, float]:
-    """Returns the 95 % interval (Wilson) of the accuracy of `right` of `images`."""
+    """Returns the 95 % interval (Wilson) of an accuracy: `right` of `images` are classified correctly."""
     found = stats.binomtest(right, images).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
 
 
 def judge(only_network: int, only_baseline: int) -> tuple[str, float]:
-    """Returns what the final network is compared with a baseline, and the p-value of McNemar's exact test.
+    """Returns whether the final network is better than a baseline, and the p-value of McNemar's exact test.
 
     Args:
-        only_network: Number of test images that the final network alone classifies right.
-        only_baseline: Number of test images that the baseline alone classifies right.
+        only_network: Number of test images that only the final network classifies correctly.
+        only_baseline: Number of test images that only the baseline classifies correctly.
 
     Returns:
         BETTER, SAME or WORSE, and the p-value, 0 to 1.
@@ -153,11 +155,11 @@ def judge(only_network: int, only_baseline: int) -> tuple[str, float]:
 
 
 def sentence(baselines: Sequence[Figures], epochs: int) -> str:
-    """Returns the verdict on all baselines in a sentence, and what to do about it in another one.
+    """Returns a sentence on the verdicts, and a second one with advice.
 
     Args:
         baselines: The baselines, at least one.
-        epochs: Of the final training.
+        epochs: Epochs of the final training.
     """
     parts = []
     for verdict, words in ((WORSE, "worse than"), (SAME, "the same within chance as"), (BETTER, "better than")):
@@ -169,7 +171,7 @@ def sentence(baselines: Sequence[Figures], epochs: int) -> str:
 
 
 def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
-    """Returns what to do: about the best of the baselines that the network falls behind, if there are any."""
+    """Returns advice about the most important comparison: first the best of the baselines that beat the network."""
     verdicts = {name: found.verdict for name, found in baselines.items()}
     if verdicts.get("majority", BETTER) != BETTER:
         return "It has learned little: look at images and labels in the report, and train longer (config.train.epochs)."
@@ -185,7 +187,7 @@ def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
     short = [f"{name} {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
     if short:
         return (
-            f"But some baselines had few epochs ({', '.join(short)}): this says little. Raise "
+            f"But some baselines had few epochs ({', '.join(short)}), so this proves little. Raise "
             "config.baselines.time_share, or set config.baselines.epochs."
         )
     return "It is worth its time."

@@ -34,9 +34,9 @@ class Evaluation(NamedTuple):
 class Multinomial(Record):
     """A distribution over architectures that learns from scores.
 
-    All randomness comes from the seed. A sample is a function of the seed, the number of the sample and the
-    probabilities; the probabilities are a function of the evaluations in their order. So a new `Multinomial` with the
-    same evaluations is an exact copy, and no generator needs to be saved.
+    All randomness comes from the seed. A sample is a function of the seed, the number of the sample and the evaluations
+    in their order. So a new `Multinomial` with the same evaluations is an exact copy, and no generator needs to be
+    saved.
 
     Args:
         choices: Pairs of a unique name and the operations (any hashable values, at least one, all different).
@@ -44,7 +44,8 @@ class Multinomial(Record):
             a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: Rounds in which every operation is sampled equally often, before samples follow the distribution.
-            A round has as many samples as the largest choice has operations. None (default): the default of the rule,
+            A round has as many samples as the largest choice has operations. In a smaller choice, the numbers of two
+            operations may differ by 1. None (default): the default of the rule,
             which is 0 for the paper's rule.
         seed: Integer of at least 0.
         direction: "max" (default) if larger scores are better, as for accuracy; "min" if smaller scores are better, as
@@ -142,10 +143,13 @@ class Multinomial(Record):
         return -means, covariance
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns how well the rule's model predicts: each evaluated architecture from all others, and as observed.
+        """Returns for each evaluated architecture the value predicted from all others, and the observed value.
+
+        The rule's model predicts. The agreement of the two values shows how well it predicts.
 
         Returns:
-            Twice float64 (architectures,), in the rule's unit, larger is better; None if the rule has no such model.
+            Two arrays, each float64 (architectures,): predicted and observed, in the rule's unit, larger is better.
+            None if the rule has no such model.
         """
         return self.rule.left_out(self)
 

@@ -51,11 +51,11 @@ class MultinomialOracle(keras_tuner.Oracle):
     infinity do not change the distribution. With several workers, results count in the order of their arrival, and
     sampling never waits.
 
-    A sample is a function of the seed, the number of the trial and the probabilities; the probabilities are a function
-    of the completed trials. So the trials are the whole state, and an interrupted search resumes with the same samples
-    as an uninterrupted search. A search cannot resume with another objective or with other values of a hyperparameter;
-    new hyperparameters may appear at any time. The hyperparameters that a hypermodel defines are compared with the
-    saved ones when a trial requests them. This happens only for trials that run in the oracle's own process.
+    A sample is a function of the seed, the number of the trial and the completed trials. So the trials are the whole
+    state, and an interrupted search resumes with the same samples as an uninterrupted search. A search cannot resume
+    with another objective or with other values of a hyperparameter; new hyperparameters may appear at any time. The
+    hyperparameters that a hypermodel defines are compared with the saved ones when a trial requests them. This happens
+    only for trials that run in the oracle's own process.
 
     Args:
         objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.

@@ -1,10 +1,11 @@
-"""What a network of a size costs on this machine: a few measured networks predict the others.
+"""Predicts the cost of a network of any size on this machine from a few measured networks.
 
-The seconds of a step are a sum of four parts, each in proportion to a figure of the network: a fixed part, a part for
-each cell (the overhead of its operations), one for the activations (pools, batch norm and depthwise convolutions read
-and write them) and one for the products of the pointwise convolutions. A fit without negative parts
-(scipy.optimize.nnls) finds the four factors. Two or three networks do not determine them, so the fit prefers factors in
-the proportions that were measured once (`_PROPORTIONS`), and takes the speed of the machine from the measurements.
+The seconds of a step are a sum of four parts: a fixed part, a part in proportion to the cells (the overhead of their
+operations), a part in proportion to the activations (pools, batch norm and depthwise convolutions read and write them)
+and a part in proportion to the products of the pointwise convolutions. A least-squares fit without negative factors
+(scipy.optimize.nnls) finds the four factors. Two or three networks do not determine four factors. So the fit prefers
+factors in the proportions that were measured once (`_PROPORTIONS`); the speed of the machine comes from the
+measurements.
 """
 
 import dataclasses
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-# Seconds per unit of each part, and per cell of building and tracing a training and an inference program: of one core
-# of a server, measured (docs/budget.md).
+# Measured on one core of a server (docs/budget.md): the seconds per unit of each part; and, per cell, the seconds of
+# building a network and tracing its training (_START), and of tracing an inference program (_PROGRAM).
 _PROPORTIONS = {
     "step": (1e-3, 1.6e-2, 1.3e-7, 1.2e-9),
     "inference": (6.6e-3, 1.3e-3, 2.0e-8, 4.0e-10),
@@ -25,10 +26,10 @@ _PROPORTIONS = {
 _START, _PROGRAM = 1.25, 0.14
 # Weight of the proportions beside a measurement, whose weight is 1.
 _TRUST = 0.1
-# Cells' worth of building and tracing that stem, head and optimizer take.
+# Building and tracing stem, head and optimizer take as long as this number of cells.
 _FIXED_CELLS = 2
-# Seconds of the Evaluator, of Pusher and ReportGen, and of a training's export besides their work with the network, on
-# a machine that builds and traces the training of a network in _WEIGHT seconds for each of its trainable tensors.
+# Seconds of the Evaluator, of Pusher and ReportGen together, and of a training's export, without their work with the
+# network. They hold for a machine that builds and traces a training in _WEIGHT seconds per trainable tensor.
 _EVALUATION, _REPORT, _EXPORT, _WEIGHT = 8.0, 7.0, 2.0, 0.045
 # Inference programs that the export, the Evaluator and ReportGen trace or load.
 _EXPORT_PROGRAMS, _EVALUATION_PROGRAMS, _REPORT_PROGRAMS = 4, 2, 1
@@ -40,7 +41,7 @@ _REPORT_IMAGES = 20_000
 class Size:
     """The size of a network: `config.train.cells` and `config.train.channels`.
 
-    In a search space without these settings all networks have one size, whatever is given here.
+    A search space without these settings has only one size of networks, so both values have no effect there.
     """
 
     cells: int
@@ -55,13 +56,13 @@ class NetworkTimes:
     """The seconds that were measured for one network.
 
     Attributes:
-        cells, channels: Its size.
-        weights: The number of its trainable tensors.
+        cells, channels: The size of the network.
+        weights: The number of trainable tensors.
         batch: Images of a step.
-        start: Building it and tracing its training, with the first step.
-        step: A training step.
-        inference_start: Tracing its inference.
-        inference: Inference of a batch.
+        start: Seconds of building the network and tracing its training, including the first step.
+        step: Seconds of a training step.
+        inference_start: Seconds of tracing the inference.
+        inference: Seconds of the inference of a batch.
     """
 
     cells: int
@@ -80,8 +81,8 @@ class SearchTimes:
 
     Attributes:
         cells, channels: The size.
-        start: Building the supernet.
-        epoch: An epoch.
+        start: Seconds of building the supernet.
+        epoch: Seconds of an epoch.
     """
 
     cells: int
@@ -92,20 +93,22 @@ class SearchTimes:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """All that was measured, and what it was measured with.
+    """The measured times, and the data that they were measured with.
 
     Attributes:
         images: The number of training images.
         test_images: The number of test images.
         pixels: Pixels of an image.
         side: The smaller side of an image in pixels.
-        stages: Whether `cells` counts the cells of each of three stages instead of all.
+        stages: Whether `cells` is the number of cells of each of three stages, not of the whole network.
         load: Seconds of reading and decoding the training images once.
-        networks: Networks of random architectures; none where the time allowed none and `searches` says enough.
-        searches: None without a search. Of a search whose cost does not depend on the final network's size, one.
-        sized: Whether the cost of the search depends on the final network's size.
+        networks: Times of networks with random architectures. Empty if there was no time to measure one; `searches`
+            then suffice.
+        searches: Times of the search. Empty without a search. There is only one entry if the cost of the search does
+            not depend on the size of the final network.
+        sized: Whether the cost of the search depends on the size of the final network.
         score_images: Images of an epoch of a search by scores.
-        reference: Epochs' worth of work before the first epoch of a search.
+        reference: The work before the first epoch of a search, in epochs.
     """
 
     images: int
@@ -129,12 +132,12 @@ class Figures:
 
 
 class Costs:
-    """Predicts seconds from figures, which are its attribute `figures`.
+    """Predicts seconds from measured figures.
 
     Args:
-        figures: What was measured with random architectures.
-        derived: What was measured with the derived one, if there is one already: all networks then cost so much more or
-            less than random ones as this one does.
+        figures: The figures that were measured with random architectures; also an attribute.
+        derived: The times of the derived network, if it was measured. All predictions are then scaled by the ratio of
+            these times to the predicted ones.
     """
 
     def __init__(self, figures: Figures, derived: NetworkTimes | None = None):
@@ -166,10 +169,10 @@ class Costs:
             self._slow = derived.start / (_WEIGHT * derived.weights)
 
     def _fit(self, kind: str, measured: Sequence[tuple[Size, int, float]]) -> tuple[np.ndarray, float]:
-        """Returns the factors of the four parts, and how many times slower than the usual ones they are in common.
+        """Returns the factors of the four parts, and the slowness of this machine relative to the proportions.
 
-        Unknown are the factors, in units of the proportions, and the last-named number. Each row is an equation; those
-        of the measurements are relative.
+        The unknowns are the four factors, in units of the proportions, and the slowness. Each row is an equation. The
+        rows of the measurements are divided by the measured seconds, so the fit minimises relative errors.
         """
         proportions = np.array(_PROPORTIONS[kind])
         rows = [[*(self._parts(size, batch) * proportions / seconds), 0.0] for size, batch, seconds in measured]
@@ -178,7 +181,7 @@ class Costs:
         return found[:4] * proportions, float(found[4])
 
     def _parts(self, size: Size, batch: int) -> np.ndarray:
-        """Returns the four figures of a step: 1, cells, activations and products of a batch.
+        """Returns the quantities of the four parts of a step: 1, cells, and activations and products of a batch.
 
         Two reductions divide the cells into three groups. From group to group the channels double and the pixels are
         quartered.
@@ -242,7 +245,7 @@ class Costs:
         return self.search_start(size) + epochs * self.search_epoch(size) if self.searches else 0.0
 
     def measuring(self, size: Size) -> float:
-        """Returns the seconds that it takes to measure another size."""
+        """Returns the seconds that are needed to measure a size."""
         if self._score is None:
             return self.start(size)
         return self.start(size) + self.search_start(size) - self.figures.reference * self.search_epoch(size)

@@ -1,4 +1,4 @@
-"""Measures what the planner predicts from: real images, real steps, on this machine."""
+"""Measures the times from which the planner predicts, with real images and real steps on this machine."""
 
 import dataclasses
 import time
@@ -17,7 +17,7 @@ from models.search_spaces.base import SearchSpace
 from models.settings import Settings
 from models.training import classifier
 
-_STEPS = 3  # steps of a measurement at least
+_STEPS = 3  # the smallest number of steps of a measurement
 _SCORES = 4  # scores of a measurement
 # Measured needs of memory are below a third of the bound (models/memory.py).
 _GENEROUS = 3
@@ -41,7 +41,7 @@ class Stopwatch:
 
 
 def random_architecture(space: SearchSpace, seed: int) -> Genotype:
-    """Returns the architecture of a random distribution."""
+    """Returns the architecture that is derived from a random distribution."""
     generator = np.random.default_rng(seed)
     return space.derive({choice.name: generator.random(len(choice.operations)).tolist() for choice in space.choices})
 
@@ -52,11 +52,11 @@ def network(
     """Measures the training and the inference of a network.
 
     Args:
-        settings: All settings; those of `config.train` are the size, the batch and the recipe.
+        settings: All settings; `config.train` contains the size, the batch and the recipe.
         architecture: The architecture.
         data: Training images.
-        seconds: For measuring steps; at least three are measured.
-        most_steps: Steps that are measured at most.
+        seconds: The time for measuring steps; at least three steps are measured.
+        most_steps: The largest number of measured steps.
     """
     recipe, shape, classes = settings.train, data.image_shape, len(data.class_names)
     watch = Stopwatch()
@@ -82,7 +82,7 @@ def network(
 
     step()
     start = watch.lap()
-    step()  # not measured: buffers are made
+    step()  # not measured, because it also allocates buffers
     counted = _mean(step, seconds, most_steps)
     watch.lap()
     inference = tf.function(lambda batch: built(batch, training=False), autograph=False)
@@ -114,7 +114,7 @@ def scored_search(space: SearchSpace, settings: Settings, data: dataset.ImageDat
     """Measures a search by scores at the size of the final network.
 
     Args:
-        space: Where to search.
+        space: The search space.
         settings: All settings.
         data: Training images.
     """
@@ -128,20 +128,20 @@ def scored_search(space: SearchSpace, settings: Settings, data: dataset.ImageDat
         path = {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
         score.entropies(space.repair(path, generator), next(numbers))
 
-    evaluate()  # not measured: what all evaluations share is made
+    evaluate()  # not measured, because it also does the work that all evaluations share
     return SearchTimes(settings.train.cells, settings.train.channels, start + watch.lap(), _mean(evaluate, 0, _SCORES))
 
 
 def trained_search(
     space: SearchSpace, settings: Settings, train: dataset.ImageDataset, val: dataset.ImageDataset
 ) -> SearchTimes:
-    """Measures a search on shared weights: a few steps of one path, from which those of an epoch follow.
+    """Measures a search on shared weights: a few steps of one path, from which the seconds of an epoch are computed.
 
     Args:
-        space: Where to search.
+        space: The search space.
         settings: All settings.
-        train: Images that the shared weights learn from.
-        val: Images that sampled networks are validated on.
+        train: Images on which the shared weights are trained.
+        val: Images on which sampled networks are validated.
     """
     search = settings.search
     watch = Stopwatch()
@@ -168,7 +168,7 @@ def trained_search(
 
 
 def fitting(space: SearchSpace, settings: Settings, data: dataset.ImageDataset, candidates: list[Size]) -> list[Size]:
-    """Returns the sizes whose training fits into the memory that there is.
+    """Returns the sizes whose training fits into the available memory.
 
     Args:
         space: The search space.
@@ -193,7 +193,7 @@ def fitting(space: SearchSpace, settings: Settings, data: dataset.ImageDataset, 
 
 
 def _room() -> float | None:
-    """Returns the bytes for a training: those of the GPU if there is one, else those that this process may come to."""
+    """Returns the bytes available for a training: the memory of the GPU, or without a GPU the limit of the process."""
     if tf.config.list_physical_devices("GPU"):
         from tensorflow.python.client import device_lib
 

@@ -1,4 +1,4 @@
-"""A plan: the settings that fit a budget, the reasons, and the seconds that each stage of the run should take."""
+"""A plan: the settings that fit a budget, the reasons for them, and the planned seconds of each stage of the run."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from models.settings import Settings
 
-# The stages of a run in their order, as a person reads them.
+# The stages of a run in their order, with their names in the terminal and the report.
 BEFORE, PLANNING, SEARCH, TRAINING = "start and data", "planning", "search", "training"
 BASELINES, EVALUATION, REPORT, RESERVE = "baselines", "evaluation", "push and report", "reserve"
 STAGES = (BEFORE, PLANNING, SEARCH, TRAINING, BASELINES, EVALUATION, REPORT, RESERVE)
@@ -15,18 +15,18 @@ STAGES = (BEFORE, PLANNING, SEARCH, TRAINING, BASELINES, EVALUATION, REPORT, RES
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the planner writes for the stages after it.
+    """The plan that a planner writes for the later stages.
 
     Attributes:
-        minutes: The budget; 0 means that there is none and nothing was planned.
+        minutes: The budget; 0 if there is no budget and nothing was planned.
         choices: Dotted name of a setting -> its value in this run.
         reasons: One sentence for each decision.
-        warnings: What a person should know before hours are spent, a sentence each.
-        seconds: Stage -> the seconds that it should take; for a stage that is over, the seconds that it took.
+        warnings: The warnings to print before hours are spent.
+        seconds: Stage -> its planned seconds; for a stage that is over, the used seconds.
         over: The stages that were over when the plan was made.
         used: The seconds that the run had used when the plan was made.
-        figures: What was measured: name -> value, JSON-able.
-        first: Of a corrected plan: the seconds that the plan before the search predicted, by stage.
+        figures: The measured figures: name -> JSON value.
+        first: In a corrected plan, stage -> the seconds that were planned before the search; otherwise empty.
     """
 
     minutes: float
@@ -62,12 +62,12 @@ class Plan:
         return apply(self.choices, settings)
 
     def after(self, stage: str) -> float:
-        """Returns the seconds that the stages after one should take, without the reserve."""
+        """Returns the planned seconds of all stages after a stage, without the reserve."""
         later = STAGES[STAGES.index(stage) + 1 :]
         return sum(self.seconds.get(name, 0.0) for name in later if name != RESERVE)
 
     def lines(self) -> Iterator[str]:
-        """Yields the plan as a person reads it before the search."""
+        """Yields the lines of the plan that the terminal shows."""
         yield f"Plan for {self.minutes:g} minutes, {self.used:.0f} s of them used:"
         for name in STAGES:
             if name in self.seconds:
@@ -79,7 +79,7 @@ class Plan:
 
 
 def apply(choices: Mapping[str, Any], settings: Settings) -> Settings:
-    """Returns settings in which some have another value.
+    """Returns settings in which some values are replaced.
 
     Args:
         choices: Dotted name -> value.

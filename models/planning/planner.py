@@ -1,4 +1,4 @@
-"""Makes the two plans of a run: one before the search, and its correction between search and training."""
+"""Makes the two plans of a run: a plan before the search, and a corrected plan between search and training."""
 
 import dataclasses
 import math
@@ -29,7 +29,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
         used: The seconds that the run has used so far.
 
     Raises:
-        ConfigError: The budget is too small for the smallest network, or memory is.
+        ConfigError: The budget or the memory is too small for the smallest network.
     """
     watch = measure.Stopwatch()
     space = create_space(settings.space)
@@ -60,13 +60,13 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
             )
         )
 
-    # The first measurement is of the smallest size, each next one of the size that would be chosen by those before.
+    # The smallest size is measured first, and then, each time, the size that the earlier measurements choose.
     size = candidates[0]
     while True:
         sized = _sized(settings, size, data, fixed)
         if scored or (not architecture and not searches):
             searches.append(_measure_search(space, sized, load, data))
-        # Scores of networks of cells tell how fast the machine is: enough where tracing one would take too long.
+        # If tracing a network of cells would take too long, the scores alone show how fast the machine is.
         told = scored and settings.train.network == "cifar"
         if networks or not told or watch.seconds() + costs_now().start(size) <= allowed:
             networks.append(_measure_network(sized, space, architecture, data, allowed / 4))
@@ -98,16 +98,16 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
 def plan_training(
     settings: Settings, load: Load, architecture: Genotype, before: Plan, searched: float, used: float
 ) -> Plan:
-    """Corrects a plan: the seconds that were really used are counted, and the derived network is measured.
+    """Corrects a plan: counts the seconds that were really used, and measures the derived network.
 
-    In a short budget the network is not measured, and its size stays as it is.
+    In a short budget the derived network is not measured, and its size stays as planned.
 
     Args:
-        settings: All settings, as the config has them.
+        settings: All settings, with the values of the config.
         load: Returns the images of the splits of these names.
         architecture: The derived architecture.
         before: The plan before the search.
-        searched: The seconds that the search took, earlier runs of an interrupted search included.
+        searched: The seconds of the search, including earlier runs of an interrupted search.
         used: The seconds that the run has used so far.
     """
     watch = measure.Stopwatch()
@@ -115,14 +115,14 @@ def plan_training(
     given, settings = settings, before.apply(settings)
     figures = Figures.from_document(before.figures)
     size, batch = Size(settings.train.cells, settings.train.channels), settings.train.batch_size
-    reasons = [f"The search took {searched:.0f} s; planned were {before.seconds[plan.SEARCH]:.0f} s."] * bool(searched)
+    reasons = [f"The search took {searched:.0f} s; {before.seconds[plan.SEARCH]:.0f} s were planned."] * bool(searched)
     costs, sizes, derived = Costs(figures), [], None
     if rules.correction(costs, size, batch, settings):
         data = load(("train", "val"))
         measured_for = rules.MEASURING * 60 * before.minutes / 2
         derived = _measure_network(settings, create_space(settings.space), architecture, data, measured_for)
         predicted = costs.step(size, batch)
-        reasons.append(f"A step of the derived network takes {derived.step:.3f} s; predicted were {predicted:.3f} s.")
+        reasons.append(f"A step of the derived network takes {derived.step:.3f} s; {predicted:.3f} s were predicted.")
         costs = Costs(figures, derived)
         sizes = measure.fitting(create_space(settings.space), settings, data, rules.sizes(given, fixed))
     chosen = rules.correct(costs, _room(settings, used + watch.seconds()), sizes, settings, fixed)
@@ -150,7 +150,7 @@ def plan_training(
 def _fit_memory(
     space: SearchSpace, settings: Settings, data: ImageDataset, fixed: Collection[str]
 ) -> tuple[Settings, list[Size]]:
-    """Returns the settings with a batch, and the sizes that fit into memory with it.
+    """Returns the settings with a batch that fits, and the sizes that fit into memory with this batch.
 
     Raises:
         ConfigError: Not even the smallest network fits.
@@ -171,7 +171,7 @@ def _fit_memory(
 
 
 def _sized(settings: Settings, size: Size, data: ImageDataset, fixed: Collection[str]) -> Settings:
-    """Returns the settings with a size, and with the recipe of a training of the least epochs."""
+    """Returns the settings with a size, and with the recipe for a training of LEAST_EPOCHS epochs."""
     usual = rules.Option(size, settings.search.epochs, rules.LEAST_EPOCHS, settings.train.batch_size)
     return plan.apply(rules.choices(usual, min(data.image_shape[:2]), fixed), settings)
 
@@ -201,7 +201,7 @@ def _set_up(settings: Settings, precision: str) -> None:
 
 
 def _room(settings: Settings, used: float) -> float:
-    """Returns the seconds that are left for search, training and all that follows, without the reserves."""
+    """Returns the seconds that are left for search, training and all later stages, without the reserves."""
     reserved = rules.SPARE + rules.baselines_share(settings)
     return 60 * settings.budget.minutes * (1 - reserved) - used
 
@@ -235,7 +235,7 @@ def _require_room(
 
 
 def _with_reserves(seconds: Mapping[str, float], settings: Settings) -> dict[str, float]:
-    """Returns the seconds of all stages, in their order, with what is reserved or left."""
+    """Returns the seconds of all stages in their order, including the baselines and the reserve."""
     total = 60 * settings.budget.minutes
     share = rules.baselines_share(settings)
     found = {**seconds, **({plan.BASELINES: share * total} if share else {})}

@@ -1,7 +1,8 @@
-"""How a plan is chosen: the one place with the constants and the order of the decisions. Without TensorFlow.
+"""The rules by which a plan is chosen: all constants, and the order of the decisions. Without TensorFlow.
 
-The order: batch, then size of the network with the epochs of search and training that it leaves room for, then the
-recipe that suits so many epochs. The largest network is taken that can be trained for enough epochs.
+First the batch is chosen. Then the size of the network is chosen, together with the epochs of search and training for
+which this size leaves time. It is the largest network that can be trained for enough epochs. Last comes the recipe that
+suits the number of epochs.
 """
 
 import dataclasses
@@ -15,39 +16,39 @@ from models.planning.costs import Costs, Size
 from models.search_spaces.registry import create_space, unused
 from models.settings import Settings
 
-# The settings that a plan chooses, unless the search space has no use for them or they are to be kept.
+# The settings that a plan chooses, except those that the search space does not use and those that are kept.
 PLANNED = (
     *("search.epochs", "train.cells", "train.channels", "train.epochs", "train.batch_size", "train.learning_rate"),
     *("train.warmup_epochs", "train.drop_path", "train.cutout", "train.label_smoothing"),
 )
 
-# Shares of the budget: for measuring, and left free for what no prediction sees.
+# Shares of the budget: for measuring, and kept free for errors of the predictions.
 MEASURING, SPARE = 0.03, 0.04
-# Share of the training that its checkpoints take at most (models/training/loop.py).
+# The largest share of the training's time that its checkpoints take (models/training/loop.py).
 CHECKPOINTS = 0.05
-# Of a search, by objective: its share of the time that is left, and the most epochs that are of use.
+# By objective of the search: its share of the time that is left, and its largest useful number of epochs.
 SEARCH_SHARE = {"spectrum": 0.15, "val_accuracy": 0.4}
 MOST_SEARCH_EPOCHS = {"spectrum": 400, "val_accuracy": 200}
-# Search epochs after the warm-up of the update rule, at least.
+# The smallest number of search epochs after the warm-up of the update rule.
 LEAST_LEARNING_EPOCHS = 12
-# Steps of the derived network that the correction measures, at most; and the share of the budget that measuring it may
-# take: in a shorter budget it would cost as much time as it saves.
+# The correction measures at most this number of steps of the derived network, and only if this takes at most this share
+# of the budget. In a shorter budget the measurement would cost as much time as it saves.
 CORRECTION_STEPS, CORRECTION_SHARE = 30, 0.06
-# A training has at least so many epochs and steps if there is a network that is small enough, and at most so many
-# epochs. With fewer than FEW_EPOCHS a person is warned.
+# A training has at least LEAST_EPOCHS epochs and LEAST_STEPS steps, if there is a network that is small enough, and
+# usually at most MOST_EPOCHS epochs. With fewer than FEW_EPOCHS epochs the run prints a warning.
 LEAST_EPOCHS, LEAST_STEPS, FEW_EPOCHS, MOST_EPOCHS = 30, 1000, 10, 600
-# The correction keeps the size of the network if the epochs stay between these shares of what they were.
+# The correction keeps the size of the network if the ratio of new to planned epochs is between these numbers.
 KEEP_SIZE = (0.5, 3.0)
-# Batch: the usual one, and the least; an epoch should have so many steps.
+# The usual batch, the smallest batch, and the number of steps that an epoch should have at least.
 BATCH, LEAST_BATCH, LEAST_STEPS_AN_EPOCH = 64, 8, 20
-# Learning rate for the usual batch; in proportion for others. Share of the epochs in which it rises, from an epoch on.
+# The learning rate for the usual batch (for others it is in proportion), and the share of the epochs in which it rises.
 LEARNING_RATE, WARMUP_SHARE = 0.05, 0.05
-# From so many epochs on: drop path, side of the erased square as a share of the image's, label smoothing.
+# Rows: smallest number of epochs, drop path, side of the erased square as a share of the image's side, label smoothing.
 REGULARISATION = ((0, 0.0, 0.0, 0.0), (15, 0.1, 0.25, 0.0), (60, 0.2, 0.25, 0.1), (200, 0.3, 0.5, 0.1))
 # No square is erased from images with a smaller side.
 LEAST_CUTOUT_SIDE = 16
 
-# Cells and channels, from cheap to expensive. NAS-Bench-201 counts the cells of each of three stages.
+# Cells and channels, from cheap to expensive. In NAS-Bench-201's space, the cells are those of each of three stages.
 SIZES = (
     *((3, 8), (3, 12), (3, 16), (3, 24), (6, 16), (6, 24), (6, 32), (8, 32), (8, 40)),
     *((11, 40), (14, 40), (17, 40), (20, 36), (20, 48)),
@@ -57,14 +58,14 @@ NASBENCH201_SIZES = ((1, 8), (1, 16), (2, 16), (3, 16), (5, 16), (5, 24), (5, 32
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A size with the epochs that it leaves room for.
+    """A size, with the epochs of search and training for which there is time.
 
     Attributes:
         size: The size of the final network.
         search_epochs: Epochs of the search; 0 without one.
-        epochs: Epochs of the training; less than 1 if there is no room for one.
+        epochs: Epochs of the training; less than 1 if there is no time for an epoch.
         batch: Images of a training step.
-        long_search: Whether the fewest search epochs that are of use take more than their share of the time.
+        long_search: Whether the smallest useful number of search epochs takes more than the search's share of the time.
     """
 
     size: Size
@@ -84,7 +85,7 @@ def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
 
     Args:
         settings: All settings.
-        fixed: Dotted names of the settings that are kept, or that the search space has no use for.
+        fixed: Dotted names of the settings that are kept, or that the search space does not use.
     """
     ladder = NASBENCH201_SIZES if settings.train.network == "nasbench201" else SIZES
     found = (
@@ -98,7 +99,7 @@ def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
 
 
 def batch_size(settings: Settings, fixed: Collection[str], images: int) -> int:
-    """Returns the batch: the usual one, or a smaller power of two where an epoch would have few steps."""
+    """Returns the batch: the usual one, or a smaller power of two if an epoch would have too few steps."""
     if "train.batch_size" in fixed:
         return settings.train.batch_size
     wanted = max(images // LEAST_STEPS_AN_EPOCH, LEAST_BATCH)
@@ -111,18 +112,20 @@ def choose(
     """Returns the size and the epochs of a run before its search.
 
     Args:
-        costs: What the work costs.
-        seconds: What is left of the budget without its reserves: for search, training and all that follows.
+        costs: The predicted costs.
+        seconds: The seconds for search, training and all later stages: the rest of the budget without its reserves.
         candidates: Sizes that fit into memory, from cheap to expensive; at least one.
         settings: All settings.
-        fixed: Names of settings that are kept, or that this run has no use for.
+        fixed: Names of settings that are kept, or that this run does not use.
         batch: Images of a training step.
     """
     return pick([option(costs, seconds, size, settings, fixed, batch) for size in candidates], costs, settings, fixed)
 
 
 def pick(options: Sequence[Option], costs: Costs, settings: Settings, fixed: Collection[str]) -> Option:
-    """Returns the largest size that leaves room for enough epochs, or else the one with the most epochs.
+    """Returns the largest size for which there is time for enough epochs.
+
+    If there is no such size, the size with the most epochs is returned.
 
     Args:
         options: From cheap to expensive; at least one.
@@ -136,7 +139,7 @@ def pick(options: Sequence[Option], costs: Costs, settings: Settings, fixed: Col
 
 
 def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: Collection[str], batch: int) -> Option:
-    """Returns a size with the epochs for which there is room; arguments as for `choose`."""
+    """Returns a size with the epochs for which there is time; arguments as for `choose`."""
     search_epochs, long = 0, False
     seconds -= correction(costs, size, batch, settings)
     if costs.searches and "search.epochs" in fixed:
@@ -156,14 +159,14 @@ def correct(
 ) -> Option:
     """Returns the size and the epochs of a training after the search.
 
-    The size stays as it was, unless there is room for far fewer or far more epochs than planned.
+    The size stays as planned, unless there is time for far fewer or far more epochs than planned.
 
     Args:
-        costs: What the work costs with the derived network.
-        seconds: What is left of the budget without its reserves.
-        candidates: Sizes that fit into memory, from cheap to expensive.
+        costs: The predicted costs with the derived network.
+        seconds: The rest of the budget without its reserves.
+        candidates: Sizes that fit into memory, from cheap to expensive. Without candidates the size stays as planned.
         settings: All settings, with the choices of the plan before the search.
-        fixed: Names of settings that are kept, or that this run has no use for.
+        fixed: Names of settings that are kept, or that this run does not use.
     """
     train, searched = settings.train, settings.search.epochs
 
@@ -183,13 +186,13 @@ def correct(
 def epochs_left(
     costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str]
 ) -> int:
-    """Returns the training epochs for which there is room after a search; less than 1 if there is none for one.
+    """Returns the training epochs for which there is time after the search; less than 1 if there is no time for one.
 
-    These are at most the epochs that are kept, or the most that are of use.
+    The result is at most `config.train.epochs` if this setting is kept, and otherwise the largest useful number.
 
     Args:
         costs, size, batch, settings, fixed: As for `choose`.
-        seconds: For the training and all that follows.
+        seconds: The seconds for the training and all later stages.
     """
     most = max(MOST_EPOCHS, least_epochs(costs.steps(batch)))
     if "train.epochs" in fixed:
@@ -206,7 +209,7 @@ def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:
 
 
 def correction(costs: Costs, size: Size, batch: int, settings: Settings) -> float:
-    """Returns the seconds in which the second planning measures the derived network; 0 if that would take too long."""
+    """Returns the seconds for measuring the derived network; 0 if the correction does not measure it (too long)."""
     seconds = costs.load + costs.start(size) + CORRECTION_STEPS * costs.step(size, batch)
     return seconds if seconds <= CORRECTION_SHARE * 60 * settings.budget.minutes else 0.0
 
@@ -222,18 +225,18 @@ def stages(costs: Costs, chosen: Option) -> dict[str, float]:
 
 
 def least_epochs(steps: int) -> int:
-    """Returns the epochs that a training should have at least, if an epoch has so many steps."""
+    """Returns the smallest number of epochs that a training should have. An epoch has `steps` steps."""
     return max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps))
 
 
 def fixed(settings: Settings) -> frozenset[str]:
-    """Returns the names of the settings that a plan leaves alone: kept ones, and those without use in this run."""
+    """Returns the names of the settings that a plan does not choose: kept settings, and settings without use."""
     without_use = {*unused(settings), *(["search.epochs"] if settings.architecture else [])}
     return frozenset({*settings.budget.keep, *without_use})
 
 
 def warmup_epochs(settings: Settings) -> int:
-    """Returns the search epochs in which all operations are sampled equally often."""
+    """Returns the number of search epochs in the warm-up of the update rule."""
     rule = create_rule(settings.oracle.rule, settings.oracle.options)
     rounds = rule.warmup_rounds if settings.oracle.warmup_rounds is None else settings.oracle.warmup_rounds
     return rounds * max(len(choice.operations) for choice in create_space(settings.space).choices)
@@ -243,7 +246,7 @@ def recipe(epochs: int, batch: int, side: int) -> dict[str, Any]:
     """Returns the settings of `config.train` that suit a number of epochs, by dotted name.
 
     Args:
-        epochs: Of the training.
+        epochs: Epochs of the training.
         batch: Images of a step.
         side: The smaller side of an image in pixels.
     """
@@ -263,7 +266,7 @@ def choices(chosen: Option, side: int, fixed: Collection[str]) -> dict[str, Any]
     Args:
         chosen: The size and the epochs.
         side: The smaller side of an image in pixels.
-        fixed: Names of settings that are kept, or that this run has no use for.
+        fixed: Names of settings that are kept, or that this run does not use.
     """
     found = {
         "search.epochs": chosen.search_epochs,
@@ -283,30 +286,30 @@ def reasons(
 
     Args:
         chosen, candidates, settings, fixed: As for `choose`.
-        steps: Of a training epoch.
+        steps: Steps of a training epoch.
     """
     wanted = least_epochs(steps)
     if len(candidates) > 1:
         if chosen.epochs >= wanted and chosen.size == candidates[-1]:
             yield f"The network has {chosen.size}, the largest size that the planner knows and memory allows."
         elif chosen.epochs >= wanted:
-            yield f"The network has {chosen.size}: no larger one has the time for {wanted} epochs."
+            yield f"The network has {chosen.size}: there is no time for {wanted} epochs of a larger network."
         else:
-            yield f"The network has {chosen.size}: none has the time for {wanted} epochs, and this one gets the most."
+            yield f"The network has {chosen.size}, the size with the most epochs: no size has time for {wanted} epochs."
     share = SEARCH_SHARE[settings.search.objective]
     if chosen.search_epochs and "search.epochs" not in fixed:
-        yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if that suffices."
+        yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if this is enough."
     if "train.epochs" not in fixed:
-        ends = "the most that are of use" if chosen.epochs >= MOST_EPOCHS else "the time that is left"
+        ends = "more are of no use" if chosen.epochs >= MOST_EPOCHS else "there is no time for more"
         yield f"The training has {chosen.epochs} epochs with {steps} steps each: {ends}."
     yield from (f"config.{key} is kept as given." for key in PLANNED if key in fixed and key in settings.budget.keep)
 
 
 def warnings(chosen: Option) -> list[str]:
-    """Returns what a person should know before hours are spent, a sentence or two each."""
+    """Returns the warnings to print before hours are spent, each of one or two sentences."""
     if chosen.epochs >= FEW_EPOCHS:
         return []
     return [
-        f"In this budget the training sees each image in {chosen.epochs} epochs only, too few for a good model. Give "
-        "more minutes (config.budget.minutes) or smaller images (config.data.image_size)."
+        f"In this budget the training has only {chosen.epochs} epochs, too few for a good model. Give more "
+        "minutes (config.budget.minutes) or smaller images (config.data.image_size)."
     ]

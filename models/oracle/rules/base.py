@@ -72,7 +72,8 @@ class Rule:
         """Returns the accuracy of each evaluated architecture as predicted from all others, and as observed.
 
         Returns:
-            Twice float64 (architectures,), in the same unit; None if the rule has no such model.
+            Two arrays, each float64 (architectures,): predicted and observed, in the same unit. None if the rule has no
+            such model.
         """
         return None
 

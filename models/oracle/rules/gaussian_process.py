@@ -47,9 +47,9 @@ class Evaluations:
         bumps: float64 (architectures, functions): mean of the basis functions of time over each architecture's
             evaluations.
         counts: int64 (architectures,): number of evaluations of each architecture.
-        within: float64 (functions + 1, functions + 1): the sum over all evaluations of the outer products of the
-            deviations from the architectures' means. The first rows belong to the functions of time, the last row to
-            the utility.
+        within: float64 (functions + 1, functions + 1). For each evaluation, the outer product of its deviation from the
+            mean of its architecture; then the sum of these products. The first rows belong to the functions of time,
+            the last row to the utility.
         unit: Accuracy difference that equals a utility difference of 1.
         noisy: Whether repeated evaluations of an architecture differed; None without repeated evaluations.
     """
@@ -98,7 +98,11 @@ class Parameters:
         return math.exp(self._logs[-1])
 
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
-        """Takes steps. Returns the posterior before the last step: this step has already computed its inverse."""
+        """Takes `steps` steps.
+
+        Returns the posterior of the parameters before the last step, because the inverse of its covariance is already
+        computed.
+        """
         posterior = None
         for _ in range(steps):
             posterior = Posterior(evaluations, self.weights, self.noise, self.trend)
@@ -139,8 +143,8 @@ class Posterior:
     """The posterior of the process, with a constant unknown mean and a trend.
 
     The evaluations of an architecture have a mean and deviations from this mean. Given the weights of the trend, means
-    and deviations are independent. So the weights are first conditioned on the deviations. The result is the prior with
-    which they are conditioned on the means.
+    and deviations are independent. So the trend's weights are first conditioned on the deviations. The resulting
+    distribution is then the prior of the trend's weights when they are conditioned on the means.
 
     Args:
         evaluations: The evaluations to condition on.
@@ -180,8 +184,8 @@ class Posterior:
         """Returns the gradient of the log marginal likelihood, float64 (choices + 2,).
 
         The derivatives are with respect to the logarithms of the weights, the noise and the trend. The variance of the
-        kernel is integrated out. The derivative by a variance is half the difference between the expected squares under
-        the posterior and under the prior (Fisher's identity).
+        kernel is integrated out; `_scale` is its estimate. The derivative by a variance is half the difference between
+        the expected squares under the posterior and under the prior (Fisher's identity).
         """
         counts, noise, covariance = self._evaluations.counts, self._relative_noise, self._trend_covariance
         # `slope` is twice the derivative by each entry of the covariance. The derivative of an entry by the weight of a
@@ -237,7 +241,7 @@ class Posterior:
         equation 5.12). The parameters are those that were fitted to all evaluations.
 
         Returns:
-            Twice float64 (architectures,).
+            Two arrays, each float64 (architectures,): predicted and observed.
         """
         return self._rest - self._dual / self._inverse.diagonal(), self._rest
 

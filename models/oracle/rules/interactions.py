@@ -147,7 +147,7 @@ class Interactions(Rule):
         return None if self._proposals is None else self._final(record)[1].left_out()
 
     def _final(self, record: Record) -> tuple[Evaluations, Posterior]:
-        """Returns the evaluations of a recommendation, and the posterior with parameters that were fitted to them."""
+        """Returns the evaluations for a recommendation, and the posterior whose parameters are fitted to them."""
         evaluations = self._evaluations(record, _RECOMMENDED)
         return evaluations, Parameters(record.mask.shape[0]).fit(evaluations, _RECOMMENDED_STEPS)
 
@@ -197,7 +197,9 @@ class Interactions(Rule):
         return bumps - bumps.mean(axis=0)
 
     def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the distinct architectures, without evaluated ones if evaluations are exact and new ones are left.
+        """Returns the distinct architectures.
+
+        If evaluations are exact, evaluated architectures are removed, unless nothing would remain.
 
         Returns:
             The architectures, and the same architectures as an evaluation would record them: with -1 for choices that
@@ -216,7 +218,10 @@ class Interactions(Rule):
         return architectures[kept], recorded[kept]
 
     def _candidates(self, record: Record, elites: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Returns candidates: half neighbours of elites, a quarter children, a quarter random; and three elites."""
+        """Returns candidates.
+
+        Half of them are neighbours of elites, a quarter are children, a quarter are random; three elites are added.
+        """
         quarter = max(self.candidates // 4, 1)
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)

@@ -738,7 +738,7 @@ def test_documentation_describes_every_rule_with_its_defaults():
         assert described.startswith(f"[{rule.warmup_rounds}]")
         for option, value in rule().options().items():
             shown = str(value) if isinstance(value, str | bool) else f"{value:g}"
-            assert f"`{option}` {shown}" in described or (name == "pairwise" and f"`{option}`" in described)
+            assert f"`{option}` {shown}" in described
 
 
 def test_a_trial_that_reported_nothing_is_no_zero(tmp_path):

@@ -68,7 +68,7 @@ def test_a_short_time_goes_to_the_smallest_network_and_a_person_is_warned():
     option = chosen(1.6)
     assert option.size == SMALL and 1 <= option.epochs < rules.FEW_EPOCHS
     (warning,) = rules.warnings(option)
-    assert f"in {option.epochs} epochs only" in warning and "config.budget.minutes" in warning
+    assert f"only {option.epochs} epochs" in warning and "config.budget.minutes" in warning
     assert rules.warnings(chosen(30)) == []
     assert chosen(0.5).epochs < 1
 
