@@ -31,8 +31,10 @@ class Finished:
 
 
 def command(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner") -> list[str]:
-    """Returns the command line of a small run in `root`; later flags override the small settings."""
-    return [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *SMALL, *flags]
+    """Returns the command line of a small run in `root`; flags replace the small settings of the same name."""
+    given = {flag.partition("=")[0] for flag in flags}
+    small = [flag for flag in SMALL if flag.partition("=")[0] not in given]  # a tuple that is given twice is joined
+    return [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *small, *flags]
 
 
 def run(root, *flags, **settings) -> Finished:
