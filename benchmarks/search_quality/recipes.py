@@ -32,6 +32,7 @@ from scipy import stats
 
 from benchmarks.search_quality import images
 from benchmarks.search_quality.derived_against_random import random_paths
+from models.baselines.networks import plain_cnn
 from models.data import dataset
 from models.networks import profiling
 from models.runtime import setup
@@ -99,20 +100,6 @@ ROWS = {
     "decay 1e-3": Row({"weight_decay": 1e-3}),
     "bfloat16": Row({"mixed_precision": "bfloat16"}),
 }
-
-
-def plain_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Returns what a person writes by hand: three convolutions with batch norm and max pooling, and a dense layer."""
-    layers = keras.layers
-    model = keras.Sequential([keras.Input(image_shape)])
-    for filters in (32, 64, 128):
-        model.add(layers.Conv2D(filters, 3, padding="same"))
-        model.add(layers.BatchNormalization())
-        model.add(layers.Activation("relu"))
-        model.add(layers.MaxPooling2D(padding="same"))
-    model.add(layers.GlobalAveragePooling2D())
-    model.add(layers.Dense(classes))
-    return model
 
 
 def settings_of(row: Row, size: int, digits: bool, epochs: int) -> Settings:
