@@ -166,7 +166,8 @@ def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report(
     spec, _ = compile_small("gs://bucket/mdenas", architecture="darts_v2")
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks["ReportGen"]["inputs"]["artifacts"]) == {
-        *("examples", "image_report", "genotype", "model", "model_run", "evaluation", "blessing", "pushed_model")
+        *("examples", "image_report", "genotype", "model", "model_run", "evaluation", "blessing", "pushed_model"),
+        "baselines",
     }
     assert set(spec["root"]["inputDefinitions"]["parameters"]) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {
         "search_epochs",

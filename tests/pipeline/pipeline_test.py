@@ -215,6 +215,6 @@ def test_the_report_of_a_run_tells_what_its_summary_tells(digits_run):
     # Eight images of each of ten classes, every picture, and as many mistakes as the Evaluator found, up to 40.
     mistakes = min(40, round((1 - summary["test_accuracy"]) * 360))
     assert shown.text["test"].count(", taken for") == mistakes
-    assert len(shown.loaded) == 80 + 10 + mistakes
+    assert len(shown.loaded) == 80 + 11 + mistakes
     assert "Epochs: 4;" in shown.text["training"]
     assert "config.search.epochs = 18" in shown.text["settings"]

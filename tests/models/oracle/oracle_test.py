@@ -560,7 +560,7 @@ def test_conditional_choice_that_changed_is_named_with_its_condition(tmp_path):
 
     make_oracle(tmp_path, hp=space(3)).save()
     make_oracle(tmp_path, hp=space(3)).reload()
-    with pytest.raises(ValueError, match=r"'units' \(model in \['mlp'\]\).*\[1, 2, 3\].*\[1, 2, 3, 4\]"):
+    with pytest.raises(ValueError, match=r"'units' \(model in \['mlp'\]\).*\[1, 2, 3, 4\].*\[1, 2, 3\]"):
         make_oracle(tmp_path, hp=space(4)).reload()
 
 
