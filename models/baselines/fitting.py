@@ -144,7 +144,7 @@ def fit(
         fitting = (limits.seconds - spent) / (step * math.ceil(len(train) / recipe.batch_size))
         return {"epochs": max(1, min(limits.most, math.floor(fitting))), "seconds": spent}
 
-    decision = once(os.path.join(directory, "epochs.json"), decide)
+    decision = once(os.path.join(directory, "decision.json"), decide)
     epochs = decision["epochs"]
     recipe = recipe.model_copy(update={"epochs": epochs, "warmup_epochs": min(recipe.warmup_epochs, epochs - 1)})
     trained = loop.train(classifier, train, recipe, settings.seed, strategy, directory, log_dir, name)

@@ -183,7 +183,7 @@ def test_the_share_of_the_time_is_turned_into_epochs_once(inputs, tmp_path, monk
     monkeypatch.setattr(loop, "train", _kill)
     with pytest.raises(_Killed):
         _run(inputs, tmp_path, names=("cnn",), epochs=0, time_share=0.1)  # of 100 seconds
-    (decision,) = (tmp_path / "checkpoints").rglob("epochs.json")
+    (decision,) = (tmp_path / "checkpoints").rglob("decision.json")
     decided = json.loads(decision.read_text())
     # 10 seconds, and 3 steps of half a second an epoch: 6, or less if building took long.
     assert decided["epochs"] == max(1, int((10 - decided["seconds"]) / 1.5)) <= 6
