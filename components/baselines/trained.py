@@ -64,7 +64,7 @@ class Run:
 
         Args:
             most: The largest number of epochs.
-            spent: The seconds of its time that the baseline has used already.
+            spent: The seconds that the baseline has used so far. They are subtracted from its time.
         """
         return Limits(self.asked.epochs, self.asked.time_share * self.seconds - spent, most)
 

@@ -83,8 +83,8 @@ class TrainingPlanner(base_component.BaseComponent):
     """Corrects the plan between search and training.
 
     The component measures the derived network and counts the seconds that were really used. The output
-    `hyperparameters` contains the input `derived`, the settings for the Trainer, and the seconds that are planned for
-    the stages after the training.
+    `hyperparameters` contains three things: the content of the input `derived`; the settings that the plan chooses for
+    the Trainer; and the seconds that are planned for the stages after the training.
     """
 
     SPEC_CLASS = TrainingPlannerSpec

@@ -83,7 +83,7 @@ class TrainingPlanner(base_executor.BaseExecutor):
 
 
 def _settings(exec_properties: dict[str, Any]) -> Settings:
-    """Returns the settings of the parameters; `architecture` is the JSON of a genotype."""
+    """Returns the settings in the component's parameters; the setting `architecture` is the JSON of a genotype."""
     settings = parse_settings(exec_properties, *SECTIONS)
     return settings.model_copy(update={"architecture": exec_properties["architecture"]})
 

@@ -180,8 +180,8 @@ def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
         return _INSTEAD[max(ahead, key=lambda found: found.accuracy).name]
     if SAME in verdicts.values():
         return (
-            "Take the one that costs less; or give this run more images or more time (config.train.epochs). More test "
-            "images show smaller differences."
+            "Take the one that costs less; or give this run more images or more time (config.train.epochs). With more "
+            "test images, smaller differences can be detected."
         )
     few = min(_FEW_EPOCHS, epochs)
     short = [f"{name} {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
