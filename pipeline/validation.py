@@ -10,7 +10,7 @@ import ml_collections
 
 from models.architectures import limits, presets
 from models.oracle.rules.registry import create_rule
-from models.planning.rules import PLANNED
+from models.planning.rules import PLANNED, warmup_epochs
 from models.runtime.section import leaves
 from models.search import derivation
 from models.search_spaces.registry import create_space, unused
@@ -81,17 +81,13 @@ def _rule(settings: Settings) -> Iterator[str]:
 def _warmup(settings: Settings) -> Iterator[str]:
     """Refuses a search that ends within the warm-up, in which all operations are sampled equally often."""
     try:
-        rule = create_rule(settings.oracle.rule, settings.oracle.options)
-        choices = create_space(settings.space).choices
+        epochs = warmup_epochs(settings)
     except (ValueError, TypeError, ImportError, AttributeError):
         return  # the other checks say what is wrong
-    rounds = rule.warmup_rounds if settings.oracle.warmup_rounds is None else settings.oracle.warmup_rounds
-    epochs = rounds * max(len(choice.operations) for choice in choices)
     if not settings.architecture and settings.search.epochs < epochs:
         yield (
             f"config.search.epochs: found {settings.search.epochs}; expected {epochs} or more: the first {epochs} "
-            f"epochs are the warm-up (config.oracle.warmup_rounds is {rounds}), in which all operations are sampled "
-            "equally often."
+            "epochs are the warm-up (config.oracle.warmup_rounds), in which all operations are sampled equally often."
         )
 
 

@@ -13,7 +13,7 @@ from models.data import dataset
 from models.planning.costs import NetworkTimes, SearchTimes, Size
 from models.runtime import setup
 from models.search import spectrum_tuner, tuner
-from models.search_spaces.base import SearchSpace
+from models.search_spaces.base import SearchSpace, random_path
 from models.settings import Settings
 from models.training import classifier
 
@@ -125,8 +125,7 @@ def scored_search(space: SearchSpace, settings: Settings, data: dataset.ImageDat
     numbers = iter(range(10**6))
 
     def evaluate():
-        path = {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
-        score.entropies(space.repair(path, generator), next(numbers))
+        score.entropies(random_path(space, generator), next(numbers))
 
     evaluate()  # not measured, because it also does the work that all evaluations share
     return SearchTimes(settings.train.cells, settings.train.channels, start + watch.lap(), _mean(evaluate, 0, _SCORES))

@@ -82,6 +82,8 @@ class Interactions(Rule):
         self._trend = np.zeros(0)
         self._proposals: np.ndarray | None = None
         self._shares: np.ndarray | None = None
+        # The number of evaluations and the fit of the last recommendation: a prediction after it needs no other fit.
+        self._fitted: tuple[int, Evaluations, Posterior] | None = None
 
     def update(self, record: Record) -> np.ndarray:
         choices, width = record.mask.shape
@@ -148,8 +150,11 @@ class Interactions(Rule):
 
     def _final(self, record: Record) -> tuple[Evaluations, Posterior]:
         """Returns the evaluations for a recommendation, and the posterior whose parameters are fitted to them."""
-        evaluations = self._evaluations(record, _RECOMMENDED)
-        return evaluations, Parameters(record.mask.shape[0]).fit(evaluations, _RECOMMENDED_STEPS)
+        if self._fitted is None or self._fitted[0] != len(record):
+            evaluations = self._evaluations(record, _RECOMMENDED)
+            posterior = Parameters(record.mask.shape[0]).fit(evaluations, _RECOMMENDED_STEPS)
+            self._fitted = len(record), evaluations, posterior
+        return self._fitted[1:]
 
     def _evaluations(self, record: Record, most: int) -> Evaluations:
         """Returns the evaluations that the process uses: those of at most `most` architectures, to bound the cost."""
