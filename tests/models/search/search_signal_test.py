@@ -65,11 +65,12 @@ def narrowing_at(epoch, accuracies):
 
 
 def test_a_distribution_that_narrows_while_accuracies_are_low_is_warned_of():
-    rising = [0.55] * 10 + [0.9] * 10
+    rising = [0.65] * 10 + [0.9] * 10
     (warning,) = narrowing_at(4, rising)
-    assert "after epoch 5" in warning and "0.550" in warning and "0.900" in warning
+    assert "after epoch 5" in warning and "0.650" in warning and "0.900" in warning
     assert "config.oracle.warmup_rounds" in warning
     assert not narrowing_at(18, [0.9] * 20)  # narrowed when accuracies were as high as in the end
+    assert not narrowing_at(4, [0.8] * 10 + [0.9] * 10)  # more than half of the final gain was reached
     assert not narrowing_at(99, rising)  # never narrowed
 
 
