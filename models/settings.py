@@ -87,7 +87,8 @@ class Data(Section):
     )
     val_fraction: float = setting(
         0.5,
-        "share of each class's training images that becomes val, which validates sampled networks",
+        "share of each class's training images that becomes val; a search on shared weights validates architectures on "
+        "val",
         EXAMPLES,
         source="later code",
         gt=0,
@@ -97,7 +98,7 @@ class Data(Section):
         0,
         "side in pixels of the square to which images are resized; 0: all images already have the same size",
         EXAMPLES,
-        expected="0 (as the images are) or 4 or more pixels",
+        expected="0 (as the images are), or 4 pixels or more",
         memory=True,
     )
     resize: Literal["crop", "pad", "squash"] = setting("crop", "how images that are not square are resized", EXAMPLES)
@@ -142,15 +143,15 @@ class Space(Section):
     )
     operations: _Names = setting(
         (),
-        "operations that a choice offers, in the cell space also names of sets (paper, fast); (): all operations of "
-        "the space, in the cell space the paper's",
+        "names of the operations of a choice; the cell space also takes names of sets (paper, fast). (): the paper's "
+        "operations in the cell space, all operations in another space",
         SEARCH,
         memory=True,
     )
 
 
 class MobileSpace(Space):
-    """The mobile space also has a backbone."""
+    """One more setting, only with the mobile space."""
 
     backbone: str | dict[str, Any] = setting(
         "mdenas_gpu",
@@ -270,7 +271,7 @@ def _options(rule: type[Rule]) -> type[Section]:
 
 _OPTIONS = {name: _options(rule) for name, rule in RULES.items()}
 # Defaults of the pipeline that differ from those of the rules. Accuracies on shared weights change with the training;
-# configs that search by scores of untrained networks set `trend` to False.
+# configs with the objective "spectrum" set `trend` to False.
 _PIPELINE_OPTIONS = {"interactions": {"trend": True}}
 
 
@@ -284,7 +285,7 @@ class _Oracle(Section):
         None,
         "number of rounds at the start that sample every operation equally often; None: the rule's default (paper: 0)",
         SEARCH,
-        expected="None or 0 or more",
+        expected="None, or a whole number of 0 or more",
         ge=0,
     )
     custom: dict[str, Any] = setting({}, "options of a custom rule", SEARCH)
@@ -324,7 +325,7 @@ class Derive(Section):
         "largest number of skip connections in the derived architecture, all cells together; None: no limit",
         AFTERWARDS,
         source="later code",
-        expected="None (no limit) or 0 or more",
+        expected="None (no limit), or a whole number of 0 or more",
         ge=0,
     )
 
@@ -420,9 +421,9 @@ class Evaluate(Section):
 
     accuracy_threshold: float | None = setting(
         None,
-        "least test accuracy; None: clearly more than the accuracy of always guessing the largest class",
+        "smallest test accuracy of a blessed model; None: clearly more than always guessing the largest class reaches",
         AFTERWARDS,
-        expected="None (clearly more than the largest class's share) or from 0 to 1",
+        expected="None, or a number from 0 to 1",
         ge=0,
         le=1,
     )
@@ -476,7 +477,7 @@ class Baselines(Section):
         return (*self.names, *(("pretrained",) if self.pretrained else ()))
 
     def unused(self) -> dict[str, str]:
-        """Returns the settings without use beside the others, and why: name -> reason."""
+        """Returns the settings of this section that have no effect beside its other values: name -> reason."""
         found: dict[str, str] = {}
         if not set(self.names) & set(_TRAINED_BASELINES):
             found = dict.fromkeys(("time_share", "epochs"), "no baseline of config.baselines.names is trained")
@@ -494,7 +495,7 @@ class Serving(Section):
 
 
 class Deploy(Section):
-    """Steps around the push. Validation is off by default: it needs Docker or Kubernetes."""
+    """Steps around the push. Validation by a real TF Serving is off by default: it needs Docker or Kubernetes."""
 
     infra_validation: Literal["", "docker", "kubernetes"] = setting(
         "", 'place where a real TF Serving loads the model before the push; "": nowhere', AFTERWARDS
@@ -532,15 +533,17 @@ class Kubeflow(Section):
         NOTHING,
         ge=0,
     )
-    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the search", NOTHING)
+    search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "this pod runs the search", NOTHING)
     train: Pod = setting(
-        Pod(cpu=4.0, memory_gb=16.0, gpus=1), "pod of the final training, the planners and the baselines", NOTHING
+        Pod(cpu=4.0, memory_gb=16.0, gpus=1),
+        "these pods run the final training, the planners and the baselines",
+        NOTHING,
     )
-    other: Pod = setting(Pod(), "pod of each other component", NOTHING)
+    other: Pod = setting(Pod(), "these pods run all other components", NOTHING)
 
 
 class Budget(Section):
-    """The time of the whole run. A planner then chooses the settings that decide how long it takes (docs/budget.md)."""
+    """The time of the whole run. If it is set, a planner chooses the settings on which it depends (docs/budget.md)."""
 
     minutes: float = setting(
         0.0,

@@ -3,13 +3,14 @@
 models/settings.py declares the settings with this module, which imports neither TensorFlow nor Keras.
 """
 
+import collections
 import dataclasses
 import difflib
 import json
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, cast
 
 import pydantic
@@ -224,14 +225,26 @@ def _kind(kind: Any) -> str:
     return names.get(typing.get_origin(kind), "texts" if typing.get_origin(kind) is tuple else "None")
 
 
-def markdown(section: Section, prefix: str = "") -> Iterator[str]:
-    """Yields the lines of a table of each section's settings."""
-    yield from ("", f"## config.{prefix}".rstrip("."), "", (section.__doc__ or "").strip().splitlines()[0], "")
+def markdown(
+    section: Section, prefix: str = "", suffix: str = "", meaning: str = "", left_out: Collection[str] = ()
+) -> Iterator[str]:
+    """Yields the lines of a table of each section's settings.
+
+    Args:
+        section: The section.
+        prefix: The section's dotted name with a dot at its end; "" for all settings.
+        suffix: A text after the heading.
+        meaning: What distinguishes the section from others of the same type; "" if there are none.
+        left_out: Names of settings that another table contains.
+    """
+    about = (section.__doc__ or "").strip().splitlines()[0]
+    more = f" {meaning[0].upper()}{meaning[1:]}." if meaning else ""
+    yield from ("", f"## config.{prefix}".rstrip(".") + suffix, "", about + more, "")
     yield "| setting | default | allowed | meaning | source | changes | parameter |"
     yield "|---|---|---|---|---|---|---|"
     fields = type(section).model_fields
     for name, value in section:
-        if isinstance(value, Section):
+        if isinstance(value, Section) or name in left_out:
             continue
         known = note(fields[name])
         cells = (
@@ -244,10 +257,12 @@ def markdown(section: Section, prefix: str = "") -> Iterator[str]:
             known.runtime and f"`{known.runtime}`",
         )
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    kinds = collections.Counter(str(field.annotation) for field in fields.values())
     for name, value in section:
         if isinstance(value, Section):
-            yield from markdown(value, f"{prefix}{name}.")
-            for variant in note(fields[name]).variants.values():
-                more = set(variant.model_fields) - set(type(value).model_fields)
-                if more:
-                    yield from markdown(variant(), f"{prefix}{name}.")
+            meaning = (fields[name].description or "") if kinds[str(fields[name].annotation)] > 1 else ""
+            yield from markdown(value, f"{prefix}{name}.", meaning=meaning)
+            usual = type(value).model_fields
+            for tag, variant in note(fields[name]).variants.items():
+                if set(variant.model_fields) - set(usual):
+                    yield from markdown(variant(), f"{prefix}{name}.", f" ({tag})", left_out=usual)

@@ -59,7 +59,7 @@ BAD = [
     ),
     ("data.val_fraction", 1.0, "config.data.val_fraction: found 1.0"),
     ("data.val_fraction", float("nan"), "config.data.val_fraction: found nan"),
-    ("data.image_size", 2, "config.data.image_size: found 2; expected 0 (as the images are) or 4 or more pixels."),
+    ("data.image_size", 2, "config.data.image_size: found 2; expected 0 (as the images are), or 4 pixels or more."),
     (
         "data.image_size",
         28,

@@ -49,8 +49,8 @@ class Interactions(Rule):
     )
     floor: float = option(
         0.05,
-        "Share of the uniform distribution in the probabilities, from 0 to below 1; a sample changes one choice at "
-        "random with the same probability.",
+        "Share of the uniform distribution in the probabilities, from 0 to below 1. It is also the probability that a "
+        "sample changes one choice at random.",
     )
     architectures: int = option(
         128,
