@@ -34,7 +34,7 @@ def why_not_comparable(model_uri: str, class_names: Sequence[str], form: ImageFo
             return f"its file {name} is missing in {saved_model}"
     earlier = read_class_names(saved_model)
     if earlier != tuple(class_names):
-        return f"its classes are different: {_difference(earlier, tuple(class_names))}"
+        return f"its classes are different ({_difference(earlier, tuple(class_names))})"
     seen = read_form(saved_model)
     for name in ("image_shape", "resize", "background"):
         # Models of earlier versions of this project have no description of their images.
@@ -107,9 +107,10 @@ class LatestComparableModel(latest_blessed_model_strategy.LatestBlessedModelStra
             chosen = self._latest_blessed(store, others, input_dict["model_blessing"])
             why = _why(chosen, info.class_names, form)
         if reason:
-            instead = f"with {chosen['model'][0].uri}, blessed before it" if chosen["model"] else "with no other model"
+            instead = f"an older blessed model, {chosen['model'][0].uri}" if chosen["model"] else "no other model"
             logging.warning(
-                "The new model is not compared with the latest blessed one, %s: %s. It is compared %s.",
+                "The latest blessed model, %s, cannot be compared with the new model: %s. The new model is compared "
+                "with %s.",
                 latest["model"][0].uri,
                 reason,
                 instead,

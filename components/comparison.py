@@ -21,8 +21,8 @@ class Comparison:
         majority_share: The accuracy of always guessing this class.
         clearly_more: The least accuracy that is clearly more than `majority_share`.
         baseline_accuracy: The accuracy of the earlier model; None if there is no baseline.
-        baseline_not_compared: The reason why the baseline was left out, a clause such as "its classes are different:
-            ..."; None if no baseline was left out.
+        baseline_not_compared: The reason why the baseline was left out, a clause such as "its classes are different
+            (...)"; None if no baseline was left out.
     """
 
     threshold: float

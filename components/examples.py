@@ -15,6 +15,6 @@ def load_split(examples: list[artifact.Artifact], split: str, data: Data) -> dat
 
 
 def load_splits(examples: list[artifact.Artifact], splits: Sequence[str], data: Data) -> dataset.ImageDataset:
-    """Returns the images of several splits of the examples together, as `load_split`."""
+    """Returns the images of several splits of the examples in one data set, decoded as in `load_split`."""
     uris = (uri for split in splits for uri in artifact_utils.get_split_uris(examples, split))
     return dataset.load_examples([os.path.join(uri, "*") for uri in uris], data)

@@ -33,7 +33,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         that serves this version, or None), `trained_model` (the folder of the trained SavedModel), `search_epochs` (0
         without a search), `report` (the HTML file), `seconds` by component, `cached` components, `budget`
         (pipeline/budget.py; None without a budget), `baselines` (by name: `test_accuracy`, `params`, `macs` and
-        `seconds`, and `verdict` and `p_value` of the network compared with this baseline), `verdict` (a sentence on all
+        `seconds`, and `verdict` and `p_value` of the network compared with this baseline), `verdict` (sentences on all
         baselines; None without baselines), and `lineage` (the URIs of the examples, the distribution and the genotype
         from which the model was made).
     """

@@ -268,7 +268,7 @@ def main(_: Sequence[str]) -> None:
         except (TypeError, ValueError) as error:
             raise app.UsageError(f"--methods: {error}") from error
         if name not in METHODS:
-            raise app.UsageError(f"--methods: found {name!r}, allowed are {', '.join(METHODS)}")
+            raise app.UsageError(f"--methods: found {name!r}; expected some of {', '.join(METHODS)}")
     trend = _trend(_TREND.value)
     load = functools.partial(_load, _TABLE.value, _CHOICES.value, _OBJECTIVE.value, _REPORT.value)
     try:

@@ -62,13 +62,14 @@ def _undecided(undecided: int, choices: int) -> list[str]:
 def _skips(derived: derivation.Derived, space: SearchSpace) -> Iterator[str]:
     if derived.replaced:
         yield (
-            f"config.derive.max_skip_connections: {some(derived.replaced, 3)} lost a skip connection to the limit. The "
-            "search evaluated the architecture with them."
+            f"config.derive.max_skip_connections: another operation replaced the skip connection of "
+            f"{some(derived.replaced, 3)}. The search chose the architecture with these skip connections, not the one "
+            "without them."
         )
     edges = sum(operation != derivation.NONE for operation in space.path(derived.genotype).values())
     if 2 * len(derived.skips) > edges:
         yield (
             f"More than half of the {edges} edges are skip connections: {len(derived.skips)}. Such architectures often "
-            "learn fast at first and stay worse in the end. Limit them with config.derive.max_skip_connections, or "
-            "search longer."
+            "learn fast at first, but are less accurate in the end. Limit them with "
+            "config.derive.max_skip_connections, or search longer."
         )

@@ -153,13 +153,13 @@ def duplicates(images):
         if twice:
             yield (
                 f"{len(twice)} images of {other} are also in {one}, so the accuracy on {other} is too high: "
-                f"{some(f'{b.id} is {a.id}' for a, b in twice)}."
+                f"{some(f'{b.id} equals {a.id}' for a, b in twice)}."
             )
         contradicting = [(a, b) for a, b in twice if a.label != b.label]
         if contradicting:
             yield (
-                f"{len(contradicting)} of them have another label there: "
-                f"{some(f'{b.id} is {a.id}' for a, b in contradicting)}."
+                f"{len(contradicting)} images of {other} that are also in {one} have another label in {one}: "
+                f"{some(f'{b.id} equals {a.id}' for a, b in contradicting)}."
             )
 
 

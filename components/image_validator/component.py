@@ -69,7 +69,7 @@ class ImageValidator(base_component.BaseComponent):
             background: `config.data.background`: the colour behind transparent pixels.
             channels: `config.data.channels`: the number of channels to which training converts images; 0 if it does
                 not.
-            smallest_side: The least number of pixels of each side of an image, if images are not resized.
+            smallest_side: The smallest number of pixels of each side of an image, if images are not resized.
             needed_by: The name of the network that needs this size, for the message.
             max_imbalance: The ratio of the sizes of the largest and the smallest class above which there is a warning.
 
@@ -78,10 +78,10 @@ class ImageValidator(base_component.BaseComponent):
         """
         if image_size < 0:
             raise ValueError(
-                f"config.data.image_size is {image_size}; allowed are 0 (as the images are) or more pixels."
+                f"config.data.image_size: found {image_size}; expected 0 (as the images are), or a number of pixels."
             )
         if channels not in (0, 1, 3):
-            raise ValueError(f"config.data.channels is {channels}; allowed are 0 (as the images are), 1 and 3.")
+            raise ValueError(f"config.data.channels: found {channels}; expected 0 (as the images are), 1 or 3.")
         super().__init__(
             spec=ImageValidatorSpec(
                 examples=examples,

@@ -66,7 +66,9 @@ class Executor(base_executor.BaseExecutor):
         artifact_files.IMAGE_REPORT.save(report.uri, _report(images, info, problems, warnings))
         report.set_int_custom_property("warnings", len(warnings))
         if problems:
-            raise DataError("The images cannot be trained on:\n" + "\n".join(f"- {problem}" for problem in problems))
+            raise DataError(
+                "The images cannot be used for training:\n" + "\n".join(f"- {problem}" for problem in problems)
+            )
 
 
 def _format(info, settings):

@@ -48,7 +48,7 @@ class Search:
             `val_loss`.
         movement: A pair for each completed epoch: its number (0-based), and the probabilities after it as one sequence
             per choice.
-        best_epoch: The epoch (0-based) of the best sampled architecture; None if no epoch was completed.
+        best_epoch: The epoch (0-based) of the best evaluated architecture; None if no epoch was completed.
         best_score: The score in this epoch, 0 to 1.
         payoff: The comparison of the recommended architecture with random ones; None with "val_accuracy", whose scores
             rise during the search.
@@ -87,8 +87,15 @@ class Derivation:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The final training: parameters, multiply-adds, seconds, and per epoch `epoch` (0-based), `loss`, `accuracy` and
-    `learning_rate`. `other_seconds` are those of the Trainer besides the epochs."""
+    """The final training.
+
+    Attributes:
+        params: Number of trainable parameters, without the auxiliary head.
+        macs: Multiply-adds for one image.
+        seconds: Seconds of the epochs.
+        history: Per epoch `epoch` (0-based), `loss`, `accuracy` and `learning_rate`.
+        other_seconds: Seconds that the Trainer used outside its epochs.
+    """
 
     params: int
     macs: int

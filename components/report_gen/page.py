@@ -116,9 +116,10 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
 
 
 def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float | None]]:
-    """Returns for each stage of a budget: name, seconds planned before the search, planned after it, and used.
+    """Returns for each stage of a budget: its name, and its seconds in the first plan, in the corrected plan, and used.
 
-    The stages after the training are not over when the report is written.
+    The first plan is made before the search, the corrected one after it. The stages after the training are not over
+    when the report is written.
     """
     if not found.plan:
         return []
@@ -177,7 +178,7 @@ def _explanation(source: str | None, search: Search | None) -> str | None:
         return "the architecture that the update rule recommends; for most rules, the most probable operations"
     if source == "best" and search and search.best_epoch is not None:
         what = "validation accuracy" if search.objective == "val_accuracy" else "score"
-        return f"sampled in epoch {search.best_epoch + 1}, with a {what} of {search.best_score:.4f} then"
+        return f"sampled in epoch {search.best_epoch + 1}, in which its {what} was {search.best_score:.4f}"
     return None
 
 

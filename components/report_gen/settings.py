@@ -39,7 +39,8 @@ def flat(settings: Settings) -> dict[str, Any]:
 def config_file(settings: Settings) -> str:
     """Returns a Python file whose `get_config()` changes pipeline/configs/base.py to these settings.
 
-    The file has no budget: its settings are those that the plan chose, and another plan would choose others.
+    The file contains the settings that the plan of a budget chose. It has no budget itself, because a new plan would
+    choose other values.
     """
     defaults = {key: value for key, value, _ in leaves(Settings())}
     lines = [

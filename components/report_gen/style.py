@@ -1,4 +1,4 @@
-"""What the report's charts share: style, size, conversion to SVG. Equal charts give equal bytes."""
+"""The common style, size and SVG conversion of the report's charts. Equal charts give equal bytes."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence

@@ -20,6 +20,7 @@ from components.tfds_example_gen import cut, shards, source
 from models.data.dataset_info import DataError, DatasetInfo, load
 from models.data.examples import SPLITS
 from models.runtime import progress
+from models.runtime.messages import some
 from models.settings import Data
 
 
@@ -175,8 +176,8 @@ def _refuse_missing_classes(info):
         missing = [name for name, count in zip(info.class_names, info.counts[split], strict=True) if not count]
         if missing and (split != "test" or len(missing) == len(info.class_names)):
             raise DataError(
-                f"{split} ({info.origins[split]}) has no image of {len(missing)} of {len(info.class_names)} classes "
-                f"({', '.join(missing[:10])}) that can be decoded: add images, or remove the class."
+                f"In {split} ({info.origins[split]}), {len(missing)} of {len(info.class_names)} classes have no image "
+                f"that can be decoded: {some(missing, 10)}. Add images, or remove the classes."
             )
         if missing:
             logging.warning("test has no image of %s.", ", ".join(missing))

@@ -42,8 +42,8 @@ class ImageFolder:
             folder for test, the folder for validation becomes test.
         images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
         passed_over: Names of the files and folders in `path` that are skipped.
-        others: Ending -> number of files that are not images, in the folders of splits and classes. Images in a split's
-            folder that lie outside a class folder are counted separately, under a text in place of the ending.
+        others: Ending -> number of files that are not images, in the folders of splits and classes. Images directly in
+            a split's folder are counted separately, under a text in place of the ending.
     """
 
     path: str
@@ -104,7 +104,7 @@ class ImageFolder:
             )
 
     def warn_of_others(self) -> None:
-        """Warns about non-image files, which are otherwise skipped silently (hidden files excluded)."""
+        """Warns about the files and folders that are skipped. Hidden ones are skipped without a warning."""
         if self.passed_over:
             beside = "/, ".join(self.splits.values()) + "/" if any(self.splits.values()) else "the folders of classes"
             logging.warning("%s: skipped beside %s: %s.", self.path, beside, some(self.passed_over, _NAMED))
@@ -129,7 +129,7 @@ def scan(path: str) -> ImageFolder:
     """
     _refuse_other_bytes(path)
     if not tf.io.gfile.isdir(path):
-        raise DataError(f"config.data.image_folder={path} is not a directory.")
+        raise DataError(f"config.data.image_folder={path} is not a folder.")
     entries = _list(path)
     folders = [name for name, is_folder in entries if is_folder]
     splits = _splits(path, folders)
@@ -142,7 +142,7 @@ def scan(path: str) -> ImageFolder:
                 images[split][entry] = found
                 others.update(none)
             elif name:
-                others[f"images outside of a class's folder in {name}/" if _is_image(entry) else _ending(entry)] += 1
+                others[f"images directly in {name}/" if _is_image(entry) else _ending(entry)] += 1
     if any(splits.values()):
         passed_over = [name + "/" * is_folder for name, is_folder in entries if name not in splits.values()]
     else:
@@ -153,7 +153,7 @@ def scan(path: str) -> ImageFolder:
 
 
 def hash_listing(directory: str, files: Sequence[str]) -> str:
-    """Returns a hash of the names, sizes and times of change of files in a directory."""
+    """Returns a hash of the names, sizes and times of change of files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file} {_size_and_time(os.path.join(directory, file))}\n".encode())
@@ -169,8 +169,9 @@ def _splits(path, folders):
         return {"train": ""}  # the folders are classes; one of them may be called train
     if without:
         raise DataError(
-            f"{os.path.join(path, without[0])} has no class directories, so the classes of its images are unknown. "
-            f"Put the images into {os.path.join(without[0], '<class>', '')}, or rename the folder to have it skipped."
+            f"{os.path.join(path, without[0])} has no class folders, so the classes of its images are unknown. "
+            f"Put the images into {os.path.join(without[0], '<class>', '')}, or rename {without[0]}/ so that it is "
+            "skipped."
         )
     for names in named.values():
         if len(names) > 1:
@@ -178,7 +179,7 @@ def _splits(path, folders):
     splits = {split: names[0] for split, names in named.items() if names}
     if "train" not in splits:
         raise DataError(
-            f"{path} has no directory train/; found: {some(folders, _NAMED)}; expected train/<class>/ beside "
+            f"{path} has no folder train/; found: {some(folders, _NAMED)}; expected train/<class>/ beside "
             f"{'/ and '.join(splits.values())}/, or only folders of classes."
         )
     if "val" in splits and "test" not in splits:
@@ -215,7 +216,7 @@ def _images(path, folder):
 
 
 def _list(directory):
-    """Returns the sorted (name, whether it is a folder) of a directory's entries, without hidden ones."""
+    """Returns the sorted (name, whether it is a folder) of a folder's entries, without hidden ones."""
     try:
         found = _list_store(directory) if "://" in directory else _list_local(directory)
     except OSError as error:
@@ -246,7 +247,7 @@ def _check(folder):
             hint = f" Did you mean config.data.image_folder={os.path.join(where, *within)}?" if within else ""
             named = f" ({', '.join(classes)})" if classes else ""
             raise DataError(
-                f"{where} has {len(classes)} class directories{named}; expected 2 or more, with the images inside "
+                f"{where} has {len(classes)} class folders{named}; expected 2 or more, with the images inside "
                 f"them, such as {os.path.join(where, 'cat', '1.jpg')} and {os.path.join(where, 'dog', '2.jpg')}.{hint}"
             )
         for name in classes:
@@ -267,7 +268,7 @@ def _check_same_classes(folder, one, other):
         only = [f"only in {name}/: {some(sorted(has), _NAMED)}" for name, has in only if has]
         raise DataError(
             f"The classes in {folder.path}/{one} and {folder.path}/{other} differ ({'; '.join(only)}). Each class "
-            "needs a directory of the same name in both."
+            "needs a folder of the same name in both."
         )
 
 
@@ -298,7 +299,11 @@ def _ending(name):
 
 
 def _counted(endings):
-    return ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in endings.most_common(5))
+    """Returns the most frequent endings with their numbers; a text in place of an ending is kept as it is."""
+    return ", ".join(
+        f"{count} of {what}" if what.startswith(".") else f"{count} {what or 'without an ending'}"
+        for what, count in endings.most_common(5)
+    )
 
 
 def _size_and_time(path):

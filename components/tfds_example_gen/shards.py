@@ -66,7 +66,7 @@ def decode(data: Data, encoded: bytes) -> image_file.Picture:
 
 @dataclasses.dataclass
 class Totals:
-    """Totals over images; they are sums of integers, so the order of addition does not matter.
+    """Totals over images: sums, minima and maxima of integers, so the order in which they are combined does not matter.
 
     Attributes:
         counts: (part, label) -> number of images.

@@ -148,9 +148,14 @@ def check_splits(builder: tfds.core.DatasetBuilder, test_split: str = "") -> lis
         )
     if test_split and (test_split == "train" or test_split not in there):
         others = [name for name in there if name != "train"]
+        found = f"config.data.test_split: found {test_split}; "
+        if others:
+            raise DataError(
+                f"{found}expected one of the splits {', '.join(others)} of the TFDS data set {builder.info.full_name}."
+            )
         raise DataError(
-            f"config.data.test_split: found {test_split}; for testing, the TFDS data set {builder.info.full_name} has "
-            f"{', '.join(others) or 'no other split; set it to an empty text, then test is cut from train'}."
+            f"{found}the TFDS data set {builder.info.full_name} has only the split train. Set config.data.test_split "
+            "to an empty text: test is then cut from train."
         )
     return there
 

@@ -19,10 +19,10 @@ _CHANCE = 0.05  # a p-value below this counts as a difference
 WORDS = {
     "majority": "always guessing the largest class",
     "cnn": "a plain CNN",
-    "preset": "a published cell of the same multiply-adds",
+    "preset": "a published cell with as many multiply-adds",
     "pretrained": "a linear classifier on pretrained features",
 }
-# What to do if this baseline is better than the network, and the best of those that are.
+# What to do if this baseline is better than the network, and no other baseline is better than this one.
 _INSTEAD = {
     "cnn": "Use a plain CNN, or give this run more images or more time (config.train.epochs).",
     "preset": "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
@@ -82,7 +82,7 @@ class Comparison:
         images: Number of test images.
         network: The final network.
         baselines: The baselines.
-        sentence: A sentence on the verdicts, and a second one with advice.
+        sentence: Sentences on the verdicts, and advice.
     """
 
     images: int
@@ -155,19 +155,23 @@ def judge(only_network: int, only_baseline: int) -> tuple[str, float]:
 
 
 def sentence(baselines: Sequence[Figures], epochs: int) -> str:
-    """Returns a sentence on the verdicts, and a second one with advice.
+    """Returns sentences on the verdicts, one for each kind of verdict, and then advice.
 
     Args:
         baselines: The baselines, at least one.
         epochs: Epochs of the final training.
     """
     parts = []
-    for verdict, words in ((WORSE, "worse than"), (SAME, "the same within chance as"), (BETTER, "better than")):
+    for verdict, words in (
+        (WORSE, "less accurate than"),
+        (SAME, "as accurate, within chance, as"),
+        (BETTER, "more accurate than"),
+    ):
         names = [WORDS[found.name] for found in baselines if found.verdict == verdict]
         if names:
             *most, last = names
             parts.append(f"{words} {', '.join(most)} and {last}" if most else f"{words} {last}")
-    return f"The network is {'; '.join(parts)}. {_advice({found.name: found for found in baselines}, epochs)}"
+    return f"The network is {'. It is '.join(parts)}. {_advice({found.name: found for found in baselines}, epochs)}"
 
 
 def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
@@ -180,8 +184,8 @@ def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
         return _INSTEAD[max(ahead, key=lambda found: found.accuracy).name]
     if SAME in verdicts.values():
         return (
-            "Take the one that costs less; or give this run more images or more time (config.train.epochs). With more "
-            "test images, smaller differences can be detected."
+            "Use the cheapest of these networks, or give this run more images or more time (config.train.epochs). With "
+            "more test images, smaller differences can be detected."
         )
     few = min(_FEW_EPOCHS, epochs)
     short = [f"{name} {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]

@@ -29,7 +29,7 @@ class Augmentation:
     def __post_init__(self):
         for name in ("pad", "cutout"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed are 0 or more pixels.")
+                raise ValueError(f"{name}: found {getattr(self, name)}; expected 0 or more pixels.")
 
 
 def crop_and_flip(images: tf.Tensor, key: tf.Tensor, pad: int, flip: bool) -> tf.Tensor:

@@ -18,9 +18,9 @@ class Distribution:
     Attributes:
         operations: Choice name -> operations.
         probabilities: Choice name -> probabilities of the operations, in the same order.
-        argmax: The architecture that the rule considers best.
+        argmax: The architecture that the rule recommends.
         best: The evaluated architecture with the best score; None without evaluations.
-        best_score: The score of `best`, in the direction of the search.
+        best_score: The score of `best` as it was observed (not negated if `direction` is "min").
         best_trial: The name of the trial that evaluated `best`.
         direction: "max" or "min".
         rule: Name of the update rule.
@@ -68,7 +68,7 @@ class Distribution:
             )
         except KeyError as error:
             raise ValueError(
-                f"distribution document: found no key {error}; expected one. Write the document with a search"
+                f"distribution document: the key {error} is missing. Use a document from `Multinomial.document`"
             ) from error
         for name, probabilities in distribution.probabilities.items():
             if (

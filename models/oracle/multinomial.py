@@ -24,7 +24,7 @@ from .rules import registry
 
 
 class Evaluation(NamedTuple):
-    """An architecture, its score in the direction of the distribution, and the name of its trial."""
+    """An architecture, its score as it was observed (not negated if `direction` is "min"), and its trial's name."""
 
     architecture: Architecture
     score: float
@@ -44,9 +44,8 @@ class Multinomial(Record):
             a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
         warmup_rounds: Rounds in which every operation is sampled equally often, before samples follow the distribution.
-            A round has as many samples as the largest choice has operations. In a smaller choice, the numbers of two
-            operations may differ by 1. None (default): the default of the rule,
-            which is 0 for the paper's rule.
+            A round has as many samples as the largest choice has operations. In a smaller choice, one operation may be
+            sampled once more than another. None (default): the default of the rule, which is 0 for the paper's rule.
         seed: Integer of at least 0.
         direction: "max" (default) if larger scores are better, as for accuracy; "min" if smaller scores are better, as
             for a loss.
@@ -85,7 +84,7 @@ class Multinomial(Record):
 
         Args:
             architecture: Choice name -> operation; inactive choices are left out.
-            score: A finite number in the direction of the distribution.
+            score: A finite number. Larger is better, or with the direction "min" smaller is better.
             trial: Name of the evaluation in the history; the default is the number of the evaluation.
 
         Raises:
@@ -113,7 +112,7 @@ class Multinomial(Record):
         return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
 
     def argmax(self) -> Architecture:
-        """Returns the architecture that the rule considers best. For most rules it has the most probable operations."""
+        """Returns the architecture that the rule recommends. For most rules it has the most probable operations."""
         return self.architecture(self.rule.recommend(self))
 
     def best(self) -> Evaluation | None:
@@ -130,7 +129,7 @@ class Multinomial(Record):
             architectures: Each a mapping of choice name to operation; inactive choices are left out.
 
         Returns:
-            The posterior means, float64 (architectures,), in the direction of the distribution, and their covariances,
+            The posterior means, float64 (architectures,), not negated if `direction` is "min", and their covariances,
             float64 (architectures, architectures). Only differences of the means are known.
 
         Raises:
@@ -143,9 +142,10 @@ class Multinomial(Record):
         return -means, covariance
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns for each evaluated architecture the value predicted from all others, and the observed value.
+        """Returns for each evaluated architecture the value predicted from all other ones, and the observed value.
 
-        The rule's model predicts. The agreement of the two values shows how well it predicts.
+        The prediction comes from the rule's model. The agreement of predicted and observed values shows how well the
+        model predicts.
 
         Returns:
             Two arrays, each float64 (architectures,): predicted and observed, in the rule's unit, larger is better.
@@ -170,10 +170,15 @@ class Multinomial(Record):
         """Returns the distribution and its history as JSON values, for `Distribution.from_document` (distribution.py).
 
         Returns:
-            A dict with "rule" (name, options, warm-up rounds, seed, direction), "choices" (for each choice the name,
-            operations, probabilities, epochs and accuracies: the latest score or null), "history" (for each evaluation
-            the trial, architecture, score, and the entropy in nats and the probabilities after it), "best"
-            (architecture, score, trial; null without evaluations) and "argmax" (architecture).
+            A dict with these keys:
+
+            - "rule": its name, options, warm-up rounds, seed and direction.
+            - "choices": for each choice its name, operations, their probabilities, "epochs" (the number of evaluations
+              of each operation) and "accuracies" (the latest score of each operation, or null).
+            - "history": for each evaluation its trial, architecture and score, and the entropy (nats) and the
+              probabilities after the evaluation.
+            - "best": the architecture, score and trial of the best evaluation; null without evaluations.
+            - "argmax": the architecture that the rule recommends.
         """
         sign = 1.0 if self.direction == "max" else -1.0
         best = self.best()

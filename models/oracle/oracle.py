@@ -36,7 +36,7 @@ from .record import REPAIR, Architecture, Operation, integer, is_real, plain
 MAX_OPERATIONS = 1024
 
 _START_ANEW = "start a new search: with another `project_name`, or with `overwrite=True`, which deletes the saved one"
-_LOST = "No result came in time: the trial counts as lost with its worker."
+_LOST = "No result came in time, so the trial and its worker count as lost."
 
 
 class TooManyFailures(RuntimeError):
@@ -308,9 +308,9 @@ class MultinomialOracle(keras_tuner.Oracle):
         saved, own = state.get("objective"), _objective_state(self.objective)
         if saved is not None and saved != own:
             raise ValueError(
-                f"objective: found one that {_describe(own)}; expected that of the saved search, which "
-                f"{_describe(saved)}: their scores cannot be compared. Resume with the saved objective, or "
-                f"{_START_ANEW}"
+                f"objective: found one that {_describe(own)}; expected the saved search's objective, which "
+                f"{_describe(saved)}. Scores of different objectives cannot be compared. Resume with the saved "
+                f"objective, or {_START_ANEW}"
             )
         space = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
         self._check_space(space)
@@ -349,9 +349,8 @@ class MultinomialOracle(keras_tuner.Oracle):
                 raise ValueError(_say_changed(hp, now))
             if now is None and not self.allow_new_entries:
                 raise ValueError(
-                    f"hyperparameters: found none with the name {_full_name(hp)}; expected it, because the saved "
-                    f"search has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or "
-                    f"{_START_ANEW}"
+                    f"hyperparameters: {_full_name(hp)} is missing; it must be declared, because the saved search "
+                    f"has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or {_START_ANEW}"
                 )
 
     def save(self) -> None:

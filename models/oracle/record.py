@@ -119,7 +119,7 @@ class Record:
         return (architectures[..., np.newaxis] == np.arange(self.mask.shape[1])).astype(float)
 
     def sum_by_operation(self, architectures: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Returns the sum of the values over the architectures that contain each operation.
+        """Returns for each operation the sum of the values of the architectures that contain it.
 
         Args:
             architectures: int64 (evaluations, choices), -1 where a choice was not active.

@@ -140,7 +140,7 @@ def trained_search(
         space: The search space.
         settings: All settings.
         train: Images on which the shared weights are trained.
-        val: Images on which sampled networks are validated.
+        val: Images on which sampled architectures are validated.
     """
     search = settings.search
     watch = Stopwatch()

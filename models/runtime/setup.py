@@ -24,7 +24,7 @@ def set_up(*, seed: int, deterministic: bool, tuned_kernels: bool, mixed_precisi
         ValueError: `mixed_precision` is none of these.
     """
     if mixed_precision not in ("", "bfloat16", "float16"):
-        raise ValueError(f"mixed_precision is {mixed_precision!r}; allowed are '', 'bfloat16' and 'float16'.")
+        raise ValueError(f"mixed_precision: found {mixed_precision!r}; expected '', 'bfloat16' or 'float16'.")
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     if deterministic:

@@ -22,7 +22,7 @@ class Derived:
         genotype: The architecture.
         undecided: Choices in which no operation is the most probable: one of the equals was taken.
         skips: Choices whose operation is a skip connection.
-        replaced: Choices that lost a skip connection to the limit.
+        replaced: Choices whose skip connection was replaced, because the limit was exceeded.
     """
 
     origin: str

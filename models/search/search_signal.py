@@ -46,8 +46,8 @@ def warnings(epochs: Sequence[Mapping[str, Any]], train_counts: Sequence[int], v
     )
     learned, guessed = _gain(training, train_counts), majority_share(val_counts)
     found = (
-        f"validation accuracy of the sampled networks: {validation:.3f}, median of the last {len(late)} epochs; always "
-        f"guessing the largest class: {guessed:.3f}; training accuracy: {training:.3f}"
+        f"validation accuracy of the sampled architectures: {validation:.3f}, median of the last {len(late)} epochs; "
+        f"always guessing the largest class: {guessed:.3f}; training accuracy: {training:.3f}"
     )
     if learned <= 0:
         return [

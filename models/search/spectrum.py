@@ -30,8 +30,8 @@ _SAME = 1e-6  # scores that differ by less are equal
 class SpectralScore:
     """Scores paths of an untrained supernet, each evaluation with new initial weights and images.
 
-    An entropy counts as the share of random architectures, the reference, that have a smaller one. The score is the
-    geometric mean of these shares, in (0, 1]: an architecture is as good as its weak sides allow.
+    Each entropy is replaced by its rank among random architectures, the reference: the fraction of these whose entropy
+    is smaller. The score is the geometric mean of these ranks, in (0, 1]: high ranks hardly compensate for a low one.
 
     Args:
         supernet: As deep and as wide as the network to be built. Its weights are changed.

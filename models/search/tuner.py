@@ -87,7 +87,7 @@ class SupernetTuner(ResumableTuner):
         oracle: Samples architectures and learns from their validation accuracy. Its max_trials is the number of epochs.
         trainer: Holds the supernet.
         train: Images the weights learn from.
-        val: Images the sampled networks are validated on; disjoint from `train`.
+        val: Images on which sampled architectures are validated; disjoint from `train`.
         search: `config.search`.
         seed: Of data order and augmentation.
         checkpoint_dir: This search's own checkpoints.

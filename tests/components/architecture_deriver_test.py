@@ -65,4 +65,4 @@ def test_many_skip_connections_are_warned_of_and_limited(tmp_path, warned):
     genotype, derivation = derive(tmp_path / "limited", [(path, 0.5)], space, source="best", max_skip_connections=1)
     assert genotype.get_string_custom_property("genotype").count("skip_connect") == 1
     (warning,) = (text for text in derivation["warnings"] if "max_skip_connections" in text)
-    assert "edge_1_0, edge_2_0, edge_2_1 lost a skip connection to the limit" in warning
+    assert "another operation replaced the skip connection of edge_1_0, edge_2_0, edge_2_1." in warning

@@ -38,11 +38,11 @@ def write_model(folder, class_names=("cat", "dog"), **form) -> str:
     "earlier,now,reason",
     [
         (("cat", "dog"), ("cat", "dog"), ""),
-        (("cat", "dog"), ("cat", "wolf"), "its classes are different: added: 'wolf'; removed: 'dog'"),
-        (("cat", "dog"), ("cat", "dog", "fox"), "its classes are different: added: 'fox'"),
-        (("cat", "dog", "fox"), ("cat", "dog"), "its classes are different: removed: 'fox'"),
-        (("cat", "dog"), ("dog", "cat"), "its classes are different: they are in another order"),
-        (("cat", "dog"), ("Cat", "dog"), "its classes are different: added: 'Cat'; removed: 'cat'"),
+        (("cat", "dog"), ("cat", "wolf"), "its classes are different (added: 'wolf'; removed: 'dog')"),
+        (("cat", "dog"), ("cat", "dog", "fox"), "its classes are different (added: 'fox')"),
+        (("cat", "dog", "fox"), ("cat", "dog"), "its classes are different (removed: 'fox')"),
+        (("cat", "dog"), ("dog", "cat"), "its classes are different (they are in another order)"),
+        (("cat", "dog"), ("Cat", "dog"), "its classes are different (added: 'Cat'; removed: 'cat')"),
         (("Käfer", "a b", "x\u2028y"), ("Käfer", "a b", "x\u2028y"), ""),
         (("a", "b"), ("c", "d", "e", "f"), "added: 'c', 'd', 'e' and 1 more; removed: 'a', 'b'"),
     ],
@@ -111,13 +111,14 @@ def test_no_blessed_model_is_no_reason_for_a_warning(tmp_path, monkeypatch):
 def test_an_older_model_takes_the_place_of_one_that_cannot_be_compared(tmp_path, monkeypatch):
     chosen, (warning,) = _resolve(tmp_path, monkeypatch, ("cat", "dog"), ("cat", "dog"), ("cat", "wolf"))
     assert chosen == ["2"]
-    assert f"{tmp_path}/3: its classes are different" in warning and f"compared with {tmp_path}/2, blessed" in warning
+    assert f"{tmp_path}/3, cannot be compared with the new model: its classes are different (" in warning
+    assert warning.endswith(f"The new model is compared with an older blessed model, {tmp_path}/2.")
 
 
 def test_where_none_can_be_compared_the_evaluator_is_given_the_latest_to_tell_why(tmp_path, monkeypatch):
     chosen, (warning,) = _resolve(tmp_path, monkeypatch, ("a", "b"), ("cat", "wolf"))
     assert chosen == ["2"]
-    assert warning.endswith("It is compared with no other model.")
+    assert warning.endswith("The new model is compared with no other model.")
 
 
 @pytest.mark.parametrize(("stored", "chosen"), [("resized", 1), ("original", 0)])

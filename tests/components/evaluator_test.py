@@ -127,7 +127,7 @@ def test_always_guessing_is_not_blessed_and_other_classes_are_not_compared_with(
     found, blessed, failures = _evaluate(tmp_path, _model(tmp_path / "model", right=False), baseline)
     assert (blessed, failures) == (False, 1)
     assert (found.threshold, found.baseline_accuracy) == (0.9, None)
-    assert found.baseline_not_compared == "its classes are different: removed: 'fox'"
+    assert found.baseline_not_compared == "its classes are different (removed: 'fox')"
 
 
 @pytest.mark.parametrize("given,asked", [(None, 0.63), (0.0, 0.0), (1.0, 1.0)])

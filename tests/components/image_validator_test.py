@@ -244,23 +244,23 @@ def _saved_otherwise(file):
     [
         (
             _copied(("train", 2), ("test", 4)),
-            ["1 images of test are also in train, so the accuracy on test is too high: test/4.png is train/2.png."],
+            ["1 images of test are also in train, so the accuracy on test is too high: test/4.png equals train/2.png."],
         ),
         (
             _copied(("val", 2), ("test", 5)),
             [
-                "1 images of test are also in val, so the accuracy on test is too high: test/5.png is val/2.png.",
-                "1 of them have another label there: test/5.png is val/2.png.",
+                "1 images of test are also in val, so the accuracy on test is too high: test/5.png equals val/2.png.",
+                "1 images of test that are also in val have another label in val: test/5.png equals val/2.png.",
             ],
         ),
         (
             _copied(("train", 1), ("val", 1)),
-            ["1 images of val are also in train, so the accuracy on val is too high: val/1.png is train/1.png."],
+            ["1 images of val are also in train, so the accuracy on val is too high: val/1.png equals train/1.png."],
         ),
         (_copied(("train", 1), ("train", 3)), []),
         (
             _replaced("test", 5, file=_saved_otherwise(images()["train"][3][2])),
-            ["1 images of test are also in train, so the accuracy on test is too high: test/5.png is train/3.png."],
+            ["1 images of test are also in train, so the accuracy on test is too high: test/5.png equals train/3.png."],
         ),
         (_kept("test", 1), ["test has no image of 1 classes: cat. Their accuracy will be unknown."]),
     ],
@@ -282,8 +282,8 @@ def test_very_unequal_classes_are_warned_of(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": -1}, r"config\.data\.image_size is -1"),
-        ({"channels": 2}, r"config\.data\.channels is 2; allowed are 0 \(as the images are\), 1 and 3"),
+        ({"image_size": -1}, r"config\.data\.image_size: found -1; expected 0"),
+        ({"channels": 2}, r"config\.data\.channels: found 2; expected 0 \(as the images are\), 1 or 3"),
     ],
 )
 def test_unfit_arguments_are_refused(arguments, message):

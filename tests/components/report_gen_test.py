@@ -343,7 +343,7 @@ def test_the_page_of_a_search_by_scores_tells_of_scores_and_of_settings_that_wer
     config = digits.get_config()
     text = page.render(found(search=scored_search()), Settings.parse(config))
     shown = Page(text)
-    assert "sampled in epoch 4, with a score of 0.5000 then" in shown.text["verdict"]
+    assert "sampled in epoch 4, in which its score was 0.5000" in shown.text["verdict"]
     assert "Each epoch scores one sampled architecture without training it" in shown.text["search"]
     assert "trains and validates" not in shown.text["search"]
     assert "search.score_images" in text and "search.objective" in text

@@ -214,7 +214,7 @@ def test_the_images_of_a_folder_are_looked_at(folder):
 
 def test_data_that_cannot_be_used_are_refused_before_anything_is_measured(folder, plan):
     os.rename(os.path.join(folder, "train"), os.path.join(folder, "test"))
-    with pytest.raises(DataError, match="has no directory train/"):
+    with pytest.raises(DataError, match="has no folder train/"):
         plan()
 
 

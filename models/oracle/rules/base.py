@@ -127,4 +127,4 @@ def check_floor(rule: Any) -> None:
         ValueError: The value is not a number from 0 to below 1.
     """
     if not is_real(rule.floor) or not 0 <= rule.floor < 1:
-        raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}; expected from 0 to below 1")
+        raise ValueError(f"floor of the rule {rule.name!r}: found {rule.floor!r}; expected a number from 0 to below 1")

@@ -72,7 +72,8 @@ class Parameters:
     when it changes (Rprop, Riedmiller and Braun 1993).
 
     Attributes:
-        weights: float64 (choices,): the distance between two architectures that differ in the choice.
+        weights: float64 (choices,): for each choice, the distance between two architectures that differ only in this
+            choice.
         noise: Variance of the noise relative to that of the kernel.
         trend: Variance of the weights of the trend's basis functions relative to that of the kernel.
     """
@@ -235,7 +236,7 @@ class Posterior:
         return covariance @ self._dual, self._scale * (prior - covariance @ self._inverse @ covariance.T)
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns for each architecture its mean utility as predicted from all others, and as observed.
+        """Returns for each architecture its mean utility as predicted from all other ones, and as observed.
 
         The prediction without an observation follows from the inverse of the covariance (Rasmussen and Williams 2006,
         equation 5.12). The parameters are those that were fitted to all evaluations.

@@ -76,8 +76,8 @@ def _custom_rule(path: str) -> type[Rule]:
     if not isinstance(rule, type) or not issubclass(rule, Rule) or rule is Rule:
         rules = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Rule)]
         raise ValueError(
-            f"oracle rule: found {path!r}; expected a subclass of {Rule.__module__}.Rule, which "
-            f"{class_name!r} of {module_name!r} is not{_hint(class_name, rules)}"
+            f"oracle rule: found {path!r}; expected a subclass of {Rule.__module__}.Rule; "
+            f"{class_name!r} of {module_name!r} is not one{_hint(class_name, rules)}"
         )
     if "__dataclass_fields__" not in vars(rule):
         raise ValueError(

@@ -101,16 +101,16 @@ def test_classes_and_images_come_in_the_order_of_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (None, r"image_folder=.* is not a directory"),
-        ([], r"has 0 class directories; expected 2 or more.*cat/1\.jpg"),
-        (["a.png", "b.png"], r"has 0 class directories"),
-        (["cat/"], r"has 1 class directories \(cat\); expected 2 or more"),
-        ([*both("images/")], r"1 class directories \(images\).*config\.data\.image_folder=.*/images\?"),
+        (None, r"image_folder=.* is not a folder"),
+        ([], r"has 0 class folders; expected 2 or more.*cat/1\.jpg"),
+        (["a.png", "b.png"], r"has 0 class folders"),
+        (["cat/"], r"has 1 class folders \(cat\); expected 2 or more"),
+        ([*both("images/")], r"1 class folders \(images\).*config\.data\.image_folder=.*/images\?"),
         ([*both("data/train/"), *both("data/test/")], r"config\.data\.image_folder=.*/data\?"),
-        ([*both("test/")], r"has no directory train/; found: test; expected train/<class>/ beside test/"),
-        ([*both("val/"), *both("test/")], r"has no directory train/; found: test, val"),
-        (["train/a.png", "test/a.png"], r"/train has no class directories.*Put the images into train/<class>/"),
-        ([*both("train/"), "test/a.png"], r"/test has no class directories.*or rename the folder to have it skipped"),
+        ([*both("test/")], r"has no folder train/; found: test; expected train/<class>/ beside test/"),
+        ([*both("val/"), *both("test/")], r"has no folder train/; found: test, val"),
+        (["train/a.png", "test/a.png"], r"/train has no class folders.*Put the images into train/<class>/"),
+        ([*both("train/"), "test/a.png"], r"/test has no class folders.*or rename test/ so that it is skipped"),
         ([*both("train/"), *both("val/"), *both("valid/")], r"has val/ and valid/, which mean the same: keep one"),
         ([*both("train/"), *both("Train/")], r"has Train/ and train/, which mean the same"),
         ([*both("train/"), "test/cat/"], r"differ \(only in train/: dog\)"),
@@ -209,7 +209,7 @@ def test_what_is_passed_over_is_named_in_one_warning_each(tmp_path, caplog):
     root = lay_out(tmp_path / "split", *paths, "train/cat/README", "train/loose.png")
     assert warnings(caplog, root) == [
         f"{root}: skipped beside train/, test/: LICENSE, originals/.",
-        f"{root}: 4 files are not used (2 of .txt, 1 of no ending, 1 of images outside of a class's folder in train/); "
+        f"{root}: 4 files are not used (2 of .txt, 1 without an ending, 1 images directly in train/); "
         "images end in .png, .jpg, .jpeg, .jpe, .jfif, .bmp, .gif.",
     ]
     root = lay_out(tmp_path / "flat", *both(""), "labels.csv")

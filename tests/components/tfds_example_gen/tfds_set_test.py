@@ -165,10 +165,15 @@ def test_features(tmp_path, features, supervised, settings, expected):
             r"only one class",
         ),
         (USUAL, {"test": KNOWN}, {}, r"has the splits test; expected a split 'train'"),
-        (USUAL, {}, {"test_split": "holdout"}, r"test_split: found holdout; for testing, .* has test"),
-        (USUAL, {}, {"test_split": "train"}, r"test_split: found train; for testing, .* has test"),
-        (USUAL, {}, {"test_split": "train[80%:]"}, r"test_split: found train\[80%:\]; for testing, .* has test"),
-        (USUAL, {"train": KNOWN}, {"test_split": "test"}, r"no other split; set it to an empty text"),
+        (USUAL, {}, {"test_split": "holdout"}, r"test_split: found holdout; expected one of the splits test of the"),
+        (USUAL, {}, {"test_split": "train"}, r"test_split: found train; expected one of the splits test of the"),
+        (
+            USUAL,
+            {},
+            {"test_split": "train[80%:]"},
+            r"test_split: found train\[80%:\]; expected one of the splits test of the",
+        ),
+        (USUAL, {"train": KNOWN}, {"test_split": "test"}, r"has only the split train. Set .* to an empty text"),
     ],
 )
 def test_an_unfit_set_is_refused_when_the_pipeline_is_built(tmp_path, features, splits, settings, message):

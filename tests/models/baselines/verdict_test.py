@@ -44,12 +44,20 @@ def _figures(name, found):
 @pytest.mark.parametrize(
     "verdicts, begins, advice",
     [
-        ({"majority": BETTER, "cnn": BETTER}, "better than always guessing the largest class and a", "worth"),
-        ({"majority": BETTER, "cnn": SAME}, "the same within chance as a plain CNN; better than", "costs less"),
-        ({"majority": BETTER, "cnn": WORSE}, "worse than a plain CNN; better than", "Use a plain CNN"),
-        ({"cnn": WORSE, "preset": WORSE}, "worse than a plain CNN and a published", "config.architecture"),
-        ({"cnn": WORSE, "pretrained": WORSE}, "worse than a plain CNN and a linear", "Use the pretrained"),
-        ({"majority": SAME, "pretrained": WORSE}, "worse than a linear", "learned little"),
+        ({"majority": BETTER, "cnn": BETTER}, "more accurate than always guessing the largest class and a", "worth"),
+        (
+            {"majority": BETTER, "cnn": SAME},
+            "as accurate, within chance, as a plain CNN. It is more accurate than",
+            "cheapest",
+        ),
+        (
+            {"majority": BETTER, "cnn": WORSE},
+            "less accurate than a plain CNN. It is more accurate than",
+            "Use a plain CNN",
+        ),
+        ({"cnn": WORSE, "preset": WORSE}, "less accurate than a plain CNN and a published", "config.architecture"),
+        ({"cnn": WORSE, "pretrained": WORSE}, "less accurate than a plain CNN and a linear", "Use the pretrained"),
+        ({"majority": SAME, "pretrained": WORSE}, "less accurate than a linear", "learned little"),
     ],
 )
 def test_the_sentence_names_every_baseline_and_what_to_do_about_the_worst(verdicts, begins, advice):

@@ -93,5 +93,5 @@ def test_the_key_alone_decides():
 
 @pytest.mark.parametrize("setting", ["pad", "cutout"])
 def test_negative_settings_are_refused(setting):
-    with pytest.raises(ValueError, match=f"{setting} is -1; allowed are 0 or more pixels"):
+    with pytest.raises(ValueError, match=f"{setting}: found -1; expected 0 or more pixels"):
         Augmentation(**{setting: -1})

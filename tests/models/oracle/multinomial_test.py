@@ -122,7 +122,7 @@ def test_document_that_is_no_distribution_is_refused():
         ({"rule": "elite", "rule_options": {"elites": True}}, "whole number"),
         ({"rule": "elite", "rule_options": {"elites": np.float64(3)}}, "whole number"),
         ({"rule": "elite", "rule_options": {"eta": True}}, "finite number"),
-        ({"rule": "elite", "rule_options": {"floor": "0.1"}}, "from 0 to below 1"),
+        ({"rule": "elite", "rule_options": {"floor": "0.1"}}, "expected a number from 0 to below 1"),
         ({"rule": "interactions", "rule_options": {"trend": 1}}, "False, True"),
         ({"warmup_rounds": -1}, "warmup_rounds"),
         ({"warmup_rounds": True}, "warmup_rounds"),

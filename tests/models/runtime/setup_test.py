@@ -32,7 +32,7 @@ def test_mixed_precision_is_the_policy_of_new_layers(asked, policy):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="mixed_precision is 'int8'; allowed are '', 'bfloat16' and 'float16'"):
+    with pytest.raises(ValueError, match="mixed_precision: found 'int8'; expected '', 'bfloat16' or 'float16'"):
         setup.set_up(seed=0, deterministic=False, tuned_kernels=True, mixed_precision="int8")
 
 

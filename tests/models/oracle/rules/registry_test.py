@@ -62,9 +62,9 @@ def test_custom_rule_may_derive_from_a_built_in_one():
         ("rules.Greedy()", "expected a dotted path"),
         (
             f"{__name__}.Gredy",
-            "a subclass of models.oracle.rules.base.Rule, which 'Gredy' of .* is not.*did you mean 'Greedy'",
+            "a subclass of models.oracle.rules.base.Rule; 'Gredy' of .* is not one.*did you mean 'Greedy'",
         ),
-        (f"{__name__}.CELL", "expected a subclass of .*, which 'CELL' of .* is not"),
+        (f"{__name__}.CELL", "expected a subclass of .*; 'CELL' of .* is not one"),
         ("models.oracle.rules.base.Rule", "expected a subclass"),
         (f"{__name__}.Undecorated", "expected a dataclass. Add @dataclasses.dataclass to 'Undecorated'"),
         ("elit", "did you mean 'elite'.*dotted path"),
@@ -79,7 +79,9 @@ def test_rule_that_does_not_exist_is_refused_by_name(name, message):
 def test_options_of_a_custom_rule_are_checked_like_those_of_a_built_in_one():
     with pytest.raises(ValueError, match=r"Greedy': found 'flor'; expected one of floor \(did you mean 'floor'\?\)"):
         registry.create_rule(f"{__name__}.Greedy", {"flor": 0.1})
-    with pytest.raises(ValueError, match=r"floor of the rule .*Greedy': found 1.5; expected from 0 to below 1"):
+    with pytest.raises(
+        ValueError, match=r"floor of the rule .*Greedy': found 1.5; expected a number from 0 to below 1"
+    ):
         registry.create_rule(f"{__name__}.Greedy", {"floor": 1.5})
 
 
