@@ -293,7 +293,7 @@ def test_the_page_tells_the_verdict_and_where_the_architecture_comes_from(render
     for told in ("0.8125", "yes", "3,786,742", "599,110,272", found().genotype.text(), "search, best"):
         assert told in verdict
     assert re.search(r"chance\s*0\.2500\s*always dog\s*0\.6000\s*latest blessed model\s*0\.9000", shown.text["verdict"])
-    assert "from search, best: sampled in epoch 4, with a validation accuracy of 0.5000 then" in verdict
+    assert "from search, best: sampled in epoch 4, in which its validation accuracy was 0.5000" in verdict
     assert "The classes are very unequal." in shown.text["data"]
     assert "3, left out" in shown.text["data"]
     assert "8 to 9 pixels" in shown.text["data"]
