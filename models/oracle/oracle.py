@@ -142,7 +142,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._multinomial
 
     def argmax_hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Returns the architecture that the rule considers best: under the paper's rule, the most probable operations.
+        """Returns the architecture that the rule recommends: under the paper's rule, the most probable operations.
 
         Raises:
             RuntimeError: No hyperparameter was declared yet.

@@ -52,7 +52,7 @@ class Rule:
         return (draws >= cumulative / cumulative[:, -1:]).sum(axis=1)
 
     def recommend(self, record: Record) -> np.ndarray:
-        """Returns the architecture that the rule considers best, int64 (choices,): the most probable operations."""
+        """Returns the architecture that the rule recommends, int64 (choices,): the most probable operations."""
         return record.probabilities.argmax(axis=1)
 
     def predict(self, record: Record, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
