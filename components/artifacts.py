@@ -55,6 +55,12 @@ class Baselines(artifact.Artifact):
     TYPE_NAME = "components.Baselines"
 
 
+class Exports(artifact.Artifact):
+    """The trained model in other formats, and the figures of their verification (JSON)."""
+
+    TYPE_NAME = "components.Exports"
+
+
 class Report(artifact.Artifact):
     """The report of a run, for a person (HTML)."""
 

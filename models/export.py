@@ -127,8 +127,8 @@ def _probabilities(model, image_shape, classes):
     @tf.function(input_signature=[tf.TensorSpec((None, *image_shape), tf.float32)], autograph=False)
     def probabilities(images):
         count = tf.shape(images)[0]
-        # Some kernels fail on an empty batch.
-        some = tf.cond(count > 0, lambda: images, lambda: tf.zeros((1, *image_shape)))
+        # Some kernels fail on an empty batch, so it gets an image. A condition would be in the way of the converters.
+        some = tf.pad(images, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         # Half-precision networks return half-precision logits.
         return tf.nn.softmax(tf.cast(model(some, training=False), tf.float32))[:count]
 

@@ -494,6 +494,35 @@ class Serving(Section):
     top_k: int = setting(5, "number of classes in a served answer", AFTERWARDS, ge=1)
 
 
+class Export(Section):
+    """The trained model in other formats, for phones and other runtimes (docs/exports.md)."""
+
+    formats: Annotated[
+        tuple[Literal["litert", "litert_int8", "onnx"], ...],
+        Field(strict=False),
+        _require(lambda formats: len(set(formats)) == len(formats)),
+    ] = setting(
+        (),
+        "litert: LiteRT (TensorFlow Lite) in float32; litert_int8: LiteRT in 8-bit integers; onnx: ONNX; (): only the "
+        "SavedModel",
+        AFTERWARDS,
+        expected="('litert', 'litert_int8', 'onnx') or some of them, or ()",
+    )
+    calibration_images: int = setting(
+        200, "number of validation images from which litert_int8 takes the ranges of its integers", AFTERWARDS, ge=1
+    )
+    threads: int = setting(1, "threads of a converted model when its latency is measured", AFTERWARDS, ge=1)
+
+    def unused(self) -> dict[str, str]:
+        """Returns the settings without use beside the others, and why: name -> reason."""
+        found: dict[str, str] = {}
+        if "litert_int8" not in self.formats:
+            found["calibration_images"] = "config.export.formats has no litert_int8"
+        if not self.formats:
+            found["threads"] = "config.export.formats is empty"
+        return found
+
+
 class Deploy(Section):
     """Steps around the push. Validation by a real TF Serving is off by default: it needs Docker or Kubernetes."""
 
@@ -620,6 +649,7 @@ class Settings(Section):
     train: Train = setting(Train(), "the final training", TRAINING)
     evaluate: Evaluate = setting(Evaluate(), "the evaluation", AFTERWARDS)
     baselines: Baselines = setting(Baselines(), "the baselines", AFTERWARDS)
+    export: Export = setting(Export(), "the model in other formats", AFTERWARDS)
     serving: Serving = setting(Serving(), "the exported model", AFTERWARDS)
     deploy: Deploy = setting(Deploy(), "steps around the push", AFTERWARDS)
     kubeflow: Kubeflow = setting(Kubeflow(), "the pods", NOTHING)

@@ -2,12 +2,12 @@
 
     TfdsExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> ImageValidator
       -> SupernetSearch -> ArchitectureDeriver  (or, with a known architecture, ArchitectureImporter)
-      -> Trainer -> Evaluator -> Pusher -> Baselines -> ReportGen
+      -> Trainer -> Evaluator -> Pusher -> Exporter -> Baselines -> ReportGen
 
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
-Baselines is left out if `config.baselines` names none.
+Exporter is left out if `config.export` names no format, and Baselines if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
@@ -60,6 +60,7 @@ def create_pipeline(
     stages.train(checkpoint_dir)
     stages.evaluate()
     stages.deploy(serving_dir)
+    stages.export()
     stages.compare(checkpoint_dir)
     stages.report()
     return pipeline.Pipeline(

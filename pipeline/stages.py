@@ -16,6 +16,7 @@ from components.architecture_importer.component import ArchitectureImporter
 from components.baseline import LatestComparableModel
 from components.baselines.component import Baselines
 from components.evaluator.component import Evaluator
+from components.exporter.component import Exporter
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from components.planner.component import SearchPlanner, TrainingPlanner
 from components.pusher.component import Pusher
@@ -202,6 +203,22 @@ class Stages:
             )
         )
 
+    def export(self) -> None:
+        """Converts the model to the formats of `config.export`, if there are any."""
+        self.exported = {}
+        if self._settings.export.formats:
+            exporter = self._add(
+                Exporter(
+                    examples=self._examples(),
+                    model=self._model(),
+                    export=self._settings.export,
+                    data=self._settings.data,
+                    seed=self._settings.seed,
+                )
+            )
+            exporter.add_upstream_node(self.pusher)  # nobody has to wait for the conversion to use the model
+            self.exported = {"exports": exporter.outputs["exports"]}
+
     def compare(self, checkpoint_dir: str) -> None:
         """Compares the model with the baselines of `config.baselines`, if there are any."""
         self.compared = {}
@@ -234,6 +251,7 @@ class Stages:
                 **self.learned,
                 plan=self.planned,
                 **self.compared,
+                **self.exported,
                 settings=self._settings,
                 training=self.trainer.exec_properties["custom_config"],
             )

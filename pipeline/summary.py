@@ -34,8 +34,9 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         without a search), `report` (the HTML file), `seconds` by component, `cached` components, `budget`
         (pipeline/budget.py; None without a budget), `baselines` (by name: `test_accuracy`, `params`, `macs` and
         `seconds`, and `verdict` and `p_value` of the network compared with this baseline), `verdict` (sentences on all
-        baselines; None without baselines), and `lineage` (the URIs of the examples, the distribution and the genotype
-        from which the model was made).
+        baselines; None without baselines), `exports` (the SavedModel and the model in other formats: `name`, `file`,
+        `bytes`, `accuracy` and so on of models/exports/verified.py; [] without other formats), and `lineage` (the
+        URIs of the examples, the distribution and the genotype from which the model was made).
     """
     from tfx.utils import path_utils
 
@@ -63,6 +64,10 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
     if "Baselines" in run.executions:
         uri = run.outputs("Baselines")["comparison"].uri
         compared_with = artifact_files.BASELINES.load(uri, Comparison.from_document)
+    exports = []
+    if "Exporter" in run.executions:
+        uri = run.outputs("Exporter")["exports"].uri
+        exports = [_export(row, uri) for row in artifact_files.EXPORTS.load(uri, list)]
     ancestors = run.ancestors(run.outputs("Trainer")["model"])
     return {
         "genotype": artifact_files.GENOTYPE.load(genotype.uri, dict),
@@ -89,6 +94,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         "budget": budget.account(run, training),
         "baselines": {found.name: _figures(found) for found in (compared_with.baselines if compared_with else ())},
         "verdict": compared_with.sentence if compared_with else None,
+        "exports": exports,
         "lineage": {
             name: [artifact.uri for artifact in ancestors.get(type_name, ())]
             for name, type_name in (
@@ -115,6 +121,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
         *([] if served else [f"                the trained model: {summary['trained_model']}"]),
+        *_exports(summary),
         f"search epochs   {summary['search_epochs']}",
         f"seconds         {summary['seconds']['total']}",
         *budget.lines(summary["budget"]),
@@ -139,6 +146,24 @@ def _figures(found: "Figures") -> dict[str, Any]:
         "verdict": found.verdict,
         "p_value": found.p_value,
     }
+
+
+def _export(row: dict[str, Any], uri: str) -> dict[str, Any]:
+    from models.runtime import artifact_files
+
+    file = artifact_files.EXPORTED.get(row["name"])
+    return {**row, "file": file.path(uri) if file and not row["refused"] else None}
+
+
+def _exports(summary: dict[str, Any]) -> Iterator[str]:
+    label = "formats"
+    for row in summary["exports"]:
+        if row["refused"]:
+            yield f"{label:<16}{row['name']} was not written: {row['refused']}"
+        else:
+            figures = f"{row['accuracy']:.4f} accuracy, {row['bytes']:,} bytes, {row['latency']['median']:.2f} ms"
+            yield f"{label:<16}{row['name']}: {figures}"
+        label = ""
 
 
 def _baselines(summary: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 This module imports neither TFX nor, unless a folder is in an object store, TensorFlow.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -242,7 +243,25 @@ def _pretrained(settings: Settings) -> Iterator[str]:
         yield str(error)
 
 
+def _export(settings: Settings) -> Iterator[str]:
+    """Refuses formats that cannot hold the trained network."""
+    litert = [name for name in settings.export.formats if name.startswith("litert")]
+    if litert and settings.train.mixed_precision:
+        yield (
+            f"config.export.formats: found {', '.join(litert)} with config.train.mixed_precision="
+            f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with LiteRT, whose float32 "
+            "operations do not compute in half precision."
+        )
+    if "onnx" in settings.export.formats:
+        missing = [name for name in ("tf2onnx", "onnx", "onnxruntime") if not importlib.util.find_spec(name)]
+        if missing:
+            yield (
+                f"config.export.formats: found onnx, which needs the packages {', '.join(missing)}; they are not "
+                "installed. Install requirements.txt again, or leave out onnx."
+            )
+
+
 _COMBINATIONS = (
     *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
-    *(_architecture, _pretrained),
+    *(_architecture, _pretrained, _export),
 )

@@ -34,6 +34,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
         "results": component_spec.ChannelParameter(type=artifacts.TunerResults, optional=True),
         "plan": component_spec.ChannelParameter(type=artifacts.Plan, optional=True),
         "baselines": component_spec.ChannelParameter(type=artifacts.Baselines, optional=True),
+        "exports": component_spec.ChannelParameter(type=artifacts.Exports, optional=True),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
 
@@ -62,6 +63,7 @@ class ReportGen(base_component.BaseComponent):
         results: channel.BaseChannel | None = None,
         plan: channel.BaseChannel | None = None,
         baselines: channel.BaseChannel | None = None,
+        exports: channel.BaseChannel | None = None,
         settings: Settings,
         training: str,
     ):
@@ -80,6 +82,7 @@ class ReportGen(base_component.BaseComponent):
             results: The figures of every epoch of SupernetSearch; None if the architecture was given.
             plan: The corrected plan of a budget; None without a budget.
             baselines: The comparison with the baselines; None if there are none.
+            exports: The model in other formats; None if there are none.
             settings: All settings of the run.
             training: The Trainer's parameter `custom_config`.
 
@@ -102,6 +105,7 @@ class ReportGen(base_component.BaseComponent):
                 results=results,
                 plan=plan,
                 baselines=baselines,
+                exports=exports,
                 settings=settings.to_json(),
                 training=training,
                 **{name: value(settings, key) for name, key in runtime_parameters().items()},

@@ -15,6 +15,7 @@ from models.architectures.genotype import Genotype, genotype_from_dict
 from models.baselines import verdict
 from models.data import dataset_info
 from models.data.image_format import ImageFormat
+from models.exports.verified import Export
 from models.oracle.distribution import Distribution
 from models.planning.plan import Plan
 from models.runtime import artifact_files
@@ -155,6 +156,8 @@ class Inputs:
         pushed: The folder to which the model was pushed; None if it was not pushed.
         plan: The corrected plan of a budget; None without a budget.
         baselines: The comparison with the baselines; None if there are none.
+        exports: The SavedModel and the model in other formats; empty if there are no other formats.
+        exports_uri: The folder with the files of the other formats.
     """
 
     info: dataset_info.DatasetInfo
@@ -173,6 +176,8 @@ class Inputs:
     pushed: str | None
     plan: Plan | None = None
     baselines: verdict.Comparison | None = None
+    exports: Sequence[Export] = ()
+    exports_uri: str = ""
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective: str) -> Inputs:
@@ -222,6 +227,8 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective
         baselines=artifact_files.BASELINES.load(uris["baselines"], verdict.Comparison.from_document)
         if "baselines" in uris
         else None,
+        exports=artifact_files.EXPORTS.load(uris["exports"], _exports) if "exports" in uris else (),
+        exports_uri=uris.get("exports", ""),
     )
 
 
@@ -298,6 +305,10 @@ def _failures(result: tfma.proto.validation_result_pb2.ValidationResult) -> Iter
 
 def _image_report(document: Any) -> tuple[tuple[str, ...], int]:
     return tuple(document["warnings"]), len(document["undecodable"])
+
+
+def _exports(document: Any) -> tuple[Export, ...]:
+    return tuple(Export.from_document(row) for row in document)
 
 
 def _epochs(document: Any) -> tuple[Mapping[str, Any], ...]:

@@ -14,6 +14,7 @@ from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
 from models.baselines import verdict
 from models.planning.plan import STAGES, TRAINING
+from models.runtime import artifact_files
 from models.settings import Data, Settings
 
 _CONFUSED = 10  # number of pairs of classes in the table of mistakes
@@ -81,6 +82,8 @@ def render(found: Inputs, used: Settings) -> str:
         config_file=settings.config_file(used),
         accuracies=_accuracies(found.baselines),
         words=verdict.WORDS,
+        files={name: file.path(found.exports_uri) for name, file in artifact_files.EXPORTED.items()},
+        threads=used.export.threads,
         serve=_serve(found.pushed, used.deploy.tensorflow_serving_tag),
     )
 

@@ -98,6 +98,12 @@ class ImageDataset:
             return self.images.take(tf.range(start, end))
         return tf.convert_to_tensor(self.images[start:end])
 
+    def take(self, indices: np.ndarray) -> tf.Tensor:
+        """Returns the images with these indices, not normalised: uint8 (batch, height, width, channels)."""
+        if isinstance(self.images, EncodedImages):
+            return self.images.take(tf.constant(indices))
+        return tf.convert_to_tensor(self.images[indices])
+
     def batch_function(self, augment: Augmentation, one_hot: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Returns what makes a batch of indices (batch,), a key (2,) and a step: normalised images and labels.
 

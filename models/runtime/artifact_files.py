@@ -129,4 +129,10 @@ COMPARISON = JsonFile("comparison.json", "Evaluator")
 BASELINES = JsonFile("baselines.json", "Baselines")
 PREDICTIONS = ArraysFile("predictions.npz", "Baselines")
 FEATURES = ArraysFile("features.npz", "Baselines")
+EXPORTS = JsonFile("exports.json", "Exporter")
+EXPORTED = {
+    "litert": ArtifactFile("model.tflite", "Exporter"),
+    "litert_int8": ArtifactFile("model_int8.tflite", "Exporter"),
+    "onnx": ArtifactFile("model.onnx", "Exporter"),
+}
 REPORT = ArtifactFile("report.html", "ReportGen")

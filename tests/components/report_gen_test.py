@@ -30,9 +30,11 @@ from models import export
 from models.architectures import presets
 from models.architectures.nasbench201 import NasBench201Genotype
 from models.baselines import verdict
+from models.costs.latency import Latency
 from models.data import preprocessing
 from models.data.dataset_info import DatasetInfo
 from models.data.image_format import ImageFormat
+from models.exports.verified import Export
 from models.oracle.distribution import Distribution
 from models.planning.plan import Plan
 from models.runtime import artifact_files
@@ -316,6 +318,20 @@ def test_the_page_compares_the_network_with_the_baselines(rendered):
     assert "always answers <cat> 0.5000" in text
     assert "cnn 1.0000 0.8389 – 1.0000 94,858 7,452,416 1.5 30 the same within chance 1" in text
     assert "1,000 not known 2.0 better 0.0039" in text
+
+
+def test_the_page_shows_the_other_formats_and_why_one_was_refused(rendered):
+    assert "exports" not in Page(rendered).text
+    saved_model = Export("saved_model", 900_000, 0.975, 360, 0.0, Latency(1.5, 1.4, 1.9, 100))
+    rows = (
+        saved_model,
+        dataclasses.replace(saved_model, name="litert_int8", bytes=310_000, accuracy=0.9694, max_difference=0.08),
+        Export("onnx", 0, None, 360, None, None, "the conversion failed: no such <operation>"),
+    )
+    shown = " ".join(Page(page.render(found(exports=rows, exports_uri="/runs/x"), USED)).text["exports"].split())
+    for text in ("litert_int8 310,000 0.9694 0.08 1.500", "/runs/x/model_int8.tflite", "onnx not written: the conv"):
+        assert text in shown
+    assert "no such <operation>" in shown and "/runs/x/model.onnx" not in shown
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():

@@ -40,6 +40,7 @@ OTHERS = {
     "oracle.pairwise.accuracy": "mean",
     "evaluate.accuracy_threshold": 0.5,
     "baselines.names": ("cnn",),
+    "export.formats": ("litert",),
     "deploy.infra_validation": "docker",
     "deploy.bulk_inference": "test",
     "kubeflow.gpu_node_label": "a=b",

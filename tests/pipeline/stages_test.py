@@ -58,6 +58,34 @@ def test_other_values_are_refused(deploy):
         nodes(**deploy)
 
 
+def test_other_formats_are_made_after_the_push_and_only_if_they_are_asked_for():
+    assert "Exporter" not in nodes()
+    config = digits.get_config()
+    config.export.formats = ("litert", "litert_int8")
+    validation.validate(config)
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    found = {node.id: node for node in created.components}
+    assert found["Pusher"] in found["Exporter"].upstream_nodes
+    assert found["Exporter"] in found["ReportGen"].upstream_nodes
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"export.formats": ("tflite",)}, "config.export.formats"),
+        ({"export.formats": ("onnx", "onnx")}, "config.export.formats"),
+        ({"export.formats": ("litert",), "train.mixed_precision": "bfloat16"}, "LiteRT, whose float32 operations"),
+        ({"export.calibration_images": 10}, "config.export.formats has no litert_int8"),
+        ({"export.threads": 2}, "config.export.formats is empty"),
+    ],
+)
+def test_formats_that_cannot_be_made_are_refused_before_the_search(changes, message):
+    config = digits.get_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(validation.ConfigError, match=message):
+        validation.validate(config)
+
+
 def test_the_baselines_are_trained_after_the_push_and_left_out_if_none_is_named():
     found = nodes()
     assert found["Pusher"] in found["Baselines"].upstream_nodes
