@@ -117,13 +117,13 @@ def _to_onnx(model_dir: str, _: np.ndarray) -> bytes:
     from tf2onnx import convert
 
     graph, output = _graph(model_dir, None)
-    model, _ = convert.from_graph_def(
+    model = convert.from_graph_def(
         graph,
         input_names=["images:0"],
         output_names=[output],
         opset=_OPSET,
         tensors_to_rename={"images:0": "images", output: "probabilities"},
-    )
+    )[0]
     return model.SerializeToString()
 
 
