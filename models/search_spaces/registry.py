@@ -108,13 +108,13 @@ def unused(settings: Settings) -> dict[str, str]:
     """Returns the settings that a run has no use for, and why: dotted name -> reason.
 
     These are options of rules that are not chosen, what describes networks of other spaces, and what describes
-    baselines that are not asked for.
+    baselines or a teacher that are not asked for.
 
     Raises:
         ValueError: There is no such space, or no such option.
     """
     space = create_space(settings.space)
-    without_use = settings.baselines.unused()
+    without_use = {"baselines": settings.baselines.unused(), "train": settings.train.unused()}
     found = {}
     for key, _, known in leaves(settings):
         section, _, name = key.partition(".")
@@ -122,8 +122,8 @@ def unused(settings: Settings) -> dict[str, str]:
             found[key] = f"the rule {settings.oracle.rule!r} (config.oracle.rule) has no use for it"
         elif known.objective not in ("", settings.search.objective):
             found[key] = f"the objective {settings.search.objective!r} (config.search.objective) has no use for it"
-        elif section == "baselines" and name in without_use:
-            found[key] = without_use[name]
+        elif name in without_use.get(section, {}):
+            found[key] = without_use[section][name]
         elif known.network and not _takes(space, section, name):
             found[key] = f"the {space.name} space (config.space.name) has no use for it"
     return found
