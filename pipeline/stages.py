@@ -8,7 +8,7 @@ from tfx.components import BulkInferrer, ExampleValidator, InfraValidator, Stati
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import importer, resolver
-from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2, trainer_pb2
+from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2
 from tfx.types import channel, standard_artifacts
 
 from components.architecture_deriver.component import ArchitectureDeriver
@@ -171,13 +171,10 @@ class Stages:
         """Trains the network of the architecture on the splits train and val."""
         self.trainer = self._add(
             Trainer(
-                run_fn="models.trainer.run_fn",
                 examples=self._examples(),
                 hyperparameters=self.hyperparameters,
                 soft_labels=self.soft_labels,
                 supernet=self.inherited,
-                train_args=trainer_pb2.TrainArgs(splits=["train", "val"]),
-                eval_args=trainer_pb2.EvalArgs(splits=["test"]),
                 custom_config={
                     **self._settings.model_dump(mode="json", include={"train", "data", "space", "serving"}),
                     **self._common,
