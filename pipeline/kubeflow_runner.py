@@ -48,7 +48,7 @@ COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 # models/settings.py, the Trainer's settings as one JSON text, and a text that identifies the data. Kubeflow uses the
 # cached examples until this text changes.
 RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
-_TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of TFX's Trainer
+_TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of the Trainer
 
 # Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`. The planners
 # measure the work of the Trainer.

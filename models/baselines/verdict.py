@@ -31,7 +31,7 @@ _INSTEAD = {
     "preset": "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
     "config.train.epochs).",
     "pretrained": "Use the pretrained network, if it is small and fast enough for you; or let the network learn from "
-    "it (config.train.teacher); or give this run more images or more time (config.train.epochs).",
+    "it, if it does not yet (config.train.teacher); or give this run more images or more time (config.train.epochs).",
 }
 
 
