@@ -14,7 +14,10 @@ class Distribution(artifact.Artifact):
 
 
 class SupernetWeights(artifact.Artifact):
-    """The shared weights at the end of a search that trains a supernet; a search by scores writes no weights."""
+    """The shared weights at the end of a search that trains a supernet; a search by scores writes no weights.
+
+    With `config.train.from_supernet`, the weights are also written by their position, for the final network.
+    """
 
     TYPE_NAME = "components.SupernetWeights"
 
@@ -41,6 +44,12 @@ class ImageReport(artifact.Artifact):
     """The findings of ImageValidator in the images: counts, problems, warnings (JSON)."""
 
     TYPE_NAME = "components.ImageReport"
+
+
+class SoftLabels(artifact.Artifact):
+    """A teacher's logits for the training images, and the features from which they were computed."""
+
+    TYPE_NAME = "components.SoftLabels"
 
 
 class Plan(artifact.Artifact):

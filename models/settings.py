@@ -330,8 +330,11 @@ class Derive(Section):
     )
 
 
+_OF_A_TEACHER = ("teacher_temperature", "teacher_weight")
+
+
 class Train(Section):
-    """The final training, from fresh weights."""
+    """The final training."""
 
     network: Literal["cifar", "imagenet", "mobile", "nasbench201"] = setting(
         "cifar", "family of the network: defines stem, auxiliary head and batch norm's epsilon", TRAINING, memory=True
@@ -414,6 +417,32 @@ class Train(Section):
     checkpoint_seconds: float = setting(
         60.0, "longest time between checkpoints in seconds; the time is shorter if saving is quick", NOTHING, ge=0
     )
+    teacher: bool = setting(
+        False,
+        "whether the network also learns from the pretrained network of config.baselines.pretrained "
+        "(docs/baselines.md)",
+        TRAINING,
+    )
+    teacher_temperature: float = setting(
+        4.0,
+        "temperature of the soft labels: with a higher one, the probabilities of the classes differ less",
+        TRAINING,
+        source="arXiv 1503.02531",
+        gt=0,
+    )
+    teacher_weight: float = setting(
+        0.7, "share of the soft labels' loss; the labels of the images have the rest", TRAINING, gt=0, le=1
+    )
+    from_supernet: bool = setting(
+        False,
+        "whether the network starts with the weights of the search's supernet where they fit, instead of fresh ones "
+        "(docs/search.md)",
+        TRAINING,
+    )
+
+    def unused(self) -> dict[str, str]:
+        """Returns the settings without use in this run, and why: name -> reason."""
+        return {} if self.teacher else dict.fromkeys(_OF_A_TEACHER, "there is no teacher (config.train.teacher)")
 
 
 class Evaluate(Section):
@@ -471,10 +500,14 @@ class Baselines(Section):
         "", "file with the weights of the network in keras.applications, without its classifier", AFTERWARDS
     )
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        """The names of all baselines."""
-        return (*self.names, *(("pretrained",) if self.pretrained else ()))
+    def compared(self, teacher: bool) -> tuple[str, ...]:
+        """Returns the names of all baselines.
+
+        Args:
+            teacher: Whether there is a teacher. Then the plain CNN is trained a second time, with this teacher.
+        """
+        taught = ("cnn_distilled",) if teacher and "cnn" in self.names else ()
+        return (*self.names, *taught, *(("pretrained",) if self.pretrained else ()))
 
     def unused(self) -> dict[str, str]:
         """Returns the settings of this section that have no effect beside its other values: name -> reason."""
@@ -557,15 +590,15 @@ class Kubeflow(Section):
     )
     retries: int = setting(
         3,
-        "number of restarts of a failed search, training or comparison with baselines; a restart resumes from the last "
-        "checkpoint",
+        "number of restarts of a failed teacher, search, training or comparison with baselines; a restart resumes from "
+        "the last checkpoint",
         NOTHING,
         ge=0,
     )
     search: Pod = setting(Pod(cpu=4.0, memory_gb=16.0, gpus=1), "this pod runs the search", NOTHING)
     train: Pod = setting(
         Pod(cpu=4.0, memory_gb=16.0, gpus=1),
-        "these pods run the final training, the planners and the baselines",
+        "these pods run the final training, the teacher, the planners and the baselines",
         NOTHING,
     )
     other: Pod = setting(Pod(), "these pods run all other components", NOTHING)

@@ -48,16 +48,16 @@ COMMAND = ("python", "-m", "pipeline.kubeflow_entrypoint")
 # models/settings.py, the Trainer's settings as one JSON text, and a text that identifies the data. Kubeflow uses the
 # cached examples until this text changes.
 RUNTIME_PARAMETERS = (*runtime_parameters(), "training", "data_fingerprint")
-_TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of TFX's Trainer
+_TRAINER_PARAMETER = "custom_config"  # the name of "training" among the parameters of the Trainer
 
 # Component -> the setting of `config.kubeflow` with its pod's resources. All other components use `other`. The planners
 # measure the work of the Trainer.
 _RESOURCES = {
     "SupernetSearch": "search",
-    **dict.fromkeys(("SearchPlanner", "TrainingPlanner", "Trainer", "Baselines"), "train"),
+    **dict.fromkeys(("Teacher", "SearchPlanner", "TrainingPlanner", "Trainer", "Baselines"), "train"),
 }
 # The components that resume from a checkpoint when they are restarted.
-_RESUMABLE = ("SupernetSearch", "Trainer", "Baselines")
+_RESUMABLE = ("Teacher", "SupernetSearch", "Trainer", "Baselines")
 
 
 def compile_pipeline(

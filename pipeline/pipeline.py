@@ -6,6 +6,7 @@
 
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
+`config.train.teacher` adds a Teacher before the search: docs/baselines.md.
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
 Exporter is left out if `config.export` names no format, and Baselines if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
@@ -36,7 +37,7 @@ def create_pipeline(
         config: A config with the structure of pipeline/configs/base.py.
         pipeline_root: The folder of the artifacts: a path or a URI (gs://, s3://).
         serving_dir: The folder to which a blessed model is pushed, as a numbered version that TF Serving finds.
-        checkpoint_dir: The folder of the checkpoints of search, final training and baselines.
+        checkpoint_dir: The folder of the checkpoints of teacher, search, final training and baselines.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
         beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer.
         enable_cache: Whether a component with unchanged inputs and settings reuses its results from an earlier run.
@@ -54,6 +55,7 @@ def create_pipeline(
     stages.ingest()
     stages.validate()
     stages.choose_baseline(baseline)
+    stages.teach(checkpoint_dir)
     stages.plan()
     stages.find_architecture(checkpoint_dir)
     stages.correct_plan()

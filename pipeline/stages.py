@@ -4,11 +4,11 @@ import os
 from typing import Any
 
 import tensorflow_model_analysis as tfma
-from tfx.components import BulkInferrer, ExampleValidator, InfraValidator, StatisticsGen, Trainer
+from tfx.components import BulkInferrer, ExampleValidator, InfraValidator, StatisticsGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import importer, resolver
-from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2, trainer_pb2
+from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2
 from tfx.types import channel, standard_artifacts
 
 from components.architecture_deriver.component import ArchitectureDeriver
@@ -22,7 +22,9 @@ from components.planner.component import SearchPlanner, TrainingPlanner
 from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
 from components.supernet_search.component import SupernetSearch
+from components.teacher.component import Teacher
 from components.tfds_example_gen.component import TfdsExampleGen
+from components.trainer.component import Trainer
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
 
@@ -96,12 +98,28 @@ class Stages:
             self.baseline.add_upstream_node(self.images)  # it relies on the checks of ImageValidator
             self._add(self.baseline)
 
+    def teach(self, checkpoint_dir: str) -> None:
+        """Computes the soft labels of the teacher, if there is one; before the plan, which counts their seconds."""
+        self.soft_labels = None
+        if self._settings.train.teacher:
+            teacher = Teacher(
+                examples=self._examples(),
+                image_report=self.images.outputs["image_report"],
+                baselines=self._settings.baselines,
+                data=self._settings.data,
+                deterministic=self._settings.deterministic,
+                tuned_kernels=self._settings.tuned_kernels,
+                checkpoint_dir=os.path.join(checkpoint_dir, "teacher"),
+            )
+            self.soft_labels = self._add(teacher).outputs["soft_labels"]
+
     def plan(self) -> None:
         """Plans search and training, if the run has a budget."""
         self.planned = None
         if self._settings.budget.minutes:
             report = self.images.outputs["image_report"]
-            self.planned = self._add(SearchPlanner(self._examples(), report, settings=self._settings)).outputs["plan"]
+            planner = SearchPlanner(self._examples(), report, self.soft_labels, settings=self._settings)
+            self.planned = self._add(planner).outputs["plan"]
 
     def correct_plan(self) -> None:
         """Corrects the plan, if there is one, by what the search took and by the derived network."""
@@ -121,7 +139,7 @@ class Stages:
     def find_architecture(self, checkpoint_dir: str) -> None:
         """Searches and derives an architecture, or imports the one that the config names."""
         image_report = self.images.outputs["image_report"]
-        self.learned = {}
+        self.learned, self.inherited = {}, None
         if self._settings.architecture:
             self.architecture = first = self._add(
                 ArchitectureImporter(image_report=image_report, architecture=self._settings.architecture)
@@ -145,6 +163,8 @@ class Stages:
                 )
             )
             self.learned = {name: search.outputs[name] for name in ("distribution", "results")}
+            if self._settings.train.from_supernet:
+                self.inherited = search.outputs["supernet"]
         if self.baseline:  # selected before the search, so that a warning about it appears early
             first.add_upstream_node(self.baseline)
 
@@ -152,11 +172,10 @@ class Stages:
         """Trains the network of the architecture on the splits train and val."""
         self.trainer = self._add(
             Trainer(
-                run_fn="models.trainer.run_fn",
                 examples=self._examples(),
                 hyperparameters=self.hyperparameters,
-                train_args=trainer_pb2.TrainArgs(splits=["train", "val"]),
-                eval_args=trainer_pb2.EvalArgs(splits=["test"]),
+                soft_labels=self.soft_labels,
+                supernet=self.inherited,
                 custom_config={
                     **self._settings.model_dump(mode="json", include={"train", "data", "space", "serving"}),
                     **self._common,
@@ -222,13 +241,14 @@ class Stages:
     def compare(self, checkpoint_dir: str) -> None:
         """Compares the model with the baselines of `config.baselines`, if there are any."""
         self.compared = {}
-        if self._settings.baselines.all:
+        if self._settings.baselines.compared(self._settings.train.teacher):
             baselines = self._add(
                 Baselines(
                     examples=self._examples(),
                     model=self._model(),
                     model_run=self.trainer.outputs["model_run"],
                     distribution=self.learned.get("distribution"),
+                    soft_labels=self.soft_labels,
                     baselines=self._settings.baselines,
                     checkpoint_dir=os.path.join(checkpoint_dir, "baselines"),
                 )

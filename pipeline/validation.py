@@ -261,7 +261,30 @@ def _export(settings: Settings) -> Iterator[str]:
             )
 
 
+def _teacher(settings: Settings) -> Iterator[str]:
+    if settings.train.teacher and not settings.baselines.pretrained:
+        yield (
+            "config.train.teacher: found True; expected False, the default: config.baselines.pretrained names no "
+            "network to learn from."
+        )
+
+
+def _from_supernet(settings: Settings) -> Iterator[str]:
+    """Refuses to start from weights that no search trains, or whose places in the network are not known."""
+    if not settings.train.from_supernet:
+        return
+    reason = ""
+    if settings.architecture:
+        reason = "there is no search (config.architecture)"
+    elif not _trains_paths(settings):
+        reason = f"the objective {settings.search.objective!r} (config.search.objective) trains no supernet"
+    elif settings.space.name not in _NETWORKS:
+        reason = f"the custom space {settings.space.name!r} (config.space.name) cannot pass on weights"
+    if reason:
+        yield f"config.train.from_supernet: found True; expected False, the default: {reason}."
+
+
 _COMBINATIONS = (
     *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
-    *(_architecture, _pretrained, _export),
+    *(_architecture, _pretrained, _teacher, _from_supernet, _export),
 )

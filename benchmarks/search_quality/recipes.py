@@ -8,6 +8,9 @@ other cell row changes one thing. A seed draws the genotype (the same one for al
 initial weights and the order of the images. Prints the accuracies on held-out images, and the differences to `base`
 with 95 % intervals (Student's t over the differences of the seeds).
 
+`--pretrained=FILE` adds rows with a teacher: a linear classifier on the features of this network (docs/baselines.md).
+Row `pretrained` is this classifier itself. The seconds of these rows do not contain the teacher's, which are printed.
+
 `--images` takes a folder or zip file with .../train/<class>/<image>, or the word digits (scikit-learn's, 8x8).
 
 `--json` is written after every training. The same command continues a run that was killed; more rows or seeds may be
@@ -30,7 +33,7 @@ import tensorflow as tf
 from absl import app, flags
 from scipy import stats
 
-from benchmarks.search_quality import images
+from benchmarks.search_quality import images, teacher
 from benchmarks.search_quality.derived_against_random import random_paths
 from models.baselines.networks import plain_cnn
 from models.data import dataset
@@ -40,9 +43,10 @@ from models.runtime.files import write_atomically
 from models.search_spaces.registry import create_space
 from models.settings import Settings
 from models.training.classifier import Classifier, build_network, compile_classifier, prepare
+from models.training.distillation import Distillation
 from models.training.loop import train
 
-_DECISIVE = ("images", "size", "train_images", "test_images", "seconds")
+_DECISIVE = ("images", "size", "train_images", "test_images", "seconds", "pretrained")
 _TIMED_STEPS = 20
 
 
@@ -100,6 +104,14 @@ ROWS = {
     "decay 1e-3": Row({"weight_decay": 1e-3}),
     "bfloat16": Row({"mixed_precision": "bfloat16"}),
 }
+# With --pretrained only.
+TAUGHT = {
+    "pretrained": Row(operations=()),
+    "plain, teacher": Row({**_ADAM, "teacher": True}, ()),
+    "base, teacher": Row({"teacher": True}),
+    "base, weight 0.9": Row({"teacher": True, "teacher_weight": 0.9}),
+    "base, temperature 1": Row({"teacher": True, "teacher_temperature": 1.0}),
+}
 
 
 def settings_of(row: Row, size: int, digits: bool, epochs: int) -> Settings:
@@ -128,10 +140,28 @@ class Trainings:
         held_out: Images to evaluate on.
         size: Height and width in pixels.
         digits: Whether they are digits.
+        pretrained: The file of the pretrained network, for rows with a teacher.
     """
 
-    def __init__(self, training: dataset.ImageDataset, held_out: dataset.ImageDataset, size: int, digits: bool):
+    def __init__(
+        self,
+        training: dataset.ImageDataset,
+        held_out: dataset.ImageDataset,
+        size: int,
+        digits: bool,
+        pretrained: str | None = None,
+    ):
         self._training, self._held_out, self._size, self._digits = training, held_out, size, digits
+        self._pretrained = pretrained
+
+    def pretrained(self) -> dict[str, Any]:
+        """Returns the results of the linear classifier on the features of the pretrained network, as `run`."""
+        found = self._teacher()
+        return {"epochs": 0, "macs": None, **{key: getattr(found, key) for key in ("accuracy", "seconds", "params")}}
+
+    def _teacher(self):
+        setup.set_up(seed=0, deterministic=True, tuned_kernels=True)
+        return teacher.teach(self._pretrained, self._training, self._held_out)
 
     def run(self, row: Row, seed: int, seconds: float, epochs: int | None) -> dict[str, Any]:
         """Trains a row, and returns accuracy, epochs, processor seconds, parameters and multiply-adds.
@@ -142,13 +172,14 @@ class Trainings:
             seconds: Processor seconds that the training may take.
             epochs: Number of epochs; None: as many as fit, by the time of a step that is measured first.
         """
+        data = self._teacher().training if row.train.get("teacher") else self._training
         settings, classifier = self._classifier(row, seed)
         prepare(classifier, self._training.image_shape, len(self._training.class_names))
-        epochs = epochs or max(1, round(seconds / self._epoch_seconds(classifier, settings.train)))
+        epochs = epochs or max(1, round(seconds / self._epoch_seconds(classifier, settings.train, data)))
         settings = settings_of(row, self._size, self._digits, epochs)
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            train(classifier, self._training, settings.train, seed, tf.distribute.get_strategy(), folder, folder)
+            train(classifier, data, settings.train, seed, tf.distribute.get_strategy(), folder, folder)
         seconds = time.process_time() - began
         network = classifier.network
         profile = profiling.profile(network) if row.operations else None
@@ -160,12 +191,12 @@ class Trainings:
             "macs": profile.macs if profile else None,
         }
 
-    def _epoch_seconds(self, classifier, recipe):
+    def _epoch_seconds(self, classifier, recipe, data):
         """Processor seconds of an epoch, from some steps; the classifier is as before."""
         variables = [*classifier.variables, *classifier.metrics_variables, *classifier.optimizer.variables]
         before = [np.array(variable) for variable in variables]
         batches = dataset.batches(
-            self._training,
+            data,
             recipe.batch_size,
             epoch=0,
             augment=dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
@@ -180,7 +211,7 @@ class Trainings:
         step = (time.process_time() - began) / _TIMED_STEPS
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
-        return step * math.ceil(len(self._training) / recipe.batch_size)
+        return step * math.ceil(len(data) / recipe.batch_size)
 
     def _classifier(self, row, seed):
         settings = settings_of(row, self._size, self._digits, epochs=1)
@@ -190,10 +221,11 @@ class Trainings:
         if row.operations:
             space = create_space(settings.space)
             (path,) = random_paths(space, 1, seed)
-            classifier = Classifier(build_network(settings, space.genotype(path), shape, classes), 0.0)
+            network = build_network(settings, space.genotype(path), shape, classes)
+            classifier = Classifier(network, 0.0, Distillation.of(settings.train))
             compile_classifier(classifier, settings.train)
             return settings, classifier
-        classifier = Classifier(plain_cnn(shape, classes), 0.0)
+        classifier = Classifier(plain_cnn(shape, classes), 0.0, Distillation.of(settings.train))
         classifier.compile(
             optimizer=keras.optimizers.Adam(settings.train.learning_rate),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -273,26 +305,29 @@ def main(_: Sequence[str]) -> None:
             content = json.load(file)
         if content["settings"] != options:
             raise app.UsageError(f"--json: {_JSON.value} was begun with other flags; name another file")
-    unknown = sorted(set(_ROWS.value) - set(ROWS))
+    rows = {**ROWS, **TAUGHT} if options["pretrained"] else ROWS
+    unknown = sorted(set(_ROWS.value) - set(rows))
     if unknown:
-        raise app.UsageError(f"--rows: found {', '.join(unknown)}; expected of {'; '.join(ROWS)}")
+        raise app.UsageError(f"--rows: found {', '.join(unknown)}; expected of {'; '.join(rows)}")
     digits = options["images"] == "digits"
     counts = options["train_images"], options["test_images"]
     try:
         read = digit_images(*counts) if digits else images.read(options["images"], options["size"], *counts)
     except (OSError, ValueError) as error:
         raise app.UsageError(f"--images: {error}") from error
-    trainings = Trainings(*read, read[0].image_shape[0], digits)
+    trainings = Trainings(*read, read[0].image_shape[0], digits, options["pretrained"])
 
     def save():
         write_atomically(_JSON.value, json.dumps(content, indent=1))
 
     for seed in range(_FIRST_SEED.value, _FIRST_SEED.value + _SEEDS.value):
-        for name in _ROWS.value or list(ROWS):
-            row = ROWS[name]
+        for name in _ROWS.value or list(rows):
             found = content["rows"].setdefault(name, {"runs": {}})
             if str(seed) not in found["runs"]:
-                run = trainings.run(row, seed, options["seconds"], found.get("epochs"))
+                if name == "pretrained":
+                    run = trainings.pretrained()
+                else:
+                    run = trainings.run(rows[name], seed, options["seconds"], found.get("epochs"))
                 found["runs"][str(seed)] = run
                 found["epochs"] = run["epochs"]
                 save()
@@ -307,6 +342,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("train_images", 2000, "Images to train on.", lower_bound=2)
     flags.DEFINE_integer("test_images", 5000, "Held-out images to evaluate on.", lower_bound=1)
     flags.DEFINE_integer("size", 32, "Height and width of the images in pixels.", lower_bound=4)
+    flags.DEFINE_string("pretrained", None, "A .keras file or a SavedModel: the teacher.")
     flags.DEFINE_float("seconds", 100, "Processor seconds of each training.", lower_bound=1)
     _ROWS = flags.DEFINE_list("rows", [], "Rows to train; none named: all.")
     _SEEDS = flags.DEFINE_integer("seeds", 3, "Trainings of each row.", lower_bound=1)

@@ -22,6 +22,7 @@ class BaselinesSpec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution, optional=True),
+        "soft_labels": component_spec.ChannelParameter(type=artifacts.SoftLabels, optional=True),
     }
     OUTPUTS = {"comparison": component_spec.ChannelParameter(type=artifacts.Baselines)}
 
@@ -42,6 +43,7 @@ class Baselines(base_component.BaseComponent):
         model: channel.BaseChannel,
         model_run: channel.BaseChannel,
         distribution: channel.BaseChannel | None = None,
+        soft_labels: channel.BaseChannel | None = None,
         *,
         baselines: settings.Baselines,
         checkpoint_dir: str,
@@ -53,6 +55,8 @@ class Baselines(base_component.BaseComponent):
             model: The final network, as the Trainer exported it.
             model_run: The Trainer's record of the training: the settings, the seconds, the multiply-adds.
             distribution: The result of SupernetSearch, which contains the seconds of the search; None without a search.
+            soft_labels: The result of Teacher, which contains the features of the pretrained network; None without a
+                teacher.
             baselines: `config.baselines`.
             checkpoint_dir: The folder of the baselines' checkpoints, from which an interrupted baseline resumes.
         """
@@ -62,6 +66,7 @@ class Baselines(base_component.BaseComponent):
                 model=model,
                 model_run=model_run,
                 distribution=distribution,
+                soft_labels=soft_labels,
                 baselines=baselines.to_json(),
                 files=pretrained.fingerprint(baselines.pretrained, baselines.weights),
                 checkpoint_dir=checkpoint_dir,

@@ -43,13 +43,14 @@ class Executor(base_executor.BaseExecutor):
             test=load_split(input_dict["examples"], "test", settings.data),
             checkpoint_dir=exec_properties["checkpoint_dir"],
             uri=uri,
+            teacher=artifact_utils.get_single_uri(input_dict["soft_labels"]) if input_dict.get("soft_labels") else None,
         )
         model_dir = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
         network = fitting.Outcome(
             fitting.served_predictions(model_dir, run.test),
             verdict.Cost(final["params"], final["macs"], run.seconds, final["epochs"]),
         )
-        outcomes = {name: BASELINES[name](run) for name in asked.all}
+        outcomes = {name: BASELINES[name](run) for name in asked.compared(settings.train.teacher)}
         predicted = {name: outcome.predicted for name, outcome in {"network": network, **outcomes}.items()}
         artifact_files.PREDICTIONS.save(
             uri, {"ids": np.asarray(run.test.ids, dtype=np.bytes_), "labels": run.test.labels, **predicted}

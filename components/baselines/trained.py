@@ -19,6 +19,7 @@ from models.networks import profiling
 from models.runtime import artifact_files, checkpoint
 from models.runtime.section import TRAINING
 from models.settings import Baselines, Settings
+from models.training.distillation import SoftLabels
 
 _MOST_EPOCHS = 100  # of the plain CNN: it gains nothing from more epochs
 
@@ -37,6 +38,7 @@ class Run:
         test: The test images.
         checkpoint_dir: The folder of the checkpoints of all baselines.
         uri: The folder of the output artifact.
+        teacher: The folder of the teacher's artifact; None without a teacher.
     """
 
     asked: Baselines
@@ -48,11 +50,23 @@ class Run:
     test: ImageDataset
     checkpoint_dir: str
     uri: str
+    teacher: str | None = None
 
     @functools.cached_property
     def train(self) -> ImageDataset:
         """The images of the final training."""
         return load_splits(self.examples, ("train", "val"), self.settings.data)
+
+    @functools.cached_property
+    def taught(self) -> tuple[ImageDataset, list[str]]:
+        """The images of a training like the final one, with a teacher's scores if it had a teacher.
+
+        Beside them, a fingerprint of the scores.
+        """
+        if not self.settings.train.teacher:
+            return self.train, []
+        found = SoftLabels.load(self.teacher)
+        return found.of(self.train), [found.fingerprint]
 
     @property
     def classes(self) -> int:
@@ -97,20 +111,22 @@ def _majority(run: Run) -> Outcome:
     )
 
 
-def _cnn(run: Run) -> Outcome:
-    settings = run.settings.model_copy(update={"train": networks.cnn_recipe(run.settings.train)})
-    directory = run.directory("cnn")
+def _cnn(run: Run, teacher: bool = False) -> Outcome:
+    name = "cnn_distilled" if teacher else "cnn"
+    recipe = networks.cnn_recipe(run.settings.train, teacher)
+    data, depends = run.taught if teacher else (run.train, [])
+    directory = run.directory(name, *depends)
     return fitting.kept(
         directory,
         lambda: fitting.fit(
-            "cnn",
-            lambda: networks.cnn_classifier(run.test.image_shape, run.classes),
-            settings,
+            name,
+            lambda: networks.cnn_classifier(recipe, run.test.image_shape, run.classes),
+            run.settings.model_copy(update={"train": recipe}),
             run.limits(_MOST_EPOCHS),
-            run.train,
+            data,
             run.test,
             directory,
-            run.log_dir("cnn"),
+            run.log_dir(name),
         ),
     )
 
@@ -118,7 +134,8 @@ def _cnn(run: Run) -> Outcome:
 def _preset(run: Run) -> Outcome:
     found = networks.preset(genotype_from_dict(run.final["genotype"]))
     settings = networks.preset_settings(run.settings, min(run.test.image_shape[:2]))
-    directory = run.directory("preset", found.name)
+    data, depends = run.taught
+    directory = run.directory("preset", found.name, *depends)
 
     def classifier(channels):
         return networks.preset_classifier(found, settings, channels, run.test.image_shape, run.classes)
@@ -139,7 +156,7 @@ def _preset(run: Run) -> Outcome:
             lambda: classifier(chosen),
             settings,
             run.limits(settings.train.epochs, seconds),
-            run.train,
+            data,
             run.test,
             directory,
             run.log_dir("preset"),
@@ -153,53 +170,50 @@ def _preset(run: Run) -> Outcome:
 
 def _pretrained(run: Run) -> Outcome:
     directory = run.directory("pretrained", run.asked.pretrained, run.asked.weights, run.files)
-    extracted = _features(run, os.path.join(directory, "features"))
-    artifact_files.FEATURES.save(run.uri, extracted.arrays)
-    return fitting.kept(directory, lambda: _linear(run, extracted))
+    if run.teacher:
+        found, strength = _of_the_teacher(run.teacher)
+    else:
+        fitting.set_up(run.settings)
+        found = pretrained.extract(
+            run.asked.pretrained,
+            run.asked.weights,
+            lambda split: load_split(run.examples, split, run.settings.data),
+            os.path.join(directory, "features"),
+        )
+        artifact_files.FEATURES.save(run.uri, found.arrays)
+        strength = None
+    return fitting.kept(directory, lambda: _linear(run, found, strength))
 
 
-def _features(run: Run, directory: str) -> checkpoint.Checkpoint:
-    """Returns features and labels of all splits, and their cost.
+def _of_the_teacher(uri: str) -> tuple[pretrained.Features, float]:
+    """Returns the features that the Teacher has computed, and the regularisation that it has chosen."""
+    document = artifact_files.TEACHER.load(uri, dict)
+    cost = {name: document[name] for name in ("params", "macs", "seconds")}
+    return pretrained.Features(artifact_files.FEATURES.load(uri), **cost), document["strength"]
 
-    If an interrupted run has saved them, they are read; otherwise they are computed and saved. The arrays are `train`,
-    `val` and `test`, float32 (images, features), and `train_labels`, `val_labels` and `test_labels`, (images,).
-    """
-    found = checkpoint.latest(directory)
-    if found is not None:
-        return found
+
+def _linear(run: Run, found: pretrained.Features, strength: float | None) -> Outcome:
+    """Returns the outcome of the linear classifier; `strength` is the regularisation, None if it is not yet chosen."""
     began = time.monotonic()
-    fitting.set_up(run.settings)
-    network = pretrained.load(run.asked.pretrained, run.asked.weights, max(run.test.image_shape[:2]))
-    arrays = {}
-    for split in ("train", "val", "test"):
-        images = run.test if split == "test" else load_split(run.examples, split, run.settings.data)
-        arrays[split] = pretrained.features(network, images, f"pretrained: images of {split}")
-        arrays[f"{split}_labels"] = images.labels
-    state = {"params": network.params, "macs": network.macs, "seconds": time.monotonic() - began}
-    checkpoint.save(directory, 0, arrays, state)
-    return checkpoint.Checkpoint(0, arrays, state)
-
-
-def _linear(run: Run, extracted: checkpoint.Checkpoint) -> Outcome:
-    began = time.monotonic()
-    train, val, test = (
-        (extracted.arrays[split], extracted.arrays[f"{split}_labels"]) for split in ("train", "val", "test")
-    )
-    predicted, strength = linear_head.train_and_predict(train, val, test[0], run.classes)
-    weights = test[0].shape[1] * run.classes
-    params, macs, seconds = (extracted.state[name] for name in ("params", "macs", "seconds"))
+    train, val = found.split("train"), found.split("val")
+    if strength is None:
+        strength = linear_head.train_head(train, val, run.classes).strength
+    head = linear_head.train_again(train, val, run.classes, strength)
+    features = found.arrays["test"]
+    weights = features.shape[1] * run.classes
     cost = verdict.Cost(
-        params=params + weights + run.classes,
-        macs=None if macs is None else macs + weights,
-        seconds=seconds + time.monotonic() - began,
+        params=found.params + weights + run.classes,
+        macs=None if found.macs is None else found.macs + weights,
+        seconds=found.seconds + time.monotonic() - began,
         details=f"{os.path.basename(run.asked.pretrained.rstrip('/'))}, regularisation {strength:g}",
     )
-    return Outcome(predicted, cost)
+    return Outcome(head.scores(features).argmax(axis=1).astype(np.int32), cost)
 
 
 BASELINES: Mapping[str, Callable[[Run], Outcome]] = {
     "majority": _majority,
     "cnn": _cnn,
+    "cnn_distilled": functools.partial(_cnn, teacher=True),
     "preset": _preset,
     "pretrained": _pretrained,
 }

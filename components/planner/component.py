@@ -28,6 +28,7 @@ class SearchPlannerSpec(component_spec.ComponentSpec):
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
+        "soft_labels": component_spec.ChannelParameter(type=artifacts.SoftLabels, optional=True),
     }
     OUTPUTS = {"plan": component_spec.ChannelParameter(type=artifacts.Plan)}
 
@@ -60,19 +61,28 @@ class SearchPlanner(base_component.BaseComponent):
     SPEC_CLASS = SearchPlannerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.SearchPlanner)
 
-    def __init__(self, examples: channel.BaseChannel, image_report: channel.BaseChannel, *, settings: Settings):
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        image_report: channel.BaseChannel,
+        soft_labels: channel.BaseChannel | None = None,
+        *,
+        settings: Settings,
+    ):
         """Takes all settings. The component's parameters contain only those that affect the plan.
 
         Args:
             examples: Examples with the splits `train` and `val`.
             image_report: The report of the ImageValidator. It does not exist if the data were refused, and then there
                 is no plan.
+            soft_labels: The result of Teacher, which records its seconds; None without a teacher.
             settings: All settings.
         """
         super().__init__(
             spec=SearchPlannerSpec(
                 examples=examples,
                 image_report=image_report,
+                soft_labels=soft_labels,
                 **_values(settings),
                 plan=channel.Channel(type=artifacts.Plan),
             )

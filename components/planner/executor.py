@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from absl import logging
@@ -47,7 +48,7 @@ class SearchPlanner(base_executor.BaseExecutor):
                 genotype_from_dict(json.loads(architecture)) if architecture else None,
                 sum(dataset_info.load(examples.uri).counts["test"]),
                 # On Kubeflow each component has a process of its own, and the start of a pod does not count.
-                examples.get_float_custom_property("seconds") if used is None else used,
+                _seconds([examples, *input_dict.get("soft_labels", ())]) if used is None else used,
             )
         _write(made, output_dict)
 
@@ -65,7 +66,7 @@ class TrainingPlanner(base_executor.BaseExecutor):
         settings = _settings(exec_properties)
         before = artifact_files.PLAN.load(artifact_utils.get_single_uri(input_dict["search_plan"]), Plan.from_document)
         derived = artifact_files.HYPERPARAMETERS.load(artifact_utils.get_single_uri(input_dict["derived"]), dict)
-        searched = sum(found.get_float_custom_property("seconds") for found in input_dict.get("distribution") or [])
+        searched = _seconds(input_dict.get("distribution", ()))
         made = before
         if before.minutes:
             made = planner.plan_training(
@@ -80,6 +81,10 @@ class TrainingPlanner(base_executor.BaseExecutor):
         _write(made, output_dict)
         content = {**derived, "settings": dict(made.choices), "seconds_after": made.after(plan.TRAINING)}
         artifact_files.HYPERPARAMETERS.save(artifact_utils.get_single_uri(output_dict["hyperparameters"]), content)
+
+
+def _seconds(artifacts: Iterable[artifact.Artifact]) -> float:
+    return sum(found.get_float_custom_property("seconds") for found in artifacts)
 
 
 def _settings(exec_properties: dict[str, Any]) -> Settings:

@@ -75,7 +75,7 @@ class SupernetSearch(base_component.BaseComponent):
             oracle: `config.oracle`.
             data: `config.data`.
             train: `config.train`. The objective "spectrum" scores networks with `config.train.cells` and
-                `config.train.channels`.
+                `config.train.channels`. With `config.train.from_supernet`, the weights are written for the Trainer.
             seed: The seed of weights, data order, augmentation and sampling.
             deterministic: Whether TensorFlow's op determinism is on.
             tuned_kernels: Whether the tuned layers are used (models/networks/kernels.py).
@@ -90,8 +90,10 @@ class SupernetSearch(base_component.BaseComponent):
                 search=search.to_json(),
                 oracle=oracle.to_json(),
                 data=data.to_json(),
-                # The search depends on the size of the final network only with the objective "spectrum".
-                train=train.model_dump_json(include={"cells", "channels"} if search.objective == "spectrum" else {}),
+                # A search on shared weights knows no size of the final network, and only it can pass on weights.
+                train=train.model_dump_json(
+                    include={"cells", "channels"} if search.objective == "spectrum" else {"from_supernet"}
+                ),
                 search_epochs=search.epochs,
                 seed=seed,
                 deterministic=int(deterministic),

@@ -12,6 +12,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.examples import load_split
 from components.parameters import parse_settings
+from models.networks import inheritance
 from models.oracle.oracle import TooManyFailures
 from models.planning.plan import SEARCH as SEARCH_STAGE
 from models.planning.plan import Plan
@@ -100,4 +101,7 @@ class Executor(base_executor.BaseExecutor):
         artifact_files.PREDICTION.save(distribution.uri, prediction and dataclasses.asdict(prediction))
         distribution.set_float_custom_property("entropy", oracle.multinomial.entropy())
         distribution.set_float_custom_property("seconds", searched.seconds())
-        artifact_files.SUPERNET.save(artifact_utils.get_single_uri(output_dict["supernet"]), searched.arrays())
+        supernet = artifact_utils.get_single_uri(output_dict["supernet"])
+        artifact_files.SUPERNET.save(supernet, searched.arrays())
+        if settings.train.from_supernet:
+            artifact_files.INHERITED.save(supernet, inheritance.give(searched.trainer.supernet))

@@ -1,5 +1,7 @@
 """A linear classifier on features: multinomial logistic regression, trained by L-BFGS."""
 
+import dataclasses
+
 import numpy as np
 from scipy import optimize, special
 
@@ -7,35 +9,60 @@ _STRENGTHS = tuple(10.0**power for power in range(-5, 1))  # of the regularisati
 _ITERATIONS = 300
 
 
-def train_and_predict(
-    train: tuple[np.ndarray, np.ndarray],
-    val: tuple[np.ndarray, np.ndarray],
-    test: np.ndarray,
-    classes: int,
-) -> tuple[np.ndarray, float]:
-    """Trains on train and val with the regularisation that is best on val, and classifies the test images.
+Images = tuple[np.ndarray, np.ndarray]
+"""Features, float32 (images, features), and labels (images,)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearHead:
+    """A trained linear classifier.
+
+    Attributes:
+        mean: The mean of each feature in `train`, float32 (features,).
+        std: The standard deviation of each feature in `train`; 1 if it is 0.
+        weights: float64 (features + 1, classes); the last row is the bias.
+        strength: The strength of the regularisation.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    weights: np.ndarray
+    strength: float
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Returns the logits of images, float32 (images, classes), from their features (images, features)."""
+        return _scores((features - self.mean) / self.std, self.weights)
+
+
+def train_head(train: Images, val: Images, classes: int) -> LinearHead:
+    """Returns a head that is trained on `train` with the regularisation that is best on `val`.
 
     Args:
-        train: Features of `train`, float32 (images, features), and labels (images,).
+        train: Features and labels of `train`.
         val: The same of `val`.
-        test: Features of the test images.
         classes: Number of classes.
-
-    Returns:
-        The class of each test image, int32 (images,), and the strength of the regularisation.
     """
+    mean, std, (features, labels), val = _scaled(train, val)
+    weights = None
+    heads = []
+    for strength in sorted(_STRENGTHS, reverse=True):  # each fit starts from the solution of the next higher strength
+        weights = _fit(features, labels, classes, strength, weights)
+        heads.append((_loss(_scores(val[0], weights), val[1]), LinearHead(mean, std, weights, strength)))
+    return min(heads, key=lambda pair: pair[0])[1]
+
+
+def train_again(train: Images, val: Images, classes: int, strength: float) -> LinearHead:
+    """Returns a head that is trained on `train` and `val` together; arguments as for `train_head`."""
+    mean, std, *parts = _scaled(train, val)
+    features, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return LinearHead(mean, std, _fit(features, labels, classes, strength, None), strength)
+
+
+def _scaled(train: Images, val: Images):
+    """Returns mean and standard deviation of the features of `train`, and both splits with scaled features."""
     mean, std = train[0].mean(axis=0), train[0].std(axis=0)
     std = np.where(std > 0, std, 1).astype(np.float32)
-    train, val = (((features - mean) / std, labels) for features, labels in (train, val))
-    weights = None
-    losses = {}
-    for strength in sorted(_STRENGTHS, reverse=True):  # each fit starts from the solution of the next higher strength
-        weights = _fit(*train, classes, strength, weights)
-        losses[strength] = _loss(_scores(val[0], weights), val[1])
-    best = min(losses, key=lambda strength: losses[strength])
-    features, labels = (np.concatenate(parts) for parts in zip(train, val, strict=True))
-    weights = _fit(features, labels, classes, best, None)
-    return _scores((test - mean) / std, weights).argmax(axis=1).astype(np.int32), best
+    return mean, std, *(((features - mean) / std, labels) for features, labels in (train, val))
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, classes: int, strength: float, start: np.ndarray | None):

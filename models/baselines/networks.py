@@ -9,6 +9,7 @@ from models.architectures.genotype import Genotype
 from models.architectures.presets import PRESETS, Preset
 from models.settings import Settings, Space, Train
 from models.training.classifier import Classifier, build_network, compile_classifier
+from models.training.distillation import Distillation
 
 _FILTERS = (32, 64, 128)
 _LEARNING_RATE = 1e-3  # Adam's default
@@ -38,10 +39,14 @@ def plain_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     return model
 
 
-def cnn_recipe(train: Train) -> Train:
+def cnn_recipe(train: Train, teacher: bool) -> Train:
     """Returns the recipe of the plain CNN: batches of 64, a constant learning rate, and the crops and flips of `train`.
 
     The crops and flips of `train` are the changes of an image that do not change its class in this data set.
+
+    Args:
+        train: The recipe of the final training.
+        teacher: Whether the CNN learns from the teacher.
     """
     return train.model_copy(
         update={
@@ -52,13 +57,14 @@ def cnn_recipe(train: Train) -> Train:
             "warmup_epochs": 0,
             "cutout": 0,
             "mixed_precision": "",
+            "teacher": teacher,
         }
     )
 
 
-def cnn_classifier(image_shape: tuple[int, int, int], classes: int) -> Classifier:
-    """Returns the plain CNN, compiled with Adam."""
-    classifier = Classifier(plain_cnn(image_shape, classes), auxiliary_weight=0.0)
+def cnn_classifier(recipe: Train, image_shape: tuple[int, int, int], classes: int) -> Classifier:
+    """Returns the plain CNN, compiled with Adam; `recipe` says whether and how it learns from a teacher."""
+    classifier = Classifier(plain_cnn(image_shape, classes), 0.0, Distillation.of(recipe))
     classifier.compile(
         optimizer=keras.optimizers.Adam(_LEARNING_RATE),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -110,7 +116,7 @@ def preset_classifier(
     """
     train = settings.train.model_copy(update={"channels": channels})
     network = build_network(settings.model_copy(update={"train": train}), found.genotype, image_shape, classes)
-    classifier = Classifier(network, train.auxiliary_weight)
+    classifier = Classifier(network, train.auxiliary_weight, Distillation.of(train))
     compile_classifier(classifier, train)
     return classifier
 

@@ -9,6 +9,7 @@ classifier of other classes, so its input is taken as the features. Maps of feat
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from models.settings import ConfigError
 
 _SIDE = 96  # smallest side of the images in pixels, for a network that takes any size
 _BATCH = 64
+SPLITS = ("train", "val", "test")
 _KEY = "config.baselines.pretrained"
 
 
@@ -91,6 +93,66 @@ def fingerprint(name: str, weights: str) -> str:
             paths += [os.path.join(folder, file) for folder, _, files in tf.io.gfile.walk(path) for file in files]
     found = ((path, tf.io.gfile.stat(path)) for path in sorted(paths) if not tf.io.gfile.isdir(path))
     return checkpoint.fingerprint([(path, stat.length, stat.mtime_nsec) for path, stat in found])
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The features of all images, and their cost.
+
+    Attributes:
+        arrays: For each split, such as `train`: its features `train`, float32 (images, features), its labels
+            `train_labels`, int32 (images,), and its ids `train_ids`, bytes (images,).
+        params: The number of the network's parameters.
+        macs: The network's multiply-adds for one image; None if they are not known.
+        seconds: The seconds in which the features were computed.
+    """
+
+    arrays: dict[str, np.ndarray]
+    params: int
+    macs: int | None
+    seconds: float
+
+    def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns features and labels of a split."""
+        return self.arrays[name], self.arrays[f"{name}_labels"]
+
+    def cost(self) -> dict[str, Any]:
+        """Returns everything but the arrays, as JSON values."""
+        return {"params": self.params, "macs": self.macs, "seconds": self.seconds}
+
+
+def extract(name: str, weights: str, load_split: Callable[[str], dataset.ImageDataset], directory: str) -> Features:
+    """Returns the features of `train`, `val` and `test`.
+
+    A split that an interrupted run has saved is read; the others are computed and saved.
+
+    Args:
+        name, weights: As for `load`.
+        load_split: Returns the images of the split of this name.
+        directory: The folder of the checkpoints.
+
+    Raises:
+        ConfigError: The network cannot be used; the message names the setting.
+    """
+    found = checkpoint.latest(directory) or checkpoint.Checkpoint(0, {}, {"seconds": 0.0})
+    network = None
+    for done, split in enumerate(SPLITS[found.step :], found.step + 1):
+        began = time.monotonic()
+        images = load_split(split)
+        network = network or load(name, weights, max(images.image_shape[:2]))
+        computed = features(network, images, f"pretrained: images of {split}")
+        arrays = {
+            **found.arrays,
+            split: computed,
+            f"{split}_labels": images.labels,
+            f"{split}_ids": np.asarray(images.ids, np.bytes_),
+        }
+        seconds = found.state["seconds"] + time.monotonic() - began
+        found = checkpoint.Checkpoint(
+            done, arrays, {"params": network.params, "macs": network.macs, "seconds": seconds}
+        )
+        checkpoint.save(directory, done, arrays, found.state)
+    return Features(found.arrays, **found.state)
 
 
 def features(network: Pretrained, images: dataset.ImageDataset, what: str) -> np.ndarray:

@@ -19,16 +19,19 @@ _CHANCE = 0.05  # a p-value below this counts as a difference
 WORDS = {
     "majority": "always guessing the largest class",
     "cnn": "a plain CNN",
+    "cnn_distilled": "a plain CNN with the same teacher",
     "preset": "a published cell with as many multiply-adds",
     "pretrained": "a linear classifier on pretrained features",
 }
 # What to do if this baseline is better than the network, and no other baseline is better than this one.
 _INSTEAD = {
     "cnn": "Use a plain CNN, or give this run more images or more time (config.train.epochs).",
+    "cnn_distilled": "Use a plain CNN with this teacher, or give this run more images or more time "
+    "(config.train.epochs).",
     "preset": "Train the published cell (config.architecture), or give this run more time (config.search.epochs, "
     "config.train.epochs).",
-    "pretrained": "Use the pretrained network, if it is small and fast enough for you; or give this run more images or "
-    "more time (config.train.epochs).",
+    "pretrained": "Use the pretrained network, if it is small and fast enough for you; or let the network learn from "
+    "it, if it does not yet (config.train.teacher); or give this run more images or more time (config.train.epochs).",
 }
 
 

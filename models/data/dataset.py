@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -72,7 +73,8 @@ class ImageDataset:
         class_names: In the order of the labels.
         mean: Mean of each channel in the training images, on the scale 0 to 1.
         std: Standard deviation of each channel, on the same scale.
-        fingerprint: A hash of everything that training sees of it.
+        fingerprint: A hash of everything that training sees of it, except the scores.
+        scores: A teacher's logits for each image, float32 (count, classes); None without a teacher.
     """
 
     images: np.ndarray | EncodedImages
@@ -82,6 +84,7 @@ class ImageDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str = ""
+    scores: np.ndarray | None = None
     _functions: dict = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __len__(self):
@@ -104,10 +107,10 @@ class ImageDataset:
             return self.images.take(tf.constant(indices))
         return tf.convert_to_tensor(self.images[indices])
 
-    def batch_function(self, augment: Augmentation, one_hot: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    def batch_function(self, augment: Augmentation, one_hot: bool) -> Callable[..., tuple[tf.Tensor, Any]]:
         """Returns what makes a batch of indices (batch,), a key (2,) and a step: normalised images and labels.
 
-        It is traced once for all epochs.
+        It is traced once for all epochs. One-hot labels come with the scores, if there are any: (labels, scores).
         """
         if (augment, one_hot) not in self._functions:
             self._functions[augment, one_hot] = self._trace(augment, one_hot)
@@ -117,6 +120,7 @@ class ImageDataset:
         with tf.device("CPU:0"):  # an accelerator's memory is not for the whole data set
             all_images = self.images if isinstance(self.images, EncodedImages) else tf.convert_to_tensor(self.images)
             all_labels = tf.convert_to_tensor(self.labels)
+            all_scores = None if self.scores is None else tf.convert_to_tensor(self.scores)
 
         @tf.function(
             input_signature=[
@@ -134,7 +138,10 @@ class ImageDataset:
             images = crop_and_flip(images, key, augment.pad, augment.flip)
             images = preprocessing.normalise(images, self.mean, self.std)
             images = cutout(images, key, augment.cutout)
-            return images, tf.one_hot(labels, len(self.class_names)) if one_hot else labels
+            if not one_hot:
+                return images, labels
+            labels = tf.one_hot(labels, len(self.class_names))
+            return images, labels if all_scores is None else (labels, tf.gather(all_scores, indices))
 
         return make
 
@@ -197,7 +204,8 @@ def batches(
         epoch: Number of the training epoch, at least 0; None for an evaluation.
         start_step: Batches to leave out at the beginning, which costs nothing.
         augment: Changes to the images; None for none. Not for an evaluation.
-        one_hot: Whether labels are float32 (batch, classes) instead of int32 (batch,).
+        one_hot: Whether labels are float32 (batch, classes) instead of int32 (batch,). If the images have scores, the
+            labels are then a pair: (labels, scores), both float32 (batch, classes).
         sample: Of an evaluation: how many images to draw, if there are more. The seed alone decides which, and mixes
             them: each batch is like all images.
 
@@ -228,9 +236,8 @@ def batches(
 
     def batch_of(step):
         images, labels = make(order[starts[step] : ends[step]], key, step)
-        return tf.ensure_shape(images, (batch, *dataset.image_shape)), tf.ensure_shape(
-            labels, (batch, *labels.shape[1:])
-        )
+        labels = tf.nest.map_structure(lambda array: tf.ensure_shape(array, (batch, *array.shape[1:])), labels)
+        return tf.ensure_shape(images, (batch, *dataset.image_shape)), labels
 
     numbers = tf.data.Dataset.range(start_step, steps)
     parallel = min(os.cpu_count() or 1, _PARALLEL)

@@ -137,6 +137,12 @@ class Cell(keras.layers.Layer):
         prepare = [self.preprocess[str(source)] for source in range(INPUTS) if source in live]
         return prepare + self._edge_layers(nodes)
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        kind = "reduce" if self.reduction else "normal"
+        inside = {**{f"input_{source}": layer for source, layer in self.preprocess.items()}, **self.edges}
+        return {f"{self.name}/{kind}/{key}": layer for key, layer in inside.items()}
+
     def droppable(self, nodes: Sequence[Node]) -> int:
         """Returns how many edges drop path can drop: all but identities (as DARTS does)."""
         return sum(not isinstance(layer, operations.Identity) for layer in self._edge_layers(nodes))

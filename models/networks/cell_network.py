@@ -88,6 +88,11 @@ class CellNetwork(keras.Model):
         logits = self.head(states[1])
         return logits if auxiliary_logits is None else (logits, auxiliary_logits)
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        inside = {place: layer for cell in self.cells for place, layer in cell.positions().items()}
+        return {**{stem.name: stem for stem in self.stems}, **inside, self.head.name: self.head}
+
     def _nodes(self, cell):
         return self.genotype.reduce if cell.reduction else self.genotype.normal
 

@@ -64,6 +64,10 @@ class CellSupernet(Supernet):
         stem = [self.stem] if min(needed) < 0 else []
         return [*stem, *used, self.head]
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        inside = {place: layer for cell in self.cells for place, layer in cell.positions().items()}
+        return {self.stem.name: self.stem, **inside, self.head.name: self.head}
+
     def _genotype(self, path):
         genotype = path_genotype(path)
         for kind in KINDS:

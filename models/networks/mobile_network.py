@@ -57,6 +57,12 @@ class MobileNetwork(keras.Model):
             images = layer(images)
         return self.head(images)
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        names = [f"block_{index}_k{b[0]}_e{b[1]}" for index, b in enumerate(self.genotype.blocks) if b is not None]
+        inside = dict(zip(names, self.blocks, strict=True))
+        return {self.stem.name: self.stem, **inside, "feature_mix": self.feature_mix, self.head.name: self.head}
+
 
 def mobile_network(genotype: MobileGenotype, input_shape, classes: int, *, dropout: float = 0.0) -> MobileNetwork:
     """Returns the network of the mobile setting (the released MdeNAS-GPU and MdeNAS-CPU networks).

@@ -49,6 +49,9 @@ class MobileSupernet(Supernet):
             images = layer(images)
         return [*ends, images]
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        return {self.stem.name: self.stem, **self.blocks, "feature_mix": self.feature_mix, self.head.name: self.head}
+
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         path_genotype(path, self.backbone)  # checks it
         used = []

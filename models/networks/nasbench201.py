@@ -77,6 +77,10 @@ class NasBench201Cell(keras.layers.Layer):
             states[node] = tf.add_n(incoming) if incoming else ops.zeros_like(images)
         return states[NODES - 1]
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        return {f"{self.name}/{key}": layer for key, layer in self.edges.items()}
+
     def path_layers(self, operations: tuple[str, ...]) -> list[keras.layers.Layer]:
         """Returns the layers that a call with `operations` uses, in a fixed order."""
         return [layer for _, layer in self._live(operations)]
@@ -157,6 +161,14 @@ def skeleton(
         layer.build(shape)
         shape = layer.compute_output_shape(shape)
     return made
+
+
+def positions(made: Sequence[keras.layers.Layer], head: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
+    """Returns the layers of a `skeleton` and the head by their place (models/networks/inheritance.py)."""
+    found = {}
+    for layer in (*made, head):
+        found |= layer.positions() if isinstance(layer, NasBench201Cell) else {layer.name: layer}
+    return found
 
 
 def features(made: Sequence[keras.layers.Layer], images, operations: tuple[str, ...]):

@@ -9,7 +9,7 @@ from models.architectures.checks import require_genotype
 from models.architectures.nasbench201 import NasBench201Genotype
 from models.networks import layers
 from models.networks.heads import CIFAR_EPSILON, Head, require_input
-from models.networks.nasbench201 import STAGES, features, skeleton
+from models.networks.nasbench201 import STAGES, features, positions, skeleton
 
 
 class NasBench201Network(keras.Model):
@@ -35,6 +35,10 @@ class NasBench201Network(keras.Model):
 
     def call(self, images, training=False):
         return self.head(features(self.skeleton, images, self.genotype.operations)[-1])
+
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        return positions(self.skeleton, self.head)
 
 
 def nasbench201_network(

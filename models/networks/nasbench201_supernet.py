@@ -7,7 +7,7 @@ from models.architectures import limits
 from models.architectures.choices import Path
 from models.architectures.nasbench201 import EDGES, NONE, choice_name, connected, path_genotype
 from models.networks.heads import CIFAR_EPSILON, Head, require_input
-from models.networks.nasbench201 import STAGES, NasBench201Cell, features, skeleton
+from models.networks.nasbench201 import STAGES, NasBench201Cell, features, positions, skeleton
 from models.networks.supernet import Supernet, search_norm
 
 
@@ -45,6 +45,9 @@ class NasBench201Supernet(Supernet):
         for layer in self.skeleton:
             used += layer.path_layers(operations) if isinstance(layer, NasBench201Cell) else [layer]
         return [*used, self.head]
+
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        return positions(self.skeleton, self.head)
 
     def _operations(self, path):
         """For each edge the operation that is computed."""

@@ -65,6 +65,10 @@ class Supernet(keras.Model):
         """
         raise NotImplementedError
 
+    def positions(self) -> dict[str, keras.layers.Layer]:
+        """Returns the layers by their place (models/networks/inheritance.py)."""
+        raise NotImplementedError
+
     def path_layers(self, path: Path) -> list[keras.layers.Layer]:
         """Returns the layers that the sub-network of a path uses, in a fixed order."""
         raise NotImplementedError

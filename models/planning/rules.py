@@ -77,7 +77,10 @@ class Option:
 
 def baselines_share(settings: Settings) -> float:
     """Returns the share of the budget that the baselines of a run may take; 0 for a run without baselines."""
-    return settings.baselines.time_share * sum(name != "majority" for name in settings.baselines.all)
+    names = set(settings.baselines.compared(settings.train.teacher)) - {"majority"}
+    if settings.train.teacher:
+        names -= {"pretrained"}  # the Teacher has computed its features before the plan
+    return settings.baselines.time_share * len(names)
 
 
 def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:

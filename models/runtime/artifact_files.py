@@ -5,6 +5,7 @@ document knows its meaning; this file checks that the document exists and is wel
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -65,6 +66,14 @@ class ArtifactFile:
         except tf.errors.NotFoundError:
             raise ArtifactError(f"{self.path(uri)} does not exist; run {self.written_by} again.") from None
 
+    def fingerprint(self, uri: str) -> str:
+        """Returns the SHA-256 of the file's content.
+
+        Raises:
+            ArtifactError: It does not exist.
+        """
+        return hashlib.sha256(self.read(uri)).hexdigest()
+
     def parsed(self, uri: str, parse: Callable[[bytes], _Parsed]) -> _Parsed:
         """Returns what `parse` makes of the content.
 
@@ -112,10 +121,13 @@ class ArraysFile(ArtifactFile):
 
 DATASET_INFO = JsonFile("dataset_info.json", "TfdsExampleGen")
 IMAGE_REPORT = JsonFile("image_report.json", "ImageValidator")
+TEACHER = JsonFile("teacher.json", "Teacher")
+SOFT_LABELS = ArraysFile("soft_labels.npz", "Teacher")
 PLAN = JsonFile("plan.json", "SearchPlanner or TrainingPlanner")
 DISTRIBUTION = JsonFile("distribution.json", "SupernetSearch")
 PREDICTION = JsonFile("prediction.json", "SupernetSearch")
 SUPERNET = ArraysFile("supernet.npz", "SupernetSearch")
+INHERITED = ArraysFile("inherited.npz", "SupernetSearch")
 EPOCHS = JsonFile("epochs.json", "SupernetSearch")
 GENOTYPE = JsonFile("genotype.json", "ArchitectureDeriver or ArchitectureImporter")
 DERIVATION = JsonFile("derivation.json", "ArchitectureDeriver or ArchitectureImporter")
@@ -128,7 +140,7 @@ WARMUP_REQUESTS = ArtifactFile("assets.extra/tf_serving_warmup_requests", "Train
 COMPARISON = JsonFile("comparison.json", "Evaluator")
 BASELINES = JsonFile("baselines.json", "Baselines")
 PREDICTIONS = ArraysFile("predictions.npz", "Baselines")
-FEATURES = ArraysFile("features.npz", "Baselines")
+FEATURES = ArraysFile("features.npz", "Baselines or Teacher")
 EXPORTS = JsonFile("exports.json", "Exporter")
 EXPORTED = {
     "litert": ArtifactFile("model.tflite", "Exporter"),

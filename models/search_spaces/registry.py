@@ -108,17 +108,14 @@ def unused(settings: Settings) -> dict[str, str]:
     """Returns the settings that a run has no use for, and why: dotted name -> reason.
 
     These are options of rules that are not chosen, what describes networks of other spaces, and what describes
-    baselines and formats that are not asked for.
+    baselines, formats or a teacher that are not asked for.
 
     Raises:
         ValueError: There is no such space, or no such option.
     """
     space = create_space(settings.space)
-    without_use = {
-        f"{name}.{setting}": reason
-        for name, part in (("baselines", settings.baselines), ("export", settings.export))
-        for setting, reason in part.unused().items()
-    }
+    parts = {"baselines": settings.baselines, "export": settings.export, "train": settings.train}
+    without_use = {section: part.unused() for section, part in parts.items()}
     found = {}
     for key, _, known in leaves(settings):
         section, _, name = key.partition(".")
@@ -126,8 +123,8 @@ def unused(settings: Settings) -> dict[str, str]:
             found[key] = f"the rule {settings.oracle.rule!r} (config.oracle.rule) has no use for it"
         elif known.objective not in ("", settings.search.objective):
             found[key] = f"the objective {settings.search.objective!r} (config.search.objective) has no use for it"
-        elif key in without_use:
-            found[key] = without_use[key]
+        elif name in without_use.get(section, {}):
+            found[key] = without_use[section][name]
         elif known.network and not _takes(space, section, name):
             found[key] = f"the {space.name} space (config.space.name) has no use for it"
     return found

@@ -7,6 +7,7 @@ from models.architectures.genotype import Genotype
 from models.runtime import setup
 from models.search_spaces.registry import create_space, network_options
 from models.settings import Settings, Train
+from models.training.distillation import Distillation
 from models.training.optimizer import SGD
 
 
@@ -24,29 +25,41 @@ def build_network(
 class Classifier(keras.Model):
     """A network with its training loss: that of the logits plus a weighted one of the auxiliary head's.
 
+    With a teacher, each of the two losses is that of the distillation, and `y` is a pair: (labels, scores).
+
     Args:
         network: Called on float32 images (batch, height, width, channels), it returns logits (batch, classes), or the
             pair (logits, auxiliary logits) in training when it has an auxiliary head.
         auxiliary_weight: Weight of the auxiliary loss (0.4 in the released run script).
+        distillation: How the network learns from a teacher; None without one.
     """
 
-    def __init__(self, network: keras.Model, auxiliary_weight: float):
+    def __init__(self, network: keras.Model, auxiliary_weight: float, distillation: Distillation | None = None):
         super().__init__()
         self.network = network
         self.auxiliary_weight = auxiliary_weight
+        self.distillation = distillation
 
     def call(self, images, training=False):
         return self.network(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         logits, *auxiliary = y_pred if isinstance(y_pred, tuple) else (y_pred,)
-        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        loss = self._loss(x, y, logits, sample_weight, training)
         for logits in auxiliary:
-            loss += self.auxiliary_weight * super().compute_loss(x, y, logits, sample_weight, training)
+            loss += self.auxiliary_weight * self._loss(x, y, logits, sample_weight, training)
         return loss
 
+    def _loss(self, x, y, logits, sample_weight, training):
+        if self.distillation is None:
+            return super().compute_loss(x, y, logits, sample_weight, training)
+        labels, scores = y
+        loss = super().compute_loss(x, labels, logits, sample_weight, training)
+        return self.distillation.loss(loss, scores, logits)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
+        labels = y[0] if isinstance(y, tuple) else y
+        return super().compute_metrics(x, labels, y_pred[0] if isinstance(y_pred, tuple) else y_pred, sample_weight)
 
 
 def compile_classifier(classifier: Classifier, recipe: Train) -> None:

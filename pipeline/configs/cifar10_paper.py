@@ -94,4 +94,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.ema = 0.0
     train.mixed_precision = ""
     train.xla = False
+    train.teacher = False
+    train.teacher_temperature = 4.0  # not used without a teacher
+    train.teacher_weight = 0.7
+    train.from_supernet = False
     return config

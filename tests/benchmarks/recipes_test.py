@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,9 +32,9 @@ def test_a_single_value_has_no_interval():
     assert recipes.interval([0.1, 0.1, 0.1]) == 0
 
 
-@pytest.mark.parametrize("name", recipes.ROWS)
+@pytest.mark.parametrize("name", [*recipes.ROWS, *recipes.TAUGHT])
 def test_every_row_is_a_valid_training(name):
-    row = recipes.ROWS[name]
+    row = {**recipes.ROWS, **recipes.TAUGHT}[name]
     train = recipes.settings_of(row, size=32, digits=False, epochs=20).train
     assert train.epochs == 20 and train.warmup_epochs < 20
     assert (
@@ -58,3 +59,13 @@ def test_a_row_trains_for_the_epochs_that_fit_and_then_for_the_same_number(name)
     # The steps that were timed left no trace.
     assert again["accuracy"] == pytest.approx(first["accuracy"])
     assert np.isfinite(again["seconds"]) and again["params"] == first["params"] > 1000
+
+
+def test_a_teacher_has_learned_from_the_training_images_and_teaches_them(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(2), keras.layers.Flatten()])
+    model.save(tmp_path / "net.keras")
+    training, held_out = recipes.digit_images(200, 100)
+    trainings = recipes.Trainings(training, held_out, size=8, digits=True, pretrained=str(tmp_path / "net.keras"))
+    found = trainings.pretrained()
+    assert found["accuracy"] > 0.7 and found["params"] == 17 * 10 and found["epochs"] == 0
+    assert trainings.run(recipes.TAUGHT["plain, teacher"], seed=0, seconds=1.0, epochs=2)["epochs"] == 2

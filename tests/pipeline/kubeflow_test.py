@@ -120,6 +120,25 @@ def test_every_executor_is_a_class_that_runs_in_our_image(documents):
         assert not path.startswith("__main__"), task
 
 
+def test_a_teacher_and_the_supernets_weights_reach_the_training():
+    spec, _ = compile_small(
+        "gs://bucket/mdenas",
+        **{
+            "train.teacher": True,
+            "train.from_supernet": True,
+            "search.objective": "val_accuracy",
+            "baselines.pretrained": "/mnt/mdenas/net.keras",
+        },
+    )
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    inputs = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["artifacts"]
+    assert inputs["soft_labels"]["taskOutputArtifact"]["producerTask"] == "Teacher"
+    assert inputs["supernet"]["taskOutputArtifact"]["producerTask"] == "SupernetSearch"
+    resources = {task: container["resources"] for task, container in containers(spec).items()}
+    assert resources["Teacher"] == resources["Trainer"]
+    assert "retryPolicy" in spec["root"]["dag"]["tasks"]["Teacher"]
+
+
 def test_nothing_asks_for_a_resolver_which_kubeflow_does_not_have(documents):
     assert all("container" in executor for executor in documents[0]["deploymentSpec"]["executors"].values())
 

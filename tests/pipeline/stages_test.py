@@ -1,6 +1,7 @@
 """`config.deploy` and `config.baselines`: what they add to the pipeline."""
 
 import json
+import re
 
 import pytest
 
@@ -33,6 +34,48 @@ def test_a_budget_is_planned_before_the_search_and_corrected_before_the_training
     assert ("SupernetSearch" in upstream["TrainingPlanner"]) == (not architecture)
     assert upstream["Trainer"] == {"TfdsExampleGen", "TrainingPlanner"}
     assert architecture or "SearchPlanner" in upstream["SupernetSearch"]
+
+
+@pytest.mark.parametrize("minutes", [0.0, 5.0])
+def test_a_teacher_comes_before_the_plan_and_its_labels_go_to_training_and_baselines(minutes):
+    config = digits.get_config()
+    config.train.teacher, config.baselines.pretrained, config.budget.minutes = True, "net.keras", minutes
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    order = [node.id for node in created.components]
+    found = {node.id: node for node in created.components}
+    upstream = {name: {node.id for node in node.upstream_nodes} for name, node in found.items()}
+    assert upstream["Teacher"] == {"TfdsExampleGen", "ImageValidator"}
+    assert order.index("Teacher") < order.index("SupernetSearch")
+    assert all("Teacher" in upstream[name] for name in ("Trainer", "Baselines"))
+    assert not minutes or "Teacher" in upstream["SearchPlanner"]
+    assert "Teacher" not in nodes()
+
+
+def test_the_supernets_weights_go_to_the_training_if_asked_for():
+    def inputs(from_supernet):
+        config = digits.get_config()
+        config.search.objective, config.train.from_supernet = "val_accuracy", from_supernet
+        created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+        return next(node.inputs for node in created.components if node.id == "Trainer")
+
+    assert "supernet" in inputs(True) and "supernet" not in inputs(False)
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"search.objective": "spectrum"}, "the objective 'spectrum' (config.search.objective) trains no supernet"),
+        ({"architecture": "darts_v2"}, "there is no search (config.architecture)"),
+        ({"space.name": "tests.support.tiny_space"}, "the custom space 'tests.support.tiny_space'"),
+    ],
+)
+def test_weights_that_no_search_trains_are_refused(changes, reason):
+    config = digits.get_config()
+    config.search.objective, config.train.from_supernet = "val_accuracy", True
+    config.update_from_flattened_dict(changes)
+    told = f"config.train.from_supernet: found True; expected False, the default: {reason}"
+    with pytest.raises(validation.ConfigError, match=re.escape(told)):
+        validation.validate(config)
 
 
 @pytest.mark.parametrize("where, platform", [("docker", "local_docker"), ("kubernetes", "kubernetes")])
@@ -92,6 +135,6 @@ def test_the_baselines_are_trained_after_the_push_and_left_out_if_none_is_named(
     assert found["Baselines"] in found["ReportGen"].upstream_nodes
     config = digits.get_config()
     config.baselines.names = ()
-    assert validation.validate(config).baselines.all == ()
+    assert validation.validate(config).baselines.compared(teacher=False) == ()
     created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
     assert "Baselines" not in {node.id for node in created.components}

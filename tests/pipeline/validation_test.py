@@ -112,6 +112,17 @@ BAD = [
     ("baselines.epochs", 3, "config.baselines.epochs: found 3; expected 0, the default: no baseline of config.base"),
     ("baselines.weights", "w.h5", "config.baselines.weights: found 'w.h5'; expected '', the default: config.baselines"),
     ("baselines.pretrained", "no.keras", "config.baselines.pretrained: found 'no.keras'; expected a .keras file that"),
+    (
+        "train.teacher",
+        True,
+        "config.train.teacher: found True; expected False, the default: config.baselines.pretrained n",
+    ),
+    (
+        "train.teacher_weight",
+        0.5,
+        "config.train.teacher_weight: found 0.5; expected 0.7, the default: there is no teacher (config.train.tea",
+    ),
+    ("train.teacher_temperature", 0.0, "config.train.teacher_temperature: found 0.0; expected more than 0."),
     ("serving.top_k", 0, "config.serving.top_k: found 0"),
     ("space.name", "cells", "config.space.name: found 'cells'; expected 'cell', 'mobile', 'nasbench201' or"),
     ("space.name", "json.decoder", "config.space.name: found 'json.decoder'; expected 'cell', 'mobile',"),

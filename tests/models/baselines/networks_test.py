@@ -61,8 +61,22 @@ def test_the_linear_classifier_is_regularised_as_is_best_on_val():
         return noise, labels.astype(np.int32)
 
     train, val, (test, labels) = images(60), images(60), images(600)
-    predicted, strength = linear_head.train_and_predict(train, val, test, 4)  # of the fourth class there is no image
-    assert np.mean(predicted == labels) > 0.85
-    assert strength >= 0.01  # 40 features of 60 images ask for a strong one
-    again, _ = linear_head.train_and_predict(train, val, test, 4)
-    np.testing.assert_array_equal(predicted, again)
+    chosen = linear_head.train_head(train, val, 4)  # of the fourth class there is no image
+    assert chosen.strength >= 0.01  # 40 features of 60 images ask for a strong one
+    head = linear_head.train_again(train, val, 4, chosen.strength)
+    assert np.mean(head.scores(test).argmax(axis=1) == labels) > 0.85
+    np.testing.assert_array_equal(
+        head.scores(test), linear_head.train_again(train, val, 4, chosen.strength).scores(test)
+    )
+
+
+def test_only_the_second_linear_classifier_sees_val(monkeypatch):
+    rows, fit = [], linear_head._fit
+    monkeypatch.setattr(linear_head, "_fit", lambda *arguments: (rows.append(len(arguments[0])), fit(*arguments))[1])
+    features = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    train, val = (features[:20], np.arange(20) % 2), (features[20:], np.arange(10) % 2)
+    linear_head.train_head(train, val, 2)
+    assert set(rows) == {20}
+    rows.clear()
+    linear_head.train_again(train, val, 2, 0.1)
+    assert rows == [30]

@@ -37,7 +37,7 @@ def test_only_images_that_one_network_alone_classifies_right_count(only_network,
 
 
 def _figures(name, found):
-    accuracy = 0.1 * sorted(verdict.WORDS).index(name)  # in the order cnn, majority, preset, pretrained
+    accuracy = 0.1 * sorted(verdict.WORDS).index(name)  # cnn, cnn_distilled, majority, preset, pretrained
     return verdict.Figures(name, accuracy, (0.4, 0.6), Cost(1, 1, 1.0), found, 0.5)
 
 
@@ -57,6 +57,11 @@ def _figures(name, found):
         ),
         ({"cnn": WORSE, "preset": WORSE}, "less accurate than a plain CNN and a published", "config.architecture"),
         ({"cnn": WORSE, "pretrained": WORSE}, "less accurate than a plain CNN and a linear", "Use the pretrained"),
+        (
+            {"cnn": SAME, "cnn_distilled": WORSE},
+            "less accurate than a plain CNN with the same teacher",
+            "with this teacher",
+        ),
         ({"majority": SAME, "pretrained": WORSE}, "less accurate than a linear", "learned little"),
     ],
 )

@@ -173,3 +173,6 @@ def test_baselines_have_a_share_of_each_that_is_trained():
     for names, pretrained, share in (((), "", 0), (("majority",), "", 0), (("majority", "cnn"), "x", 0.2)):
         found = settings(baselines={"names": names, "pretrained": pretrained, "time_share": 0.1})
         assert rules.baselines_share(found) == share
+    # The plain CNN with a teacher is one more; the features are computed before the plan.
+    taught = {"train": {"teacher": True}, "baselines": {"names": ("cnn",), "pretrained": "x", "time_share": 0.1}}
+    assert rules.baselines_share(settings(**taught)) == 0.2
