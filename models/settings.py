@@ -346,7 +346,7 @@ class Derive(Section):
     )
     front: Annotated[int, _require(lambda count: count == 0 or count >= 2)] = setting(
         0,
-        "number of architectures from the cheapest to the best, written beside the derived one; 0: none (docs/costs.md)",
+        "number of architectures from the cheapest to the best, written beside the derived one; 0: none",
         AFTERWARDS,
         expected="0 (none) or 2 or more",
     )

@@ -1,4 +1,6 @@
-"""Fits the size of an exported SavedModel, as models/costs/networks.py estimates it: `python -m benchmarks.speed.file_size`.
+"""Fits the size of an exported SavedModel, which models/costs/networks.py estimates.
+
+    python -m benchmarks.speed.file_size
 
 Random architectures of each space are exported, untrained, at several sizes. The size of the files is a sum: bytes for
 the signatures, for each layer, for each variable, and for each number of the variables. These four are fitted by least
@@ -40,9 +42,7 @@ def main() -> None:
     print("bytes of signatures, a layer, a variable, a number:", *(round(value, 2) for value in fitted))
     print("| model | layers | variables | measured MB | fitted MB | error |\n|---|---|---|---|---|---|")
     for (name, _, layers, variables, _, size), found in zip(rows, features @ fitted, strict=True):
-        print(
-            f"| {name} | {layers} | {variables} | {size / 1e6:.2f} | {found / 1e6:.2f} | {found / size - 1:+.1%} |"
-        )
+        print(f"| {name} | {layers} | {variables} | {size / 1e6:.2f} | {found / 1e6:.2f} | {found / size - 1:+.1%} |")
 
 
 def _measured(number, space_name, train, side):

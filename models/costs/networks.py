@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -26,13 +26,12 @@ from models.settings import Train
 SPACES = ("cell", "mobile", "nasbench201")
 """The spaces whose networks have known costs."""
 
-# A SavedModel has 4 bytes for each number of its variables, and a description of its graph. The description's size was
-# fitted to exported models (docs/costs.md): bytes of the signatures and the head, and bytes for each layer and variable.
-_GRAPH_BYTES, _LAYER_BYTES, _VARIABLE_BYTES = 0, 0, 0
+# Bytes of an exported SavedModel: for the signatures, for each layer, variable and number of a variable, as
+# benchmarks/speed/file_size.py fits them. (A number of 4 bytes is there twice: Keras exports each variable twice.)
+_SIGNATURE_BYTES, _LAYER_BYTES, _VARIABLE_BYTES, _NUMBER_BYTES = 414_616.0, 445.0, 6_947.0, 8.03
 
 # The costs of a layer: parameters, multiply-adds, bytes in the exported file.
 _Costs = np.ndarray
-_Build = Callable[[], keras.layers.Layer]
 
 
 def network_costs(
@@ -55,34 +54,47 @@ def network_costs(
     network = space.network(reference, image_shape, classes, **network_options(space, train))
     parts = {"cell": _cell, "mobile": _mobile, "nasbench201": _nasbench201}[space.name](space, network)
     profile = profiling.profile(network)
-    whole = np.array([profile.params, profile.macs, _GRAPH_BYTES + _file_bytes(network)])
-    for choice, operation in space.path(reference).items():
-        whole = whole - parts[choice].get(operation, 0)
-    return tuple(
-        AdditiveCost(
-            name,
-            unit,
-            whole[index].item() / scale if scale > 1 else int(whole[index]),
-            {
-                choice: {
-                    operation: costs[index].item() / scale if scale > 1 else int(costs[index])
-                    for operation, costs in found.items()
-                }
-                for choice, found in parts.items()
-            },
-        )
-        for index, (name, unit, scale) in enumerate((("params", "", 1), ("macs", "", 1), ("file_mb", "MB", 10**6)))
+    whole = np.array([profile.params, profile.macs, _SIGNATURE_BYTES + _file_bytes(network)])
+    fixed = whole - sum(parts[choice].get(operation, 0) for choice, operation in space.path(reference).items())
+    return (
+        _cost("params", "", 0, int, fixed, parts),
+        _cost("macs", "", 1, int, fixed, parts),
+        _cost("file_mb", "MB", 2, _megabytes, fixed, parts),
     )
+
+
+def _cost(
+    name: str,
+    unit: str,
+    index: int,
+    number: Callable[[float], float],
+    fixed: _Costs,
+    parts: Mapping[str, Mapping[str, _Costs]],
+) -> AdditiveCost:
+    return AdditiveCost(
+        name,
+        unit,
+        number(fixed[index]),
+        {
+            choice: {operation: number(costs[index]) for operation, costs in found.items()}
+            for choice, found in parts.items()
+        },
+    )
+
+
+def _megabytes(size: float) -> float:
+    return float(size) / 10**6
 
 
 def _costs(layer: keras.layers.Layer) -> _Costs:
     return np.array([profiling.parameters(layer), profiling.multiply_adds(layer), _file_bytes(layer)])
 
 
-def _file_bytes(layer: keras.layers.Layer) -> int:
-    weights = [weight for weight in layer.weights if weight.dtype.startswith(("float", "bfloat"))]
-    numbers = sum(math.prod(weight.shape) for weight in weights)
-    return 4 * numbers + _VARIABLE_BYTES * len(weights) + _LAYER_BYTES * len(list(layer._flatten_layers()))
+def _file_bytes(layer: keras.layers.Layer) -> float:
+    """Returns the bytes of a layer in an exported file, without the signatures."""
+    numbers = sum(math.prod(weight.shape) for weight in layer.weights)
+    layers_inside = len(list(layer._flatten_layers()))
+    return _NUMBER_BYTES * numbers + _VARIABLE_BYTES * len(layer.weights) + _LAYER_BYTES * layers_inside
 
 
 def _built(make: Callable[[], keras.layers.Layer], shape: tuple) -> _Costs:
@@ -92,13 +104,11 @@ def _built(make: Callable[[], keras.layers.Layer], shape: tuple) -> _Costs:
 
 
 def _cell(space, network) -> dict[str, dict[str, _Costs]]:
-    """Sums an operation over all cells of its kind. It has stride 2 on the edges from the inputs of a reduction cell."""
+    """Sums an operation over all cells of its kind; it has stride 2 on edges from the inputs of a reduction cell."""
 
     @functools.cache
     def built(name, channels, strides, sides):
-        return _built(
-            lambda: operations.resolve(name)(channels, strides, layers.BatchNorm), (None, *sides, channels)
-        )
+        return _built(lambda: operations.resolve(name)(channels, strides, layers.BatchNorm), (None, *sides, channels))
 
     def total(choice, name):
         kind, _, source = choice.split("_")
@@ -149,8 +159,6 @@ def _nasbench201(space, network) -> dict[str, dict[str, _Costs]]:
         lambda name, shape: _built(lambda: nasbench201.OPERATIONS[name](shape[-1], layers.BatchNorm), shape)
     )
     return {
-        choice.name: {
-            name: sum(built(name, shape) for shape in shapes) for name in choice.operations if name != NONE
-        }
+        choice.name: {name: sum(built(name, shape) for shape in shapes) for name in choice.operations if name != NONE}
         for choice in space.choices
     }

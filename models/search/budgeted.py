@@ -160,8 +160,8 @@ def require_possible(shape: Shape, costs: Mapping[str, AdditiveCost], limits: Ma
             unit = f" {costs[name].unit}" if costs[name].unit else ""
             raise BudgetError(
                 f"config.derive.budget.{name}: found {limit:,g}{unit}; the cheapest architecture of the space has "
-                f"{_number(least)}{unit}. Raise the limit to this or more, or make the network smaller "
-                "(config.train.channels, config.train.cells, config.data.image_size)."
+                f"{_number(least)}{unit}. Raise the limit to this or more, or make the final network smaller "
+                "(docs/costs.md)."
             )
     if solve(shape, shape.table({}), _budget(shape, costs, limits)) is None:
         raise BudgetError(_apart(limits))

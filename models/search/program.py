@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -102,14 +103,13 @@ class _Program:
 
     def row(self, solution: np.ndarray) -> np.ndarray:
         """Returns the row of a solution."""
-        ends = self._starts
-        return np.array([int(solution[a:b].argmax()) for a, b in zip(ends[:-1], ends[1:], strict=True)])
+        return np.array([int(solution[start:end].argmax()) for start, end in itertools.pairwise(self._starts)])
 
     def shape(self) -> Iterator[optimize.LinearConstraint]:
         """Yields the constraints that keep a solution to the shape."""
         shape = self._shape
         none, skip = shape.positions(NONE), shape.positions(SKIP)
-        everything = [np.arange(a, b) for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
+        everything = [np.arange(start, end) for start, end in itertools.pairwise(self._starts)]
         yield self._sums(everything, 1, 1)
         if shape.nodes:
             lacking = [self._starts[list(node)] + none[list(node)] for node in shape.nodes]

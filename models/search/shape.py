@@ -127,7 +127,8 @@ class Shape:
     def moves(self, row: np.ndarray) -> np.ndarray:
         """Returns the rows that differ from a row by one operation, or by an edge that starts at another source."""
         none = self.positions(NONE)
-        changes = []  # a position, its new operation, and a position that becomes `none`; the same one twice for no edge
+        # A position, its new operation, and the position that becomes `none`: the same one if no edge moves.
+        changes = []
         for position, size in enumerate(self.sizes):
             operations = [operation for operation in range(size) if operation != row[position]]
             node = next((node for node in self.nodes if position in node), ())
@@ -169,4 +170,3 @@ class Shape:
 def genotype_of(space: SearchSpace, path: Path) -> Genotype:
     """Returns the genotype of an architecture that keeps to the rules of its space's shape."""
     return space.derive({c.name: [float(name == path[c.name]) for name in c.operations] for c in space.choices})
-
