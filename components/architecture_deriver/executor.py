@@ -1,7 +1,8 @@
 """The executor of the ArchitectureDeriver component."""
 
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
@@ -40,10 +41,11 @@ class Executor(base_executor.BaseExecutor):
         selector = _selector(space, derive, input_dict, exec_properties) if derive.needs_costs else None
         limits = derive.budget.limits
         notes: dict[str, Any] = {}
+        derived = derivation.derive(space, distribution, derive.source, derive.max_skip_connections)
         if selector and limits:
-            derived = _within_budget(space, selector, distribution, limits)
-        else:
-            derived = derivation.derive(space, distribution, derive.source, derive.max_skip_connections)
+            genotype = selector.best(limits).genotype
+            skips = derivation.skip_connections(space, genotype)
+            derived = dataclasses.replace(derived, genotype=genotype, skips=skips, replaced=())
         if selector:
             chosen = selector.candidate(space.path(derived.genotype))
             notes["budget"] = {"limits": limits, **Point.of(chosen).document()}
@@ -80,14 +82,6 @@ def _selector(
         derive.max_skip_connections,
         training["seed"],
     )
-
-
-def _within_budget(
-    space: SearchSpace, selector: Selector, distribution: Distribution, limits: Mapping[str, float]
-) -> derivation.Derived:
-    genotype = selector.best(limits).genotype
-    undecided = () if distribution.evaluations else tuple(choice.name for choice in space.choices)
-    return derivation.Derived("argmax", genotype, undecided, derivation.skip_connections(space, genotype))
 
 
 def _write_front(
