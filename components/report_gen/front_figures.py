@@ -46,8 +46,10 @@ def front(of: Front, limits: Mapping[str, float]) -> Figure:
         )
         if name in limits:
             axes.axvline(limits[name], color=style.RED, linewidth=1, linestyle=":", label="limit")
-        axes.set(xlabel=LABELS[name], title=LABELS[name].capitalize() + (" (spread over it)" if spread else ""))
-        axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=" "))
+        title = LABELS[name][0].upper() + LABELS[name][1:]
+        axes.set(xlabel=LABELS[name], title=title + (" (spread over it)" if spread else ""))
+        if isinstance(of.chosen.costs[name], int):
+            axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=" "))
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
         axes.legend(fontsize=7, loc="lower right")
     panels[0][0].set_ylabel("predicted score")
