@@ -310,6 +310,23 @@ else:
     )
 
 
+_limit = functools.partial(setting, None, expected="None (no limit) or more than 0", gt=0)
+
+
+class DeriveBudget(Section):
+    """Limits of the derived network. The best architecture within all of them is derived (docs/costs.md)."""
+
+    latency_ms: float | None = _limit("largest predicted latency in milliseconds; needs a latency table", AFTERWARDS)
+    params: int | None = _limit("largest number of parameters, without the auxiliary head", AFTERWARDS)
+    macs: int | None = _limit("largest number of multiply-adds for one image", AFTERWARDS)
+    file_mb: float | None = _limit("largest size of the exported SavedModel in MB (10^6 bytes), estimated", AFTERWARDS)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        return {name: value for name, value in self if value is not None}
+
+
 class Derive(Section):
     """The derivation of an architecture from the result of the search."""
 
@@ -328,6 +345,18 @@ class Derive(Section):
         expected="None (no limit), or a whole number of 0 or more",
         ge=0,
     )
+    front: Annotated[int, _require(lambda count: count == 0 or count >= 2)] = setting(
+        0,
+        "number of architectures from the cheapest to the best, written beside the derived one; 0: none",
+        AFTERWARDS,
+        expected="0 (none) or 2 or more",
+    )
+    budget: DeriveBudget = setting(DeriveBudget(), "limits of the derived network", AFTERWARDS)
+
+    @property
+    def needs_costs(self) -> bool:
+        """Whether the derivation has to know what architectures cost."""
+        return bool(self.budget.limits or self.front)
 
 
 _OF_A_TEACHER = ("teacher_temperature", "teacher_weight")

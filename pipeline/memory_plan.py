@@ -86,7 +86,7 @@ def _decide(config, given):
     there = memory.limit()
     if there is None:
         return "not estimated, because this system does not report its free memory; the batch sizes are unchanged"
-    images = _images(Settings.parse(config).data)
+    images = images_of(Settings.parse(config).data)
     if images is None:
         return "not estimated, because the size of the images is unknown; the batch sizes are unchanged"
     told, heaviest = [], None
@@ -212,7 +212,7 @@ def _measure(stage, config, images, heaviest, there) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _images(data) -> dict[str, Any] | None:
+def images_of(data) -> dict[str, Any] | None:
     """Returns `shape`, number of `classes` and `bytes` in memory of the training images; None if the size is unknown.
 
     Raises:

@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import importer, resolver
 from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2
 from tfx.types import channel, standard_artifacts
+from tfx.utils import json_utils
 
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
@@ -160,6 +161,7 @@ class Stages:
                     distribution=search.outputs["distribution"],
                     space=self._settings.space,
                     derive=self._settings.derive,
+                    **(self._costed(checkpoint_dir) if self._settings.derive.needs_costs else {}),
                 )
             )
             self.learned = {name: search.outputs[name] for name in ("distribution", "results")}
@@ -176,11 +178,7 @@ class Stages:
                 hyperparameters=self.hyperparameters,
                 soft_labels=self.soft_labels,
                 supernet=self.inherited,
-                custom_config={
-                    **self._settings.model_dump(mode="json", include={"train", "data", "space", "serving"}),
-                    **self._common,
-                    "checkpoint_dir": os.path.join(checkpoint_dir, "train"),
-                },
+                custom_config=self._training(checkpoint_dir),
             )
         )
 
@@ -276,6 +274,19 @@ class Stages:
                 training=self.trainer.exec_properties["custom_config"],
             )
         )
+
+    def _training(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Returns what the Trainer hands to the training."""
+        return {
+            **self._settings.model_dump(mode="json", include={"train", "data", "space", "serving"}),
+            **self._common,
+            "checkpoint_dir": os.path.join(checkpoint_dir, "train"),
+        }
+
+    def _costed(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Returns what the deriver needs to know the costs of networks."""
+        # The same text as the Trainer's parameter: a compiled pipeline has one parameter for both.
+        return {"examples": self._examples(), "training": json_utils.dumps(self._training(checkpoint_dir))}
 
     def _add(self, component: Any) -> Any:
         self.components.append(component)

@@ -14,6 +14,7 @@ from pipeline.run_record import Run, custom_property
 
 if TYPE_CHECKING:
     from models.baselines.verdict import Figures
+    from models.search.front import Point
 
 FILE_NAME = "summary.json"  # in a run's root
 
@@ -35,13 +36,15 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         (pipeline/budget.py; None without a budget), `baselines` (by name: `test_accuracy`, `params`, `macs` and
         `seconds`, and `verdict` and `p_value` of the network compared with this baseline), `verdict` (sentences on all
         baselines; None without baselines), `exports` (the SavedModel and the model in other formats: `name`, `file`,
-        `bytes`, `accuracy` and so on of models/exports/verified.py; [] without other formats), and `lineage` (the
-        URIs of the examples, the distribution and the genotype from which the model was made).
+        `bytes`, `accuracy` and so on of models/exports/verified.py; [] without other formats), `front` (the
+        architectures of `config.derive.front`, cheapest first: the file `genotype`, `params`, `macs`, `latency_ms` or
+        None, and the `predicted` score), and `lineage` (the URIs of the examples, the distribution and the genotype
+        from which the model was made).
     """
     from tfx.utils import path_utils
 
     from components import comparison
-    from components.report_gen.inputs import read_evaluation
+    from components.report_gen.inputs import read_evaluation, read_front
     from models.baselines.verdict import Comparison
     from models.data import dataset_info
     from models.oracle.distribution import Distribution
@@ -68,6 +71,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
     if "Exporter" in run.executions:
         uri = run.outputs("Exporter")["exports"].uri
         exports = [_export(row, uri) for row in artifact_files.EXPORTS.load(uri, list)]
+    front = read_front(genotype.uri)
     ancestors = run.ancestors(run.outputs("Trainer")["model"])
     return {
         "genotype": artifact_files.GENOTYPE.load(genotype.uri, dict),
@@ -95,6 +99,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         "baselines": {found.name: _figures(found) for found in (compared_with.baselines if compared_with else ())},
         "verdict": compared_with.sentence if compared_with else None,
         "exports": exports,
+        "front": [_point(point) for point in front.points] if front else [],
         "lineage": {
             name: [artifact.uri for artifact in ancestors.get(type_name, ())]
             for name, type_name in (
@@ -117,6 +122,7 @@ def text(summary: dict[str, Any], root: str) -> str:
         f"test accuracy   {summary['test_accuracy']:.4f}",
         *(f"                {line}" for line in _compared(summary["comparison"])),
         *_baselines(summary),
+        *_front(summary["front"]),
         f"blessed         {'yes' if summary['blessed'] else 'no'}",
         *(f"                {failure}" for failure in summary["failures"]),
         f"SavedModel      {served or 'not pushed'}",
@@ -173,6 +179,20 @@ def _baselines(summary: dict[str, Any]) -> Iterator[str]:
         label = ""
     if summary["verdict"]:
         yield from textwrap.wrap(summary["verdict"], 104, initial_indent=f"{'verdict':<16}", subsequent_indent=" " * 16)
+
+
+def _point(point: "Point") -> dict[str, Any]:
+    return {
+        "genotype": point.genotype,
+        **{name: point.costs[name] for name in ("params", "macs", "latency_ms")},
+        "predicted": point.predicted,
+    }
+
+
+def _front(points: list[dict[str, Any]]) -> Iterator[str]:
+    if points:
+        few, many = points[0]["macs"], points[-1]["macs"]
+        yield f"front           {len(points)} architectures, {few:,} to {many:,} multiply-adds: see the report"
 
 
 def _compared(comparison: dict[str, Any]) -> Iterator[str]:

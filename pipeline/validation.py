@@ -139,6 +139,19 @@ def _derive(settings: Settings) -> Iterator[str]:
             yield str(error)
 
 
+def _derive_costs(settings: Settings) -> Iterator[str]:
+    """Refuses a budget of the derivation that no architecture can meet, hours before the derivation."""
+    if settings.architecture or not settings.derive.needs_costs:
+        return
+    from pipeline import derive_costs  # slow
+
+    try:
+        side, _ = smallest_side(settings)
+        yield from derive_costs.problems(settings, create_space(settings.space), side)
+    except (ValueError, ImportError, AttributeError):
+        return  # the other checks say what is wrong
+
+
 def _unused(settings: Settings) -> Iterator[str]:
     """Refuses settings without use in this run: dropping them silently would hide a mistake."""
     try:
@@ -286,5 +299,5 @@ def _from_supernet(settings: Settings) -> Iterator[str]:
 
 _COMBINATIONS = (
     *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
-    *(_architecture, _pretrained, _teacher, _from_supernet, _export),
+    *(_architecture, _derive_costs, _pretrained, _teacher, _from_supernet, _export),
 )

@@ -14,9 +14,11 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "space": component_spec.ExecutionParameter(type=str),
         "derive": component_spec.ExecutionParameter(type=str),
+        "training": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {
         "genotype": component_spec.ChannelParameter(type=artifacts.Genotype),
@@ -29,24 +31,43 @@ class ArchitectureDeriver(base_component.BaseComponent):
 
     The architecture is written twice: as a Genotype artifact (JSON, which a person can read and which
     `--config.architecture` accepts), and as a HyperParameters artifact, which TFX's Trainer reads.
+    `config.derive.front` adds further architectures, as files beside the first one.
     """
 
     SPEC_CLASS = ArchitectureDeriverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, distribution: channel.BaseChannel, *, space: settings.Space, derive: settings.Derive):
-        """Takes two sections of the config.
+    def __init__(
+        self,
+        distribution: channel.BaseChannel,
+        examples: channel.BaseChannel | None = None,
+        *,
+        space: settings.Space,
+        derive: settings.Derive,
+        training: str | None = None,
+    ):
+        """Takes two sections of the config, and what the costs of a network depend on.
 
         Args:
             distribution: The distribution that SupernetSearch learned.
+            examples: Examples of TfdsExampleGen, for the shape of the images and the number of classes; None if
+                `derive` needs no costs.
             space: `config.space`.
             derive: `config.derive`.
+            training: The Trainer's parameter `custom_config`; None if `derive` needs no costs.
+
+        Raises:
+            ValueError: `derive` needs costs, and `examples` or `training` is missing.
         """
+        if derive.needs_costs and (examples is None or training is None):
+            raise ValueError("ArchitectureDeriver needs `examples` and `training` for a budget or a front.")
         super().__init__(
             spec=ArchitectureDeriverSpec(
                 distribution=distribution,
+                examples=examples,
                 space=space.to_json(),
                 derive=derive.to_json(),
+                training=training,
                 genotype=channel.Channel(type=artifacts.Genotype),
                 hyperparameters=channel.Channel(type=standard_artifacts.HyperParameters),
             )

@@ -16,3 +16,17 @@ def serve(version: str, tag: str) -> str:
         "docker run --rm -p 8500:8500 -p 8501:8501 -e MODEL_NAME=mdenas \\\n"
         f"  -v {shlex.quote(base)}:/models/mdenas:ro tensorflow/serving:{tag}"
     )
+
+
+def train(config: str, root: str, genotype: str) -> str:
+    """Returns the command that trains a genotype without a search.
+
+    Args:
+        config: The file of the config.
+        root: The folder of the new run.
+        genotype: The JSON file of the genotype.
+    """
+    return (
+        f"python -m pipeline.local_runner --config={shlex.quote(config)} --root={shlex.quote(root)} \\\n"
+        f"  --config.architecture={shlex.quote(genotype)}"
+    )

@@ -21,6 +21,7 @@ from models.planning.plan import Plan
 from models.runtime import artifact_files
 from models.search import payoff as payoffs
 from models.search import search_signal, spectrum
+from models.search.front import Front, Point
 from models.search.payoff import Payoff, Prediction
 from models.settings import Data
 
@@ -79,11 +80,15 @@ class Derivation:
         origin: The source in words.
         source: "argmax" or "best"; None if no search found the architecture.
         warnings: Reasons against this architecture.
+        limits: The budget of the derivation: name of a cost -> its limit.
+        costs: What the architecture costs, by name, if the derivation had to know it.
     """
 
     origin: str
     source: str | None = None
     warnings: tuple[str, ...] = ()
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    costs: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +163,7 @@ class Inputs:
         baselines: The comparison with the baselines; None if there are none.
         exports: The SavedModel and the model in other formats; empty if there are no other formats.
         exports_uri: The folder with the files of the other formats.
+        front: Further architectures that the deriver wrote, with the paths of their files; None if there are none.
     """
 
     info: dataset_info.DatasetInfo
@@ -178,6 +184,7 @@ class Inputs:
     baselines: verdict.Comparison | None = None
     exports: Sequence[Export] = ()
     exports_uri: str = ""
+    front: Front | None = None
 
 
 def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective: str) -> Inputs:
@@ -229,7 +236,25 @@ def read(artifacts: Mapping[str, list[artifact.Artifact]], data: Data, objective
         else None,
         exports=artifact_files.EXPORTS.load(uris["exports"], _exports) if "exports" in uris else (),
         exports_uri=uris.get("exports", ""),
+        front=read_front(uris["genotype"]),
     )
+
+
+def read_front(uri: str) -> Front | None:
+    """Reads the front beside a genotype; the points have whole paths.
+
+    Args:
+        uri: The URI of the artifact `genotype`.
+
+    Returns:
+        The front; None if there is none.
+
+    Raises:
+        ArtifactError: The file is malformed.
+    """
+    if not artifact_files.FRONT.exists(uri):
+        return None
+    return artifact_files.FRONT.load(uri, Front.from_document).within(uri)
 
 
 def read_evaluation(uri: str, class_names: Sequence[str]) -> Evaluation:
@@ -366,6 +391,11 @@ def _derivation(document: Any) -> Derivation:
         origin=document["origin"],
         source=document.get("source"),
         warnings=tuple(document.get("warnings", ())),
+        **(
+            {"limits": dict(budget["limits"]), "costs": Point.from_document(budget).costs}
+            if (budget := document.get("budget"))
+            else {}
+        ),
     )
 
 

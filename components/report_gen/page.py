@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import jinja2
 
 from components.comparison import Comparison
-from components.report_gen import baselines, commands, drawings, figures, search_figures, settings
-from components.report_gen.inputs import ClassResult, Evaluation, Inputs, Search
+from components.report_gen import baselines, commands, drawings, figures, front_figures, search_figures, settings
+from components.report_gen.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
 from models.baselines import verdict
 from models.planning.plan import STAGES, TRAINING
@@ -51,7 +51,8 @@ def render(found: Inputs, used: Settings) -> str:
     return environment.get_template("page.html").render(
         name=used.name,
         found=found,
-        explanation=_explanation(found.derivation.source, found.search),
+        explanation=_explanation(found.derivation, found.search),
+        number=_number,
         yardsticks=_yardsticks(found.compared),
         failures=_failures(found),
         form=_form(found, used.data),
@@ -70,6 +71,11 @@ def render(found: Inputs, used: Settings) -> str:
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
         panels=search_figures.PANELS,
+        costs=front_figures.LABELS,
+        train_commands=[
+            commands.train("again.py", f"runs/front_{number:02d}", str(point.genotype))
+            for number, point in enumerate(found.front.points if found.front else ())
+        ],
         architecture=[
             (drawing.title, drawing.caption, _picture(drawing.svg, "image/svg+xml", f"graph: {drawing.title}"))
             for drawing in drawings.draw(found.genotype)
@@ -112,8 +118,13 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
             ),
             "movement": (search_figures.movement(found.search), "probability of each choice's operations per epoch"),
         }
+    if found.front:
+        drawn["front"] = (
+            front_figures.front(found.front, found.derivation.limits),
+            "predicted score against each cost of the architectures of the front",
+        )
     pictures: dict[str, Picture | None] = dict.fromkeys(
-        ("search", "probabilities", "evaluations", "movement", "confusion")
+        ("search", "probabilities", "evaluations", "movement", "confusion", "front")
     )
     return pictures | {name: _picture(svg, "image/svg+xml", text) for name, (svg, text) in drawn.items()}
 
@@ -175,8 +186,15 @@ def _form(found: Inputs, data: Data) -> str:
     return form + (f", resize {data.resize}, background {data.background}" if data.image_size else "")
 
 
-def _explanation(source: str | None, search: Search | None) -> str | None:
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _explanation(derivation: Derivation, search: Search | None) -> str | None:
     """Returns an explanation of the derivation's source; None if no search found the architecture."""
+    source = derivation.source
+    if source and derivation.limits:
+        return "the best architecture within the budget (config.derive.budget), by what the search learned"
     if source == "argmax":
         return "the architecture that the update rule recommends; for most rules, the most probable operations"
     if source == "best" and search and search.best_epoch is not None:

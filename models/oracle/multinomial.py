@@ -141,6 +141,25 @@ class Multinomial(Record):
         means, covariance = found
         return -means, covariance
 
+    def effects(self) -> np.ndarray | None:
+        """Returns what each operation adds to the score that the rule's model expects, if the model is a sum.
+
+        Returns:
+            float64 (choices, operations), larger is better, in any unit; None if the rule has no such model.
+        """
+        return self.rule.effects(self)
+
+    def expected(self, architectures: np.ndarray) -> np.ndarray | None:
+        """Returns the scores that the rule's model expects, if the model is no sum over the choices.
+
+        Args:
+            architectures: int64 (architectures, choices), indices of operations; -1 where a choice is not active.
+
+        Returns:
+            float64 (architectures,), larger is better; None if the rule has no such model.
+        """
+        return self.rule.expected(self, architectures)
+
     def left_out(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns for each evaluated architecture the value predicted from all other ones, and the observed value.
 
@@ -165,6 +184,29 @@ class Multinomial(Record):
         return sample
 
     # The document. #
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Multinomial:
+        """Returns the distribution whose `document` this is, with a rule that can predict and recommend.
+
+        All evaluations are observed again, which takes as long as the updates of the search took.
+
+        Raises:
+            KeyError: The document lacks a key.
+            ValueError: The document contains an impossible value.
+        """
+        rule = document["rule"]
+        restored = cls(
+            [(choice["name"], choice["operations"]) for choice in document["choices"]],
+            rule["name"],
+            rule["options"],
+            rule["warmup_rounds"],
+            rule["seed"],
+            rule["direction"],
+        )
+        for evaluation in document["history"]:
+            restored.observe(evaluation["architecture"], evaluation["score"], evaluation["trial"])
+        return restored
 
     def document(self) -> dict[str, Any]:
         """Returns the distribution and its history as JSON values, for `Distribution.from_document` (distribution.py).

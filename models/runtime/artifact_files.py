@@ -1,6 +1,6 @@
 """Every file inside an artifact: its name, its writer and its reader, in one place.
 
-The files lie directly in the artifact's folder, but for those of a SavedModel. The code that uses a
+The files lie directly in the artifact's folder, but for those of a SavedModel and of a front. The code that uses a
 document knows its meaning; this file checks that the document exists and is well-formed.
 """
 
@@ -131,6 +131,7 @@ INHERITED = ArraysFile("inherited.npz", "SupernetSearch")
 EPOCHS = JsonFile("epochs.json", "SupernetSearch")
 GENOTYPE = JsonFile("genotype.json", "ArchitectureDeriver or ArchitectureImporter")
 DERIVATION = JsonFile("derivation.json", "ArchitectureDeriver or ArchitectureImporter")
+FRONT = JsonFile("front.json", "ArchitectureDeriver")
 HYPERPARAMETERS = JsonFile("hyperparameters.json", "ArchitectureDeriver, ArchitectureImporter or TrainingPlanner")
 TRAINING = JsonFile("training.json", "Trainer")
 # In the folder of a SavedModel.
@@ -148,3 +149,8 @@ EXPORTED = {
     "onnx": ArtifactFile("model.onnx", "Exporter"),
 }
 REPORT = ArtifactFile("report.html", "ReportGen")
+
+
+def front_genotype(number: int) -> JsonFile:
+    """Returns the file with a genotype of a front, which are counted from 0."""
+    return JsonFile(f"front/{number:02d}.json", "ArchitectureDeriver")

@@ -20,6 +20,7 @@ from components.report_gen import (
     commands,
     drawings,
     figures,
+    front_figures,
     inputs,
     page,
     pictures,
@@ -38,6 +39,7 @@ from models.exports.verified import Export
 from models.oracle.distribution import Distribution
 from models.planning.plan import Plan
 from models.runtime import artifact_files
+from models.search.front import Front, Point
 from models.search.payoff import Payoff, Prediction
 from models.settings import Settings
 from pipeline.configs import digits, digits_mobile
@@ -54,6 +56,14 @@ BASELINES = verdict.compare(
         "cnn": (np.arange(20) % 2, verdict.Cost(94858, 7452416, 1.5, 30)),
         "pretrained": (np.arange(20) % 3 % 2, verdict.Cost(1000, None, 2.0)),
     },
+)
+COSTS = {"params": 60_000, "macs": 2_000_000, "latency_ms": None, "file_mb": 1.25}
+FRONT = Front(
+    "macs",
+    tuple(
+        Point(f"/a/front/0{number}.json", {**COSTS, "macs": 10**6 * (number + 1)}, 0.1 * number) for number in range(3)
+    ),
+    Point(None, COSTS, 0.15),
 )
 USED = Settings.parse(digits.get_config())
 NASBENCH201 = NasBench201Genotype(
@@ -186,6 +196,7 @@ DRAWN = {
     "confusion": lambda: figures.confusion(["a", "b"], {(0, 0): 3, (1, 0): 2}),
     "confusion of many classes": lambda: figures.confusion(["a"] * 120, {(3, 3): 3, (119, 0): 2}),
     "accuracies beside baselines": lambda: baselines.accuracies([BASELINES.network, *BASELINES.baselines]),
+    "front": lambda: front_figures.front(FRONT, {"macs": 2_500_000}),
     "names that are markup": lambda: figures.confusion(["<b>&", "$x_$"], {(0, 0): 3, (1, 0): 2}),
 }
 
@@ -332,6 +343,24 @@ def test_the_page_shows_the_other_formats_and_why_one_was_refused(rendered):
     for text in ("litert_int8 310,000 0.9694 0.08 1.500", "/runs/x/model_int8.tflite", "onnx not written: the conv"):
         assert text in shown
     assert "no such <operation>" in shown and "/runs/x/model.onnx" not in shown
+
+
+def test_the_page_shows_costs_limits_and_the_front_with_a_command_for_each_point(rendered):
+    assert "front" not in Page(rendered).text
+    derivation = inputs.Derivation("search, argmax within the budget", "argmax", (), {"macs": 2_500_000}, COSTS)
+    alone = Page(page.render(found(derivation=derivation), USED))
+    assert "the best architecture within the budget" in alone.text["verdict"]
+    text = " ".join(alone.text["front"].split())
+    for told in ("parameters60,000 none", "multiply-adds2,000,000 2,500,000", "file (MB)1.25 none"):
+        assert told in text
+    assert "latency" not in text and "Front" not in text
+    shown = Page(page.render(found(derivation=derivation, front=FRONT), USED))
+    text = " ".join(shown.text["front"].split())
+    assert "0 60,000 1,000,000 1.25 0 1 60,000 2,000,000 1.25 0.1 2 60,000 3,000,000 1.25 0.2" in text
+    for number in range(3):
+        words = shlex.split(commands.train("again.py", f"runs/front_0{number}", f"/a/front/0{number}.json"))
+        assert words[-1] == f"--config.architecture=/a/front/0{number}.json"
+        assert f"--root=runs/front_0{number} \\ --config.architecture=/a/front/0{number}.json" in text
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():

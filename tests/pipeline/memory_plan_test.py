@@ -200,16 +200,16 @@ def test_where_nothing_is_known_batches_stay(plan, monkeypatch):
 def test_the_images_of_a_folder_are_looked_at(folder):
     config = image_folder.get_config()
     config.data.image_folder, config.data.image_size = folder, 0
-    images = memory_plan._images(config.data)
+    images = memory_plan.images_of(config.data)
     assert (images["shape"], images["classes"]) == ((40, 48, 3), 2)
     encoded = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(folder) for name in names)
     assert images["bytes"] == 2 * 6 * 40 * 48 * 3 + encoded
     config.data.image_size, config.data.channels = 32, 1
-    images = memory_plan._images(config.data)
+    images = memory_plan.images_of(config.data)
     assert images["shape"] == (32, 32, 1)
     assert images["bytes"] == 3 * 6 * 32 * 32  # decoded twice, and stored
     config.data.store = "original"
-    assert memory_plan._images(config.data)["bytes"] == 2 * 6 * 32 * 32 + encoded
+    assert memory_plan.images_of(config.data)["bytes"] == 2 * 6 * 32 * 32 + encoded
 
 
 def test_data_that_cannot_be_used_are_refused_before_anything_is_measured(folder, plan):
@@ -219,5 +219,5 @@ def test_data_that_cannot_be_used_are_refused_before_anything_is_measured(folder
 
 
 def test_the_images_of_a_data_set_are_known_from_tfds():
-    images = memory_plan._images(digits.get_config().data)
+    images = memory_plan.images_of(digits.get_config().data)
     assert (images["shape"], images["classes"]) == ((8, 8, 1), 10)

@@ -13,7 +13,8 @@ from tfx.orchestration import metadata
 
 from components.report_gen import commands
 from models.architectures.genotype import genotype_from_dict, load_genotype
-from pipeline.summary import _infra_failures
+from models.search.front import Point
+from pipeline.summary import _front, _infra_failures, _point
 from tests.support import pipeline_runs
 from tests.support.html_page import Page
 
@@ -37,6 +38,16 @@ def test_a_run_ends_with_a_blessed_model_that_is_pushed(digits_run):
     compared = summary["comparison"]
     assert (compared["threshold"], compared["chance"], compared["baseline_accuracy"]) == (0.3, 0.1, None)
     assert f"{compared['majority_share']:.4f} by always guessing {compared['majority_class']!r}" in digits_run.stdout
+
+
+def test_the_summary_lists_a_front_and_a_run_without_one_has_none(digits_run):
+    assert digits_run.summary["front"] == [] and "\nfront " not in digits_run.stdout
+    costs = {"params": 10, "macs": 2000, "latency_ms": None, "file_mb": 0.5}
+    points = [_point(Point(f"/a/front/0{number}.json", costs, number / 2)) for number in range(2)]
+    expected = {"params": 10, "macs": 2000, "latency_ms": None, "predicted": 0.5}
+    assert points[1] == {"genotype": "/a/front/01.json", **expected}
+    (line,) = _front(points)
+    assert line == "front           2 architectures, 2,000 to 2,000 multiply-adds: see the report"
 
 
 def test_the_run_says_whether_the_network_is_better_than_the_baselines(digits_run):

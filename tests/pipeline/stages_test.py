@@ -138,3 +138,17 @@ def test_the_baselines_are_trained_after_the_push_and_left_out_if_none_is_named(
     assert validation.validate(config).baselines.compared(teacher=False) == ()
     created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
     assert "Baselines" not in {node.id for node in created.components}
+
+
+@pytest.mark.parametrize("key, value", [("front", 3), ("budget.macs", 10**9), (None, None)])
+def test_the_deriver_knows_the_final_network_only_if_it_needs_costs(key, value):
+    config = digits.get_config()
+    if key:
+        config.update_from_flattened_dict({f"derive.{key}": value})
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    found = {node.id: node for node in created.components}
+    deriver = found["ArchitectureDeriver"]
+    assert (found["TfdsExampleGen"] in deriver.upstream_nodes) == bool(key)
+    # The same text, so that a compiled pipeline has one parameter for both.
+    expected = found["Trainer"].exec_properties["custom_config"] if key else None
+    assert deriver.exec_properties.get("training") == expected

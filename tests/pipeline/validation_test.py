@@ -96,6 +96,11 @@ BAD = [
     ("oracle.paper.alpha", -1.0, "config.oracle.paper: "),
     ("oracle.paper.projection", "l1", "config.oracle.paper: "),
     ("derive.source", "worst", "config.derive.source: found 'worst'; expected one of 'argmax', 'best'."),
+    ("derive.front", 1, "config.derive.front: found 1; expected 0 (none) or 2 or more."),
+    ("derive.budget.macs", -3, "config.derive.budget.macs: found -3; expected None (no limit) or more than 0."),
+    ("derive.budget.file_mb", 0.0, "config.derive.budget.file_mb: found 0.0; expected None (no limit) or more than 0."),
+    ("derive.budget.parms", 9, "config.derive.budget.parms: there is no such setting; expected latency_ms, params, "),
+    ("derive.budget.latency_ms", 3.0, "config.derive.budget.latency_ms: found 3; expected None: the run has no laten"),
     ("train.network", "resnet", "config.train.network: found 'resnet'; expected one of 'cifar', 'imagenet', 'mobile',"),
     ("train.network", "mobile", "Set --config.train.network=cifar"),
     ("train.schedule", "step", "config.train.schedule: found 'step'; expected one of 'cosine', 'exponential'."),
@@ -312,3 +317,43 @@ def test_only_what_a_plan_chooses_can_be_kept():
         validation.validate(config)
     config.budget.keep = ("train.epochs",)
     validation.validate(config)
+
+
+def test_a_budget_that_no_architecture_meets_is_refused_before_the_search():
+    config = digits.get_config()
+    config.derive.budget.params = 20_000
+    with pytest.raises(validation.ConfigError, match=r"budget\.params: found 20,000; the cheapest .* has 21,530\."):
+        validation.validate(config)
+    config.derive.budget.params = 21_530
+    validation.validate(config)
+    # Not even a network for the smallest images and two classes is within this budget.
+    config.data.name, config.derive.budget.params = "not_known_yet", 10_000
+    with pytest.raises(validation.ConfigError, match=r"budget\.params: found 10,000; the cheapest architecture"):
+        validation.validate(config)
+    config.architecture = "mdenas_cifar10"  # nothing is derived
+    validation.validate(config)
+
+
+def test_a_budget_of_the_derivation_needs_a_network_of_a_given_size():
+    config = digits.get_config()
+    config.derive.front, config.budget.minutes = 3, 5.0
+    with pytest.raises(validation.ConfigError, match=r"derive\.front: .*--config\.train\.cells=N --config\.train\.ch"):
+        validation.validate(config)
+    config.budget.keep = ("train.cells", "train.channels")
+    validation.validate(config)
+
+
+def test_a_budget_of_the_derivation_is_refused_where_nothing_uses_it():
+    config = digits.get_config()
+    config.derive.source, config.derive.budget.macs = "best", 10**9
+    with pytest.raises(
+        validation.ConfigError, match=r"derive\.source: found 'best'; expected 'argmax' with config\.de"
+    ):
+        validation.validate(config)
+    config.derive.source = "argmax"
+    config.space.name = "tests.support.tiny_space"
+    config.train.auxiliary_weight = 0.0
+    with pytest.raises(
+        validation.ConfigError, match=r"derive\.budget: the costs of the tests\.support\.tiny_space spac"
+    ):
+        validation.validate(config)

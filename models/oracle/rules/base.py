@@ -68,6 +68,29 @@ class Rule:
         """
         return None
 
+    def effects(self, record: Record) -> np.ndarray | None:
+        """Returns what each operation adds to the accuracy that the rule's model expects, in any unit.
+
+        A rule has `effects` if its model is a sum over the choices, and `expected` if it is not. A rule without either
+        has no model: then the probabilities alone rank architectures.
+
+        Returns:
+            float64 (choices, operations), finite, larger is better; entries without an operation have no meaning.
+        """
+        return None
+
+    def expected(self, record: Record, architectures: np.ndarray) -> np.ndarray | None:
+        """Returns the means of `predict` alone, which many architectures can be ranked by.
+
+        Args:
+            record: The evaluations.
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+
+        Returns:
+            float64 (architectures,), larger is better; None if the rule has no model, or one with `effects`.
+        """
+        return None
+
     def left_out(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the accuracy of each evaluated architecture as predicted from all others, and as observed.
 

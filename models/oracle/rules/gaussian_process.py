@@ -235,6 +235,17 @@ class Posterior:
         prior = self._covariance(architectures, self._weigh(self._one_hot(architectures)))
         return covariance @ self._dual, self._scale * (prior - covariance @ self._inverse @ covariance.T)
 
+    def expected(self, architectures: np.ndarray) -> np.ndarray:
+        """Returns the posterior means of `predict` alone, in a fraction of the time and memory.
+
+        Args:
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+
+        Returns:
+            float64 (architectures,).
+        """
+        return self._covariance(architectures) @ self._dual
+
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns for each architecture its mean utility as predicted from all other ones, and as observed.
 

@@ -145,6 +145,12 @@ class Interactions(Rule):
         means, covariance = posterior.predict(architectures)
         return evaluations.unit * means, evaluations.unit**2 * covariance
 
+    def expected(self, record: Record, architectures: np.ndarray) -> np.ndarray | None:
+        if self._proposals is None:
+            return None
+        evaluations, posterior = self._final(record)
+        return evaluations.unit * posterior.expected(architectures)
+
     def left_out(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
         return None if self._proposals is None else self._final(record)[1].left_out()
 

@@ -78,6 +78,13 @@ class MainEffects(Rule):
         # only from the prior.
         return np.where(record.epochs > 0, self._mean, -np.inf).argmax(axis=1)
 
+    def effects(self, record: Record) -> np.ndarray | None:
+        if self._mean is None:
+            return None
+        evaluated = record.epochs > 0
+        # Operations without evaluations are worse than all others, as in `recommend`, but a sum has to stay finite.
+        return np.where(evaluated, self._mean, self._mean[evaluated].min() - 1.0)
+
     def _remember(self, record: Record) -> np.ndarray:
         """Updates the columns and the inverse precision with the newest architecture.
 

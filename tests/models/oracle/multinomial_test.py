@@ -48,6 +48,38 @@ def test_seed_decides_the_samples():
 
 
 @pytest.mark.parametrize("rule", registry.RULES)
+def test_a_document_restores_the_distribution_and_its_rule(rule):
+    multinomial = Multinomial(CELL, rule, seed=4, direction="min")
+    for number in range(20):
+        multinomial.observe(multinomial.sample(number), score=number % 7 / 7, trial=f"t{number}")
+    restored = Multinomial.from_document(json.loads(json.dumps(multinomial.document())))
+    assert restored.document() == multinomial.document()
+    assert restored.sample(20) == multinomial.sample(20)
+    rows = multinomial.architectures
+    pairs = ((restored.effects(), multinomial.effects()), (restored.expected(rows), multinomial.expected(rows)))
+    for found, expected in pairs:
+        assert found is None if expected is None else np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rule", registry.RULES)
+def test_a_rule_ranks_by_one_kind_of_score_and_recommends_what_it_ranks_first(rule):
+    multinomial = Multinomial(CELL, rule, seed=4)
+    assert multinomial.effects() is None and multinomial.expected(np.zeros((1, 5), int)) is None
+    for number in range(40):
+        architecture = multinomial.sample(number)
+        multinomial.observe(architecture, score=sum(int(name[-1]) for name in architecture.values()))
+    effects, expected = multinomial.effects(), multinomial.expected(multinomial.architectures)
+    assert effects is None or expected is None
+    best = multinomial.indices(multinomial.argmax())
+    if effects is not None:
+        assert np.isfinite(effects).all() and (effects.argmax(axis=1) == best).all()
+    if expected is not None:
+        assert (multinomial.architectures[expected.argmax()] == best).all()
+        means, _ = multinomial.predict([multinomial.architecture(row) for row in multinomial.architectures])
+        assert means == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", registry.RULES)
 def test_document_is_json_and_reads_back(rule, tmp_path):
     multinomial = Multinomial(CELL, rule, seed=4)
     for number in range(20):

@@ -1,0 +1,75 @@
+"""Checks before a run whether the budget and the front of the derivation are possible (docs/costs.md)."""
+
+from collections.abc import Iterator
+
+from models.planning import rules
+from models.search_spaces.base import SearchSpace
+from models.settings import Settings
+
+_SIZES = ("train.cells", "train.channels")
+
+
+def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iterator[str]:
+    """Yields a sentence for each problem.
+
+    Costs are exact if the size of the images and the number of classes are known before the run. Otherwise the budget
+    is compared with the smallest possible network, and the deriver checks the real one after the search.
+
+    Args:
+        settings: All settings, each valid by itself.
+        space: The search space.
+        smallest_side: The smallest side of an image, in pixels, that the final network accepts.
+    """
+    # These imports load TensorFlow.
+    from models.costs.networks import SPACES, network_costs
+    from models.search.budgeted import BudgetError, require_possible
+    from models.search.shape import Shape
+
+    derive, limits = settings.derive, settings.derive.budget.limits
+    setting = "config.derive.budget" if limits else "config.derive.front"
+    if space.name not in SPACES:
+        yield f"{setting}: the costs of the {space.name} space are not known; expected one of {', '.join(SPACES)}."
+        return
+    if "latency_ms" in limits:
+        yield (
+            f"config.derive.budget.latency_ms: found {limits['latency_ms']:g}; expected None: the run has no latency "
+            "table. Limit multiply-adds instead (config.derive.budget.macs)."
+        )
+    if limits and derive.source == "best":
+        yield (
+            "config.derive.source: found 'best'; expected 'argmax' with config.derive.budget: the best evaluated "
+            "architecture need not be within the budget."
+        )
+    planned = [name for name in _SIZES if name not in rules.fixed(settings)] if settings.budget.minutes else []
+    if planned:
+        yield (
+            f"{setting}: found with config.budget.minutes, whose plan chooses {' and '.join(planned)}; expected a "
+            f"network of a given size. Give it: {' '.join(f'--config.{name}=N' for name in planned)}."
+        )
+    if derive.max_skip_connections is None and not limits:
+        return
+    shape, classes = _images(settings, smallest_side)
+    costs = {cost.name: cost for cost in network_costs(space, settings.train, shape, classes)}
+    try:
+        require_possible(
+            Shape.of(space, derive.max_skip_connections),
+            costs,
+            {name: limit for name, limit in limits.items() if name in costs},
+        )
+    except BudgetError as error:
+        yield str(error)
+
+
+def _images(settings: Settings, smallest_side: int) -> tuple[tuple[int, int, int], int]:
+    """Returns the shape of an image and the number of classes, or the smallest ones if they are not known."""
+    from models.data.dataset_info import DataError
+    from pipeline import memory_plan
+
+    try:
+        known = memory_plan.images_of(settings.data)
+    except (DataError, OSError):
+        known = None  # reported before the run starts
+    if known:
+        return known["shape"], known["classes"]
+    side = settings.data.image_size or smallest_side
+    return (side, side, settings.data.channels or 1), 2
