@@ -3,11 +3,13 @@
 _ARTIFACTS = (
     "Baselines",
     "Distribution",
+    "Exports",
     "Genotype",
     "ImageReport",
     "Plan",
     "Report",
     "SearchLogs",
+    "SoftLabels",
     "SupernetWeights",
     "TunerResults",
 )

@@ -125,7 +125,7 @@ def plan_training(
         reasons.append(f"A step of the derived network takes {derived.step:.3f} s; {predicted:.3f} s were predicted.")
         costs = Costs(figures, derived)
         sizes = measure.fitting(create_space(settings.space), settings, data, rules.sizes(given, fixed))
-    chosen = rules.correct(costs, _room(settings, used + watch.seconds()), sizes, settings, fixed)
+    chosen = rules.correct(costs, _room(settings, used + watch.seconds(), searched), sizes, settings, fixed)
     changed = sizes if chosen.size != size else []
     spent = watch.seconds()
     seconds = {
@@ -200,10 +200,18 @@ def _set_up(settings: Settings, precision: str) -> None:
     )
 
 
-def _room(settings: Settings, used: float) -> float:
-    """Returns the seconds that are left for search, training and all later stages, without the reserves."""
-    reserved = rules.SPARE + rules.baselines_share(settings)
-    return 60 * settings.budget.minutes * (1 - reserved) - used
+def _room(settings: Settings, used: float, searched: float = 0.0) -> float:
+    """Returns the seconds that are left for search, training and all later stages, without reserve and baselines.
+
+    The baselines take a share of the seconds of search and training, so they are longer if these are longer.
+
+    Args:
+        settings: All settings.
+        used: The seconds that the run has used so far.
+        searched: The seconds of a search that is over.
+    """
+    share = rules.baselines_share(settings)
+    return (60 * settings.budget.minutes * (1 - rules.SPARE) - used - share * searched) / (1 + share)
 
 
 def _require_room(
@@ -225,7 +233,7 @@ def _require_room(
     smallest = rules.option(costs, 0.0, candidates[0], settings, fixed, chosen.batch)
     needed = rules.correction(costs, smallest.size, smallest.batch, settings)
     needed += sum(rules.stages(costs, dataclasses.replace(smallest, epochs=wanted)).values())
-    least = (used + needed) / (1 - rules.SPARE - rules.baselines_share(settings)) / 60
+    least = (used + needed * (1 + rules.baselines_share(settings))) / (1 - rules.SPARE) / 60
     kept = " with the settings that are kept (config.budget.keep, command line)" if settings.budget.keep else ""
     raise ConfigError(
         f"config.budget.minutes: found {settings.budget.minutes:g}; expected {math.ceil(10 * least) / 10:g} or more: "
@@ -238,6 +246,7 @@ def _with_reserves(seconds: Mapping[str, float], settings: Settings) -> dict[str
     """Returns the seconds of all stages in their order, including the baselines and the reserve."""
     total = 60 * settings.budget.minutes
     share = rules.baselines_share(settings)
-    found = {**seconds, **({plan.BASELINES: share * total} if share else {})}
+    baselines = share * (seconds[plan.SEARCH] + seconds[plan.TRAINING])
+    found = {**seconds, **({plan.BASELINES: baselines} if share else {})}
     found[plan.RESERVE] = total - sum(found.values())
     return {stage: round(found[stage], 1) for stage in plan.STAGES if stage in found}

@@ -76,7 +76,7 @@ class Option:
 
 
 def baselines_share(settings: Settings) -> float:
-    """Returns the share of the budget that the baselines of a run may take; 0 for a run without baselines."""
+    """Returns the share of the seconds of search and training that the baselines take; 0 without baselines."""
     names = set(settings.baselines.compared(settings.train.teacher)) - {"majority"}
     if settings.train.teacher:
         names -= {"pretrained"}  # the Teacher has computed its features before the plan
