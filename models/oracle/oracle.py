@@ -29,8 +29,12 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
+from .budget import Budget
+from .costs import Goal
 from .multinomial import Multinomial
-from .record import REPAIR, Architecture, Operation, integer, is_real, plain
+from .objectives import FrontTrial, front, split, value_at, warn_of_units
+from .record import REPAIR, Architecture, Operation
+from .values import integer, is_real, plain
 
 # Largest number of values of a hyperparameter.
 MAX_OPERATIONS = 1024
@@ -58,7 +62,10 @@ class MultinomialOracle(keras_tuner.Oracle):
     only for trials that run in the oracle's own process.
 
     Args:
-        objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
+        objective: A string or a `keras_tuner.Objective`, to be maximised or minimised. A list of two or three is a
+            search for the Pareto front: see `pareto_front`. The objectives may have different units, because they are
+            never added up. Where KerasTuner needs one number (a trial's score, its best epoch), it is the first
+            objective that is not known.
         max_trials: Largest number of trials; None (default) for no limit.
         rule: Name of the update rule, "paper" by default (docs/oracle.md), or the dotted path of a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
@@ -71,6 +78,10 @@ class MultinomialOracle(keras_tuner.Oracle):
         repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`. It returns the
             architecture to evaluate in place of the sample, for example one that fits a budget. All its randomness has
             to come from the generator. None (default): the samples are evaluated as they are.
+        known: Name of an objective -> function of an architecture (name -> value) that returns its exact value, for
+            example `Costs`. It need not be reported. At least one objective must not be known.
+        budget: Limit of the cost of every sample (`Budget`); the limit is checked before `repair`. All choices with
+            costs must be declared before the first trial. None (default): no limit.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
             As in `keras_tuner.Oracle`.
 
@@ -89,12 +100,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         seed: int | None = None,
         lost_after: float | None = None,
         repair: Callable[[Architecture, np.random.Generator], Architecture] | None = None,
+        known: Mapping[str, Callable[[Architecture], float]] | None = None,
+        budget: Budget | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         allow_new_entries: bool = True,
         tune_new_entries: bool = True,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
     ):
+        objective, self._goals = split(objective, known or {})
         super().__init__(
             objective=objective,
             max_trials=None if max_trials is None else integer("max_trials", max_trials),
@@ -110,6 +124,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
         self._repair = repair
+        self._budget = budget
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Raises an error for wrong settings now, because the space may become known only later.
         self._new_multinomial([("any", (0,))])
@@ -124,6 +139,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # The JSON texts of ended trials. Without this cache, the time of a save would grow with the number of trials.
         self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
+        self._warned = False
         self._follow_space()
 
     # Results. #
@@ -160,6 +176,15 @@ class MultinomialOracle(keras_tuner.Oracle):
             raise RuntimeError("MultinomialOracle: no trial was completed yet, so there is no best one")
         return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
+    def pareto_front(self) -> list[FrontTrial]:
+        """Returns the completed trials that no other trial dominates, the best in the first objective first.
+
+        Of several trials with equal values, the first is returned. With a single objective, it is the best trial.
+        """
+        trials = [self.trials[id_] for id_ in self.end_order if self.trials[id_].status == "COMPLETED"]
+        goals = [Goal(self.objective.name, self.objective.direction), *self._goals]
+        return front(goals, [self._values_of(trial) for trial in trials], trials)
+
     def distribution_document(self) -> dict[str, Any]:
         """Returns the distribution and its history as JSON values, see `Multinomial.document`."""
         return self.multinomial.document()
@@ -167,8 +192,14 @@ class MultinomialOracle(keras_tuner.Oracle):
     # Methods that KerasTuner calls. #
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns the values of the next trial."""
+        """Returns the values of the next trial.
+
+        Raises:
+            ValueError: A choice of the budget is not declared, or no architecture fits the budget.
+        """
         number = len(self.trials)
+        if self._budget is not None:
+            self._budget.require([choice.name for choice in self._choices])
         sample = self._multinomial.sample(number) if self._multinomial is not None else {}
         if self._multinomial is not None and self._repair is not None:
             sample = self._repair(sample, self._multinomial.stream(REPAIR, number))
@@ -210,7 +241,31 @@ class MultinomialOracle(keras_tuner.Oracle):
         """Sets the score of a trial. A score that is not finite becomes NaN, which makes the trial invalid."""
         super().score_trial(trial)
         score = math.nan if trial.score is None else float(trial.score)  # None: nothing was reported
-        trial.score = score if math.isfinite(score) else math.nan
+        further = self._further(trial)
+        trial.score = score if all(map(math.isfinite, [score, *further.values()])) else math.nan
+        parts: Any = getattr(self.objective, "objectives", ())
+        self._warned = self._warned or warn_of_units(parts, trial.metrics)
+
+    def _check_objective_found(self, metrics: Mapping[str, float]) -> None:
+        super()._check_objective_found(metrics)
+        missing = [goal.name for goal in self._goals if goal.known is None and goal.name not in metrics]
+        if missing:
+            raise ValueError(
+                f"metrics of a trial: found {', '.join(metrics)}; expected the objective {missing[0]!r} too. "
+                "Report it, or declare it in `known`"
+            )
+
+    def _further(self, trial: Trial) -> dict[str, float]:
+        """Returns the reported values of the further objectives, in the epoch that is the best by the score."""
+        return {
+            goal.name: value_at(trial.metrics, goal.name, trial.best_step) for goal in self._goals if goal.known is None
+        }
+
+    def _values_of(self, trial: Trial) -> dict[str, float]:
+        """Returns the values of all objectives of a completed trial."""
+        architecture = self._architecture(trial.hyperparameters.values)
+        known = {goal.name: goal.value(architecture) for goal in self._goals if goal.known is not None}
+        return {self.objective.name: float(trial.score or 0.0), **self._further(trial), **known}
 
     @keras_tuner.synchronized
     def _create_trial(self, tuner_id: str) -> Trial:
@@ -279,7 +334,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def _state_text(self) -> str:
         state = {
-            "objective": _objective_state(self.objective),
+            "objective": self._objective_state(),
             "hyperparameters": self.hyperparameters.get_config(),
             "varied": sorted(self._varied),
             "seed": self.seed,
@@ -297,6 +352,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         trials = (self._ended.get(id_) or json.dumps(_record(trial)) for id_, trial in self.trials.items())
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
+    def _objective_state(self) -> dict[str, Any]:
+        state = _objective_state(self.objective)
+        if self._goals:
+            state["beside"] = [
+                {"name": goal.name, "direction": goal.direction, "known": goal.known is not None}
+                for goal in sorted(self._goals, key=lambda goal: goal.name)
+            ]
+        return state
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Replaces the state by a state from `get_state`; trials that are not in the new state are dropped.
 
@@ -305,7 +369,7 @@ class MultinomialOracle(keras_tuner.Oracle):
                 The oracle is unchanged.
         """
         # Earlier versions saved no objective.
-        saved, own = state.get("objective"), _objective_state(self.objective)
+        saved, own = state.get("objective"), self._objective_state()
         if saved is not None and saved != own:
             raise ValueError(
                 f"objective: found one that {_describe(own)}; expected that of the saved search, which "
@@ -415,13 +479,25 @@ class MultinomialOracle(keras_tuner.Oracle):
             self._observe(trial_id)
 
     def _new_multinomial(self, choices: Iterable[tuple[str, Sequence[Operation]]]) -> Multinomial:
-        return Multinomial(choices, **self._settings, seed=self.seed, direction=self.objective.direction)
+        choices = list(choices)
+        budget = self._budget
+        if budget is not None and not budget.declared([name for name, _ in choices]):
+            budget = None  # the space is not complete yet; `populate_space` requires that it is
+        return Multinomial(
+            choices,
+            **self._settings,
+            seed=self.seed,
+            direction=self.objective.direction,
+            goals=self._goals,
+            budget=budget,
+        )
 
     def _observe(self, trial_id: str) -> None:
         trial = self.trials[trial_id]
         if trial.status == "COMPLETED":
             assert self._multinomial is not None and trial.score is not None  # a trial has an architecture and a score
-            self._multinomial.observe(self._architecture(trial.hyperparameters.values), trial.score, trial_id)
+            architecture = self._architecture(trial.hyperparameters.values)
+            self._multinomial.observe(architecture, trial.score, trial_id, self._further(trial))
 
     def _architecture(self, values: Mapping[str, Any]) -> Architecture:
         return {
@@ -460,6 +536,11 @@ def _describe(objective: Mapping[str, Any]) -> str:
 
     If there are several objectives, KerasTuner minimises their signed sum.
     """
+    if "beside" in objective:
+        texts = [_describe(part) for part in objective["beside"]]
+        known = [" (known)" if part["known"] else "" for part in objective["beside"]]
+        own = [_describe({key: value for key, value in objective.items() if key != "beside"})]
+        return ", ".join(own + [text + note for text, note in zip(texts, known, strict=True)])
     if "objectives" not in objective:
         return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
     parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
