@@ -13,7 +13,7 @@ from .gaussian_process import Evaluations, Posterior, expected_excess
 from .interactions import Interactions
 
 # The reference point is worse than the worst value of every objective by this share of the range of its values.
-_MARGIN = 0.3
+_MARGIN = 0.1
 # Number of architectures of the front from which proposals are derived.
 _ELITES = 40
 # An update considers this many times the option `architectures`.
