@@ -139,3 +139,29 @@ def soft_target(accuracy: float, cost: float, target: float, exponent: float = -
     if not (math.isfinite(exponent) and exponent <= 0):
         raise ValueError(f"exponent: found {exponent!r}; expected a finite number of at most 0")
     return accuracy * (cost / target) ** exponent
+
+
+def objective_state(objective: Any) -> dict[str, Any]:
+    """Returns an objective as JSON values; the order of several objectives does not matter."""
+    state = {"name": objective.name, "direction": objective.direction}
+    if hasattr(objective, "objectives"):
+        parts: list[Any] = objective.objectives
+        state["objectives"] = sorted(map(objective_state, parts), key=lambda part: part["name"])
+    return state
+
+
+def describe(objective: Mapping[str, Any]) -> str:
+    """Returns a text such as "maximises 'val_accuracy'".
+
+    If there are several objectives, KerasTuner minimises their signed sum.
+    """
+    if "beside" in objective:
+        texts = [describe(part) for part in objective["beside"]]
+        known = [" (known)" if part["known"] else "" for part in objective["beside"]]
+        own = [describe({key: value for key, value in objective.items() if key != "beside"})]
+        return ", ".join(own + [text + note for text, note in zip(texts, known, strict=True)])
+    if "objectives" not in objective:
+        return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
+    parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
+    signed = [f"{'minus' if part['direction'] == 'max' else 'plus'} {part['name']!r}" for part in parts]
+    return f"minimises {' '.join(signed).removeprefix('plus ')}"

@@ -9,8 +9,6 @@ oracle.argmax_hyperparameters(), oracle.best_hyperparameters()
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 import json
 import math
 import os
@@ -18,7 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -31,15 +29,12 @@ from keras_tuner.src.engine import oracle as base
 
 from .budget import Budget
 from .costs import Goal
+from .hyperparameters import START_ANEW, Choice, active, choices_of, full_name, same_values, say_changed
 from .multinomial import Multinomial
-from .objectives import FrontTrial, front, split, value_at, warn_of_units
+from .objectives import FrontTrial, describe, front, objective_state, split, value_at, warn_of_units
 from .record import REPAIR, Architecture, Operation
 from .values import integer, is_real, plain
 
-# Largest number of values of a hyperparameter.
-MAX_OPERATIONS = 1024
-
-_START_ANEW = "start a new search: with another `project_name`, or with `overwrite=True`, which deletes the saved one"
 _LOST = "No result came in time: the trial counts as lost with its worker."
 
 
@@ -128,7 +123,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Raises an error for wrong settings now, because the space may become known only later.
         self._new_multinomial([("any", (0,))])
-        self._choices: list[_Choice] = []
+        self._choices: list[Choice] = []
         self._multinomial: Multinomial | None = None
         # The declared hyperparameters replace the definitions of the hypermodel.
         self._declared = self.hyperparameters.copy()
@@ -353,7 +348,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
     def _objective_state(self) -> dict[str, Any]:
-        state = _objective_state(self.objective)
+        state = objective_state(self.objective)
         if self._goals:
             state["beside"] = [
                 {"name": goal.name, "direction": goal.direction, "known": goal.known is not None}
@@ -372,15 +367,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         saved, own = state.get("objective"), self._objective_state()
         if saved is not None and saved != own:
             raise ValueError(
-                f"objective: found one that {_describe(own)}; expected that of the saved search, which "
-                f"{_describe(saved)}: their scores cannot be compared. Resume with the saved objective, or "
-                f"{_START_ANEW}"
+                f"objective: found one that {describe(own)}; expected that of the saved search, which "
+                f"{describe(saved)}: their scores cannot be compared. Resume with the saved objective, or "
+                f"{START_ANEW}"
             )
         space = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
         self._check_space(space)
         self._varied = set(state.get("varied", ()))
-        self._saved = frozenset(map(_full_name, space.space)) - self._varied
-        self._saved -= set(map(_full_name, self._declared.space))
+        self._saved = frozenset(map(full_name, space.space)) - self._varied
+        self._saved -= set(map(full_name, self._declared.space))
         space.merge(self._declared, overwrite=False)
         self.hyperparameters = space
         self.seed = state["seed"]
@@ -406,16 +401,16 @@ class MultinomialOracle(keras_tuner.Oracle):
             ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and new entries are not
                 allowed.
         """
-        declared = {_full_name(hp): hp for hp in self._declared.space}
+        declared = {full_name(hp): hp for hp in self._declared.space}
         for hp in saved.space:
-            now = declared.get(_full_name(hp))
-            if now is not None and not _same_values(hp, now):
-                raise ValueError(_say_changed(hp, now))
+            now = declared.get(full_name(hp))
+            if now is not None and not same_values(hp, now):
+                raise ValueError(say_changed(hp, now))
             if now is None and not self.allow_new_entries:
                 raise ValueError(
-                    f"hyperparameters: found none with the name {_full_name(hp)}; expected it, because the saved "
+                    f"hyperparameters: found none with the name {full_name(hp)}; expected it, because the saved "
                     f"search has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or "
-                    f"{_START_ANEW}"
+                    f"{START_ANEW}"
                 )
 
     def save(self) -> None:
@@ -470,7 +465,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def _follow_space(self) -> None:
         """Builds a new distribution if hyperparameters were added, and passes the completed trials to it again."""
-        self._choices = _choices(self.hyperparameters)
+        self._choices = choices_of(self.hyperparameters)
         names = tuple(choice.name for choice in self._choices)
         if not names or (self._multinomial is not None and self._multinomial.names == names):
             return
@@ -503,7 +498,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         return {
             choice.name: values[choice.hyperparameter.name]
             for choice in self._choices
-            if _active(choice.hyperparameter, values) and choice.hyperparameter.name in values
+            if active(choice.hyperparameter, values) and choice.hyperparameter.name in values
         }
 
     def _values(self, architecture: Architecture) -> dict[str, Any]:
@@ -511,7 +506,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         names = {id(choice.hyperparameter): choice.name for choice in self._choices}
         values: dict[str, Any] = {}
         for hyperparameter in self.hyperparameters.space:
-            if _active(hyperparameter, values):
+            if active(hyperparameter, values):
                 name = names.get(id(hyperparameter), "")
                 values[hyperparameter.name] = architecture.get(name, hyperparameter.default)
         return values
@@ -520,32 +515,6 @@ class MultinomialOracle(keras_tuner.Oracle):
         hyperparameters = self.hyperparameters.copy()
         hyperparameters.values = dict(values)
         return hyperparameters
-
-
-def _objective_state(objective: keras_tuner.Objective) -> dict[str, Any]:
-    """Returns an objective as JSON values; the order of several objectives does not matter."""
-    state = {"name": objective.name, "direction": objective.direction}
-    if hasattr(objective, "objectives"):
-        parts: list[Any] = cast(Any, objective).objectives
-        state["objectives"] = sorted(map(_objective_state, parts), key=lambda part: part["name"])
-    return state
-
-
-def _describe(objective: Mapping[str, Any]) -> str:
-    """Returns a text such as "maximises 'val_accuracy'".
-
-    If there are several objectives, KerasTuner minimises their signed sum.
-    """
-    if "beside" in objective:
-        texts = [_describe(part) for part in objective["beside"]]
-        known = [" (known)" if part["known"] else "" for part in objective["beside"]]
-        own = [_describe({key: value for key, value in objective.items() if key != "beside"})]
-        return ", ".join(own + [text + note for text, note in zip(texts, known, strict=True)])
-    if "objectives" not in objective:
-        return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
-    parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
-    signed = [f"{'minus' if part['direction'] == 'max' else 'plus'} {part['name']!r}" for part in parts]
-    return f"minimises {' '.join(signed).removeprefix('plus ')}"
 
 
 class _TrialHyperParameters(keras_tuner.HyperParameters):
@@ -575,108 +544,13 @@ class _TrialHyperParameters(keras_tuner.HyperParameters):
 
     def _retrieve(self, hp: Any) -> Any:
         for known in self.space:
-            if known.name == hp.name and known.conditions == hp.conditions and not _same_values(known, hp):
-                name = _full_name(hp)
+            if known.name == hp.name and known.conditions == hp.conditions and not same_values(known, hp):
+                name = full_name(hp)
                 if name in self.saved:
                     # KerasTuner would count any other error as a failure of the trial.
-                    raise keras_tuner.errors.FatalValueError(_say_changed(known, hp))
+                    raise keras_tuner.errors.FatalValueError(say_changed(known, hp))
                 self.varied.add(name)
         return super()._retrieve(hp)
-
-
-def _full_name(hyperparameter: Any) -> str:
-    """Returns the quoted name of a hyperparameter with its conditions. Both together identify the hyperparameter."""
-    conditions = _conditions(hyperparameter)
-    return f"{hyperparameter.name!r} ({conditions})" if conditions else repr(hyperparameter.name)
-
-
-def _conditions(hyperparameter: Any) -> str:
-    return ", ".join(f"{condition.name} in {condition.values}" for condition in hyperparameter.conditions)
-
-
-def _same_values(first: Any, second: Any) -> bool:
-    return set(_known_values(first)) == set(_known_values(second))
-
-
-def _known_values(hyperparameter: Any) -> tuple[Any, ...]:
-    try:
-        return _operations(hyperparameter)
-    except ValueError:  # not discrete
-        return (repr(hyperparameter),)
-
-
-def _say_changed(saved: Any, now: Any) -> str:
-    values = [f"[{', '.join(map(repr, _known_values(hp)))}]" for hp in (saved, now)]
-    return (
-        f"hyperparameter {_full_name(saved)}: found the values {values[1]}; expected those of the saved search, "
-        f"{values[0]}. Resume with the saved values, give the changed hyperparameter a new name, or {_START_ANEW}"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    """A hyperparameter as a choice of the distribution. The name includes the conditions if names are repeated."""
-
-    name: str
-    hyperparameter: Any
-    operations: tuple[Any, ...]
-
-
-def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
-    tuned = [hp for hp in hyperparameters.space if type(hp).__name__ != "Fixed"]
-    names = [hp.name for hp in tuned]
-    choices = []
-    for hp in tuned:
-        name = hp.name
-        if names.count(name) > 1:
-            # KerasTuner distinguishes hyperparameters of the same name by their conditions.
-            name = f"{name} ({_conditions(hp) or 'always'})"
-        choices.append(_Choice(name, hp, _operations(hp)))
-    return choices
-
-
-def _operations(hyperparameter: Any) -> tuple[Any, ...]:
-    step = getattr(hyperparameter, "step", 1)
-    if type(hyperparameter).__name__ == "Float" and step is None:
-        raise ValueError(
-            f"hyperparameter {hyperparameter.name!r}: found a continuous Float from {hyperparameter.min_value} to "
-            f"{hyperparameter.max_value}; expected a discrete one. Give it a `step`, or list its values in a Choice"
-        )
-    if type(hyperparameter).__name__ == "Float":
-        values = _float_values(hyperparameter)
-    elif type(hyperparameter).__name__ == "Int":
-        # Without a step (sampling "log") KerasTuner lists only ten of the integers.
-        every = range(hyperparameter.min_value, hyperparameter.max_value + 1)
-        values = every if step is None else (int(value) for value in hyperparameter.values)
-    else:
-        values = iter(hyperparameter.values)
-    operations = tuple(dict.fromkeys(itertools.islice(values, MAX_OPERATIONS + 1)))
-    if len(operations) > MAX_OPERATIONS:
-        raise ValueError(
-            f"hyperparameter {hyperparameter.name!r}: found more than {MAX_OPERATIONS:,} values; expected at most that "
-            "number. Give it a larger `step`"
-        )
-    return operations
-
-
-def _float_values(hyperparameter: Any) -> Iterator[float]:
-    """Yields the values of a Float with a step: the values of KerasTuner, and `max_value` if KerasTuner loses it.
-
-    KerasTuner computes the number of steps by a floor division, and 1 // 0.1 is 9.
-    """
-    count = 0
-    for value in hyperparameter.values:
-        yield value
-        count += 1
-    if hyperparameter.sampling == "linear":
-        steps = (hyperparameter.max_value - hyperparameter.min_value) / hyperparameter.step
-        # If a worker declared the hyperparameter, its bounds are 32-bit floats.
-        if count == round(steps) and math.isclose(steps, count, rel_tol=1e-6):
-            yield hyperparameter.max_value
-
-
-def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
-    return all(condition.is_active(values) for condition in hyperparameter.conditions)
 
 
 def _record(trial: Trial) -> dict[str, Any]:
