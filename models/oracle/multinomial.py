@@ -19,8 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .record import SAMPLES, WARMUP, Architecture, Operation, Record, integer
+from .budget import Budget
+from .costs import Goal
+from .record import BUDGET, SAMPLES, WARMUP, Architecture, Operation, Record
 from .rules import registry
+from .values import integer
 
 
 class Evaluation(NamedTuple):
@@ -49,6 +52,10 @@ class Multinomial(Record):
         seed: Integer of at least 0.
         direction: "max" (default) if larger scores are better, as for accuracy; "min" if smaller scores are better, as
             for a loss.
+        goals: Objectives beside the score. With goals, the search is for the Pareto front
+            (rules/expected_hypervolume.py and rules/scalarised.py).
+        budget: Limit of the cost of every sample and of the argmax; None (default) for no limit. A sample over the
+            budget is drawn again from the distribution under the condition that it fits (budget.py).
 
     Attributes:
         rule: The update rule.
@@ -57,7 +64,7 @@ class Multinomial(Record):
 
     Raises:
         ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, the rule or an
-            option is unknown, or a value is not allowed.
+            option is unknown, a value is not allowed, or no architecture fits the budget.
     """
 
     def __init__(
@@ -68,8 +75,10 @@ class Multinomial(Record):
         warmup_rounds: int | None = None,
         seed: int = 0,
         direction: str = "max",
+        goals: Sequence[Goal] = (),
+        budget: Budget | None = None,
     ):
-        super().__init__(choices, seed)
+        super().__init__(choices, seed, goals, budget)
         if direction not in ("max", "min"):
             raise ValueError(f"direction: found {direction!r}; expected 'max' or 'min'")
         self.rule = registry.create_rule(rule, rule_options)
@@ -77,26 +86,45 @@ class Multinomial(Record):
             warmup_rounds = self.rule.warmup_rounds
         self.warmup_rounds = integer("warmup_rounds", warmup_rounds)
         self.direction = direction
+        self._learner = registry.for_goals(self.rule) if goals else self.rule
         self._history: list[np.ndarray] = []
 
-    def observe(self, architecture: Mapping[str, Operation], score: float, trial: str | None = None) -> None:
+    def observe(
+        self,
+        architecture: Mapping[str, Operation],
+        score: float,
+        trial: str | None = None,
+        further: Mapping[str, float] | None = None,
+    ) -> None:
         """Updates the distribution with an evaluation.
 
         Args:
             architecture: Choice name -> operation; inactive choices are left out.
             score: A finite number. Larger is better, or with the direction "min" smaller is better.
             trial: Name of the evaluation in the history; the default is the number of the evaluation.
+            further: Name of a goal -> a finite number in the direction of the goal. Needed are the goals that are not
+                known in advance.
 
         Raises:
-            ValueError: A choice or an operation is unknown, or the score is not finite.
+            ValueError: A choice or an operation is unknown, or the score or the value of a goal is not finite.
         """
         indices = self.indices(architecture)
         if not math.isfinite(score):
             raise ValueError(f"score: found {score!r}; expected a finite number. Do not observe failed evaluations")
         accuracy = float(score) if self.direction == "max" else -float(score)
-        self.add(indices, accuracy, str(len(self)) if trial is None else str(trial))
-        self.probabilities = self.rule.update(self)
+        values = [goal.sign * self._goal_value(goal, indices, further or {}) for goal in self.goals]
+        self.add(indices, accuracy, str(len(self)) if trial is None else str(trial), values)
+        self.probabilities = self._learner.update(self)
         self._history.append(self.probabilities)
+
+    def _goal_value(self, goal: Goal, indices: np.ndarray, reported: Mapping[str, float]) -> float:
+        if goal.known is not None:
+            return goal.value(self.architecture(indices))
+        if not math.isfinite(reported.get(goal.name, math.nan)):
+            raise ValueError(
+                f"value of the goal {goal.name!r}: found {reported.get(goal.name)!r}; expected a finite number"
+            )
+        return float(reported[goal.name])
 
     # Samples, and the best architectures. #
 
@@ -106,14 +134,22 @@ class Multinomial(Record):
         Args:
             number: Number of earlier samples. The same number gives the same sample until the next `observe`.
         """
-        largest = self.mask.shape[1]
-        if number < self.warmup_rounds * largest:
-            return self.architecture(self._warmup_sample(number))
-        return self.architecture(self.rule.sample(self, self.stream(SAMPLES, number)))
+        warm = number < self.warmup_rounds * self.mask.shape[1]
+        sample = self._warmup_sample(number) if warm else self._learner.sample(self, self.stream(SAMPLES, number))
+        return self.architecture(self._fitting(sample, self.uniform() if warm else self.probabilities, number))
 
     def argmax(self) -> Architecture:
-        """Returns the architecture that the rule recommends. For most rules it has the most probable operations."""
-        return self.architecture(self.rule.recommend(self))
+        """Returns the architecture that the rule recommends. For most rules it has the most probable operations.
+
+        If that architecture is over the budget, the best evaluated one that fits takes its place.
+        """
+        best = self._learner.recommend(self)
+        if self.within is None or self.within.fits(best[np.newaxis])[0]:
+            return self.architecture(best)
+        fitting = np.flatnonzero(self.within.fits(self.architectures))
+        if len(fitting):
+            return self.architecture(self.architectures[fitting[self.accuracies[fitting].argmax()]])
+        return self.architecture(self._fitting(best, self.probabilities, len(self)))
 
     def best(self) -> Evaluation | None:
         """Returns the evaluation with the best score, the first if scores are equal; None without evaluations."""
@@ -135,7 +171,7 @@ class Multinomial(Record):
         Raises:
             ValueError: A choice or an operation is unknown.
         """
-        found = self.rule.predict(self, np.stack([self.indices(architecture) for architecture in architectures]))
+        found = self._learner.predict(self, np.stack([self.indices(architecture) for architecture in architectures]))
         if found is None or self.direction == "max":
             return found
         means, covariance = found
@@ -170,11 +206,20 @@ class Multinomial(Record):
             Two arrays, each float64 (architectures,): predicted and observed, in the rule's unit, larger is better.
             None if the rule has no such model.
         """
-        return self.rule.left_out(self)
+        return self._learner.left_out(self)
 
     def entropy(self) -> float:
         """Returns the entropy of the distribution over architectures in nats: the sum over the choices."""
         return _entropy(self.probabilities)
+
+    def _fitting(self, sample: np.ndarray, probabilities: np.ndarray, number: int) -> np.ndarray:
+        """Returns a sample if it fits the budget, and otherwise another one from the distribution of those that fit.
+
+        If the sample comes from the probabilities, the result follows the conditional distribution exactly.
+        """
+        if self.within is None or self.within.fits(sample[np.newaxis])[0]:
+            return sample
+        return self.within.sample(probabilities, 1, self.stream(BUDGET, number))[0]
 
     def _warmup_sample(self, number: int) -> np.ndarray:
         sample = np.empty(len(self.names), np.int64)

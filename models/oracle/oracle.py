@@ -9,8 +9,6 @@ oracle.argmax_hyperparameters(), oracle.best_hyperparameters()
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 import json
 import math
 import os
@@ -18,7 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -29,13 +27,14 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.src.backend import io
 from keras_tuner.src.engine import oracle as base
 
+from .budget import Budget
+from .costs import Goal
+from .hyperparameters import START_ANEW, Choice, active, choices_of, full_name, same_values, say_changed
 from .multinomial import Multinomial
-from .record import REPAIR, Architecture, Operation, integer, is_real, plain
+from .objectives import FrontTrial, describe, front, objective_state, split, value_at, warn_of_units
+from .record import REPAIR, Architecture, Operation
+from .values import integer, is_real, plain
 
-# Largest number of values of a hyperparameter.
-MAX_OPERATIONS = 1024
-
-_START_ANEW = "start a new search: with another `project_name`, or with `overwrite=True`, which deletes the saved one"
 _LOST = "No result came in time, so the trial and its worker count as lost."
 
 
@@ -58,7 +57,10 @@ class MultinomialOracle(keras_tuner.Oracle):
     only for trials that run in the oracle's own process.
 
     Args:
-        objective: A string, a `keras_tuner.Objective` or a list of them, to be maximised or minimised.
+        objective: A string or a `keras_tuner.Objective`, to be maximised or minimised. A list of two or three is a
+            search for the Pareto front: see `pareto_front`. The objectives may have different units, because they are
+            never added up. Where KerasTuner needs one number (a trial's score, its best epoch), it is the first
+            objective that is not known.
         max_trials: Largest number of trials; None (default) for no limit.
         rule: Name of the update rule, "paper" by default (docs/oracle.md), or the dotted path of a custom rule.
         rule_options: Options of the rule in place of its defaults, for example {"alpha": 0.01}.
@@ -71,6 +73,10 @@ class MultinomialOracle(keras_tuner.Oracle):
         repair: Function of a sampled architecture (name -> value) and a `numpy.random.Generator`. It returns the
             architecture to evaluate in place of the sample, for example one that fits a budget. All its randomness has
             to come from the generator. None (default): the samples are evaluated as they are.
+        known: Name of an objective -> function of an architecture (name -> value) that returns its exact value, for
+            example `Costs`. It need not be reported. At least one objective must not be known.
+        budget: Limit of the cost of every sample (`Budget`); the limit is checked before `repair`. All choices with
+            costs must be declared before the first trial. None (default): no limit.
         hyperparameters, allow_new_entries, tune_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
             As in `keras_tuner.Oracle`.
 
@@ -89,12 +95,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         seed: int | None = None,
         lost_after: float | None = None,
         repair: Callable[[Architecture, np.random.Generator], Architecture] | None = None,
+        known: Mapping[str, Callable[[Architecture], float]] | None = None,
+        budget: Budget | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         allow_new_entries: bool = True,
         tune_new_entries: bool = True,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
     ):
+        objective, self._goals = split(objective, known or {})
         super().__init__(
             objective=objective,
             max_trials=None if max_trials is None else integer("max_trials", max_trials),
@@ -110,10 +119,11 @@ class MultinomialOracle(keras_tuner.Oracle):
         self.seed = random.randint(1, 10000) if seed is None else integer("seed", seed)
         self.lost_after = None if lost_after is None else float(lost_after)
         self._repair = repair
+        self._budget = budget
         self._settings: dict[str, Any] = {"rule": rule, "rule_options": rule_options, "warmup_rounds": warmup_rounds}
         # Raises an error for wrong settings now, because the space may become known only later.
         self._new_multinomial([("any", (0,))])
-        self._choices: list[_Choice] = []
+        self._choices: list[Choice] = []
         self._multinomial: Multinomial | None = None
         # The declared hyperparameters replace the definitions of the hypermodel.
         self._declared = self.hyperparameters.copy()
@@ -124,6 +134,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         # The JSON texts of ended trials. Without this cache, the time of a save would grow with the number of trials.
         self._ended: dict[str, str] = {}
         self._started: dict[str, float] = {}
+        self._warned = False
         self._follow_space()
 
     # Results. #
@@ -160,6 +171,15 @@ class MultinomialOracle(keras_tuner.Oracle):
             raise RuntimeError("MultinomialOracle: no trial was completed yet, so there is no best one")
         return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
+    def pareto_front(self) -> list[FrontTrial]:
+        """Returns the completed trials that no other trial dominates, the best in the first objective first.
+
+        Of several trials with equal values, the first is returned. With a single objective, it is the best trial.
+        """
+        trials = [self.trials[id_] for id_ in self.end_order if self.trials[id_].status == "COMPLETED"]
+        goals = [Goal(self.objective.name, self.objective.direction), *self._goals]
+        return front(goals, [self._values_of(trial) for trial in trials], trials)
+
     def distribution_document(self) -> dict[str, Any]:
         """Returns the distribution and its history as JSON values, see `Multinomial.document`."""
         return self.multinomial.document()
@@ -167,8 +187,14 @@ class MultinomialOracle(keras_tuner.Oracle):
     # Methods that KerasTuner calls. #
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns the values of the next trial."""
+        """Returns the values of the next trial.
+
+        Raises:
+            ValueError: A choice of the budget is not declared, or no architecture fits the budget.
+        """
         number = len(self.trials)
+        if self._budget is not None:
+            self._budget.require([choice.name for choice in self._choices])
         sample = self._multinomial.sample(number) if self._multinomial is not None else {}
         if self._multinomial is not None and self._repair is not None:
             sample = self._repair(sample, self._multinomial.stream(REPAIR, number))
@@ -210,7 +236,31 @@ class MultinomialOracle(keras_tuner.Oracle):
         """Sets the score of a trial. A score that is not finite becomes NaN, which makes the trial invalid."""
         super().score_trial(trial)
         score = math.nan if trial.score is None else float(trial.score)  # None: nothing was reported
-        trial.score = score if math.isfinite(score) else math.nan
+        further = self._further(trial)
+        trial.score = score if all(map(math.isfinite, [score, *further.values()])) else math.nan
+        parts: Any = getattr(self.objective, "objectives", ())
+        self._warned = self._warned or warn_of_units(parts, trial.metrics)
+
+    def _check_objective_found(self, metrics: Mapping[str, float]) -> None:
+        super()._check_objective_found(metrics)
+        missing = [goal.name for goal in self._goals if goal.known is None and goal.name not in metrics]
+        if missing:
+            raise ValueError(
+                f"metrics of a trial: found {', '.join(metrics)}; expected the objective {missing[0]!r} too. "
+                "Report it, or declare it in `known`"
+            )
+
+    def _further(self, trial: Trial) -> dict[str, float]:
+        """Returns the reported values of the further objectives, in the epoch that is the best by the score."""
+        return {
+            goal.name: value_at(trial.metrics, goal.name, trial.best_step) for goal in self._goals if goal.known is None
+        }
+
+    def _values_of(self, trial: Trial) -> dict[str, float]:
+        """Returns the values of all objectives of a completed trial."""
+        architecture = self._architecture(trial.hyperparameters.values)
+        known = {goal.name: goal.value(architecture) for goal in self._goals if goal.known is not None}
+        return {self.objective.name: float(trial.score or 0.0), **self._further(trial), **known}
 
     @keras_tuner.synchronized
     def _create_trial(self, tuner_id: str) -> Trial:
@@ -279,7 +329,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def _state_text(self) -> str:
         state = {
-            "objective": _objective_state(self.objective),
+            "objective": self._objective_state(),
             "hyperparameters": self.hyperparameters.get_config(),
             "varied": sorted(self._varied),
             "seed": self.seed,
@@ -297,6 +347,15 @@ class MultinomialOracle(keras_tuner.Oracle):
         trials = (self._ended.get(id_) or json.dumps(_record(trial)) for id_, trial in self.trials.items())
         return f'{json.dumps(state)[:-1]}, "trials": [{", ".join(trials)}]}}'
 
+    def _objective_state(self) -> dict[str, Any]:
+        state = objective_state(self.objective)
+        if self._goals:
+            state["beside"] = [
+                {"name": goal.name, "direction": goal.direction, "known": goal.known is not None}
+                for goal in sorted(self._goals, key=lambda goal: goal.name)
+            ]
+        return state
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Replaces the state by a state from `get_state`; trials that are not in the new state are dropped.
 
@@ -305,18 +364,18 @@ class MultinomialOracle(keras_tuner.Oracle):
                 The oracle is unchanged.
         """
         # Earlier versions saved no objective.
-        saved, own = state.get("objective"), _objective_state(self.objective)
+        saved, own = state.get("objective"), self._objective_state()
         if saved is not None and saved != own:
             raise ValueError(
-                f"objective: found one that {_describe(own)}; expected the saved search's objective, which "
-                f"{_describe(saved)}. Scores of different objectives cannot be compared. Resume with the saved "
-                f"objective, or {_START_ANEW}"
+                f"objective: found one that {describe(own)}; expected the saved search's objective, which "
+                f"{describe(saved)}. Scores of different objectives cannot be compared. Resume with the saved "
+                f"objective, or {START_ANEW}"
             )
         space = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
         self._check_space(space)
         self._varied = set(state.get("varied", ()))
-        self._saved = frozenset(map(_full_name, space.space)) - self._varied
-        self._saved -= set(map(_full_name, self._declared.space))
+        self._saved = frozenset(map(full_name, space.space)) - self._varied
+        self._saved -= set(map(full_name, self._declared.space))
         space.merge(self._declared, overwrite=False)
         self.hyperparameters = space
         self.seed = state["seed"]
@@ -342,15 +401,15 @@ class MultinomialOracle(keras_tuner.Oracle):
             ValueError: The values of a hyperparameter differ, or a hyperparameter is missing and new entries are not
                 allowed.
         """
-        declared = {_full_name(hp): hp for hp in self._declared.space}
+        declared = {full_name(hp): hp for hp in self._declared.space}
         for hp in saved.space:
-            now = declared.get(_full_name(hp))
-            if now is not None and not _same_values(hp, now):
-                raise ValueError(_say_changed(hp, now))
+            now = declared.get(full_name(hp))
+            if now is not None and not same_values(hp, now):
+                raise ValueError(say_changed(hp, now))
             if now is None and not self.allow_new_entries:
                 raise ValueError(
-                    f"hyperparameters: {_full_name(hp)} is missing; it must be declared, because the saved search "
-                    f"has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or {_START_ANEW}"
+                    f"hyperparameters: {full_name(hp)} is missing; it must be declared, because the saved search "
+                    f"has it and `allow_new_entries` is False. Resume with the saved hyperparameters, or {START_ANEW}"
                 )
 
     def save(self) -> None:
@@ -405,7 +464,7 @@ class MultinomialOracle(keras_tuner.Oracle):
 
     def _follow_space(self) -> None:
         """Builds a new distribution if hyperparameters were added, and passes the completed trials to it again."""
-        self._choices = _choices(self.hyperparameters)
+        self._choices = choices_of(self.hyperparameters)
         names = tuple(choice.name for choice in self._choices)
         if not names or (self._multinomial is not None and self._multinomial.names == names):
             return
@@ -414,19 +473,31 @@ class MultinomialOracle(keras_tuner.Oracle):
             self._observe(trial_id)
 
     def _new_multinomial(self, choices: Iterable[tuple[str, Sequence[Operation]]]) -> Multinomial:
-        return Multinomial(choices, **self._settings, seed=self.seed, direction=self.objective.direction)
+        choices = list(choices)
+        budget = self._budget
+        if budget is not None and not budget.declared([name for name, _ in choices]):
+            budget = None  # the space is not complete yet; `populate_space` requires that it is
+        return Multinomial(
+            choices,
+            **self._settings,
+            seed=self.seed,
+            direction=self.objective.direction,
+            goals=self._goals,
+            budget=budget,
+        )
 
     def _observe(self, trial_id: str) -> None:
         trial = self.trials[trial_id]
         if trial.status == "COMPLETED":
             assert self._multinomial is not None and trial.score is not None  # a trial has an architecture and a score
-            self._multinomial.observe(self._architecture(trial.hyperparameters.values), trial.score, trial_id)
+            architecture = self._architecture(trial.hyperparameters.values)
+            self._multinomial.observe(architecture, trial.score, trial_id, self._further(trial))
 
     def _architecture(self, values: Mapping[str, Any]) -> Architecture:
         return {
             choice.name: values[choice.hyperparameter.name]
             for choice in self._choices
-            if _active(choice.hyperparameter, values) and choice.hyperparameter.name in values
+            if active(choice.hyperparameter, values) and choice.hyperparameter.name in values
         }
 
     def _values(self, architecture: Architecture) -> dict[str, Any]:
@@ -434,7 +505,7 @@ class MultinomialOracle(keras_tuner.Oracle):
         names = {id(choice.hyperparameter): choice.name for choice in self._choices}
         values: dict[str, Any] = {}
         for hyperparameter in self.hyperparameters.space:
-            if _active(hyperparameter, values):
+            if active(hyperparameter, values):
                 name = names.get(id(hyperparameter), "")
                 values[hyperparameter.name] = architecture.get(name, hyperparameter.default)
         return values
@@ -443,27 +514,6 @@ class MultinomialOracle(keras_tuner.Oracle):
         hyperparameters = self.hyperparameters.copy()
         hyperparameters.values = dict(values)
         return hyperparameters
-
-
-def _objective_state(objective: keras_tuner.Objective) -> dict[str, Any]:
-    """Returns an objective as JSON values; the order of several objectives does not matter."""
-    state = {"name": objective.name, "direction": objective.direction}
-    if hasattr(objective, "objectives"):
-        parts: list[Any] = cast(Any, objective).objectives
-        state["objectives"] = sorted(map(_objective_state, parts), key=lambda part: part["name"])
-    return state
-
-
-def _describe(objective: Mapping[str, Any]) -> str:
-    """Returns a text such as "maximises 'val_accuracy'".
-
-    If there are several objectives, KerasTuner minimises their signed sum.
-    """
-    if "objectives" not in objective:
-        return f"{'maximises' if objective['direction'] == 'max' else 'minimises'} {objective['name']!r}"
-    parts = sorted(objective["objectives"], key=lambda part: part["direction"] == "max")
-    signed = [f"{'minus' if part['direction'] == 'max' else 'plus'} {part['name']!r}" for part in parts]
-    return f"minimises {' '.join(signed).removeprefix('plus ')}"
 
 
 class _TrialHyperParameters(keras_tuner.HyperParameters):
@@ -493,108 +543,13 @@ class _TrialHyperParameters(keras_tuner.HyperParameters):
 
     def _retrieve(self, hp: Any) -> Any:
         for known in self.space:
-            if known.name == hp.name and known.conditions == hp.conditions and not _same_values(known, hp):
-                name = _full_name(hp)
+            if known.name == hp.name and known.conditions == hp.conditions and not same_values(known, hp):
+                name = full_name(hp)
                 if name in self.saved:
                     # KerasTuner would count any other error as a failure of the trial.
-                    raise keras_tuner.errors.FatalValueError(_say_changed(known, hp))
+                    raise keras_tuner.errors.FatalValueError(say_changed(known, hp))
                 self.varied.add(name)
         return super()._retrieve(hp)
-
-
-def _full_name(hyperparameter: Any) -> str:
-    """Returns the quoted name of a hyperparameter with its conditions. Both together identify the hyperparameter."""
-    conditions = _conditions(hyperparameter)
-    return f"{hyperparameter.name!r} ({conditions})" if conditions else repr(hyperparameter.name)
-
-
-def _conditions(hyperparameter: Any) -> str:
-    return ", ".join(f"{condition.name} in {condition.values}" for condition in hyperparameter.conditions)
-
-
-def _same_values(first: Any, second: Any) -> bool:
-    return set(_known_values(first)) == set(_known_values(second))
-
-
-def _known_values(hyperparameter: Any) -> tuple[Any, ...]:
-    try:
-        return _operations(hyperparameter)
-    except ValueError:  # not discrete
-        return (repr(hyperparameter),)
-
-
-def _say_changed(saved: Any, now: Any) -> str:
-    values = [f"[{', '.join(map(repr, _known_values(hp)))}]" for hp in (saved, now)]
-    return (
-        f"hyperparameter {_full_name(saved)}: found the values {values[1]}; expected those of the saved search, "
-        f"{values[0]}. Resume with the saved values, give the changed hyperparameter a new name, or {_START_ANEW}"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    """A hyperparameter as a choice of the distribution. The name includes the conditions if names are repeated."""
-
-    name: str
-    hyperparameter: Any
-    operations: tuple[Any, ...]
-
-
-def _choices(hyperparameters: keras_tuner.HyperParameters) -> list[_Choice]:
-    tuned = [hp for hp in hyperparameters.space if type(hp).__name__ != "Fixed"]
-    names = [hp.name for hp in tuned]
-    choices = []
-    for hp in tuned:
-        name = hp.name
-        if names.count(name) > 1:
-            # KerasTuner distinguishes hyperparameters of the same name by their conditions.
-            name = f"{name} ({_conditions(hp) or 'always'})"
-        choices.append(_Choice(name, hp, _operations(hp)))
-    return choices
-
-
-def _operations(hyperparameter: Any) -> tuple[Any, ...]:
-    step = getattr(hyperparameter, "step", 1)
-    if type(hyperparameter).__name__ == "Float" and step is None:
-        raise ValueError(
-            f"hyperparameter {hyperparameter.name!r}: found a continuous Float from {hyperparameter.min_value} to "
-            f"{hyperparameter.max_value}; expected a discrete one. Give it a `step`, or list its values in a Choice"
-        )
-    if type(hyperparameter).__name__ == "Float":
-        values = _float_values(hyperparameter)
-    elif type(hyperparameter).__name__ == "Int":
-        # Without a step (sampling "log") KerasTuner lists only ten of the integers.
-        every = range(hyperparameter.min_value, hyperparameter.max_value + 1)
-        values = every if step is None else (int(value) for value in hyperparameter.values)
-    else:
-        values = iter(hyperparameter.values)
-    operations = tuple(dict.fromkeys(itertools.islice(values, MAX_OPERATIONS + 1)))
-    if len(operations) > MAX_OPERATIONS:
-        raise ValueError(
-            f"hyperparameter {hyperparameter.name!r}: found more than {MAX_OPERATIONS:,} values; expected at most that "
-            "number. Give it a larger `step`"
-        )
-    return operations
-
-
-def _float_values(hyperparameter: Any) -> Iterator[float]:
-    """Yields the values of a Float with a step: the values of KerasTuner, and `max_value` if KerasTuner loses it.
-
-    KerasTuner computes the number of steps by a floor division, and 1 // 0.1 is 9.
-    """
-    count = 0
-    for value in hyperparameter.values:
-        yield value
-        count += 1
-    if hyperparameter.sampling == "linear":
-        steps = (hyperparameter.max_value - hyperparameter.min_value) / hyperparameter.step
-        # If a worker declared the hyperparameter, its bounds are 32-bit floats.
-        if count == round(steps) and math.isclose(steps, count, rel_tol=1e-6):
-            yield hyperparameter.max_value
-
-
-def _active(hyperparameter: Any, values: Mapping[str, Any]) -> bool:
-    return all(condition.is_active(values) for condition in hyperparameter.conditions)
 
 
 def _record(trial: Trial) -> dict[str, Any]:

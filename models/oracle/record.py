@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import numbers
+import copy
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+
+from .budget import Budget, BudgetedSpace
+from .costs import Goal
+from .values import integer, plain
 
 Operation = Hashable
 Architecture = dict[str, Operation]
 
 # Numbers of the independent random streams. Do not change them, because a seed would then give other results. The
 # number 3 is not used.
-SAMPLES, WARMUP, RULE, REPAIR = 0, 1, 2, 4
+SAMPLES, WARMUP, RULE, REPAIR, BUDGET = 0, 1, 2, 4, 5
 
 
 class Record:
@@ -24,6 +26,8 @@ class Record:
         choices: Pairs of a unique name and the operations (any hashable values, at least one, all different). NumPy
             numbers become Python numbers.
         seed: Integer of at least 0.
+        goals: The objectives beside the score.
+        budget: A limit of the cost of every sample; None (default) for no limit.
 
     Attributes:
         names: Tuple of the names of the choices.
@@ -34,13 +38,21 @@ class Record:
         latest: float64 (choices, operations), H_a: the latest accuracy of each operation, NaN without an evaluation.
         active: bool (choices,): which choices are active in the newest architecture.
         trials: List of the names of the evaluations.
+        goals: Tuple of the objectives beside the score.
+        within: The architectures that fit the budget; None without a budget.
 
     Raises:
-        ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, or the seed is
-            not an integer of at least 0.
+        ValueError: There are no choices, a choice has no operations, a name or an operation is repeated, the seed is
+            not an integer of at least 0, or no architecture fits the budget.
     """
 
-    def __init__(self, choices: Iterable[tuple[str, Sequence[Operation]]], seed: int = 0):
+    def __init__(
+        self,
+        choices: Iterable[tuple[str, Sequence[Operation]]],
+        seed: int = 0,
+        goals: Sequence[Goal] = (),
+        budget: Budget | None = None,
+    ):
         choices = [(str(name), tuple(map(plain, operations))) for name, operations in choices]
         self.names = tuple(name for name, _ in choices)
         self.operations = tuple(operations for _, operations in choices)
@@ -57,6 +69,9 @@ class Record:
         self._totals = np.zeros(self.mask.shape)
         self._architectures = np.zeros((0, len(sizes)), np.int64)
         self._accuracies = np.zeros(0)
+        self.goals = tuple(goals)
+        self.within = None if budget is None else BudgetedSpace(budget, self.names, self.operations)
+        self._further: list[list[float]] = []
 
     def __len__(self) -> int:
         """Returns the number of evaluations."""
@@ -73,18 +88,24 @@ class Record:
         return self._accuracies[: len(self)]
 
     @property
+    def objectives(self) -> np.ndarray:
+        """float64 (evaluations, objectives): the accuracy and then the goals, all negated for the direction "min"."""
+        return np.column_stack([self.accuracies, np.array(self._further).reshape(len(self), len(self.goals))])
+
+    @property
     def mean(self) -> np.ndarray:
         """float64 (choices, operations): the mean accuracy of each operation, NaN without an evaluation."""
         with np.errstate(invalid="ignore"):
             return self._totals / self.epochs
 
-    def add(self, indices: np.ndarray, accuracy: float, trial: str) -> None:
+    def add(self, indices: np.ndarray, accuracy: float, trial: str, further: Sequence[float] = ()) -> None:
         """Records an evaluation.
 
         Args:
             indices: int64 (choices,), -1 where a choice was not active.
             accuracy: The score, negated for the direction "min".
             trial: Name of the evaluation in the history.
+            further: The values of the goals, negated for the direction "min".
         """
         count = len(self)
         if count == len(self._accuracies):
@@ -93,12 +114,25 @@ class Record:
             self._accuracies = np.resize(self._accuracies, room)
         self._architectures[count], self._accuracies[count] = indices, accuracy
         self.trials.append(trial)
+        self._further.append(list(further))
         self.active = indices >= 0
         rows = np.flatnonzero(self.active)
         columns = indices[rows]
         self.epochs[rows, columns] += 1
         self.latest[rows, columns] = accuracy
         self._totals[rows, columns] += accuracy
+
+    def of_goal(self, position: int) -> Record:
+        """Returns the same evaluations with a goal as their accuracy, for a model that needs only the accuracies.
+
+        The statistics per operation (`latest`, `mean`) remain those of the score.
+
+        Args:
+            position: Position in `goals`.
+        """
+        view = copy.copy(self)
+        view._accuracies = np.array(self._further)[:, position]
+        return view
 
     # Randomness, and arrays of a common shape. #
 
@@ -137,6 +171,12 @@ class Record:
         ]
         return np.stack(sums, axis=-1).reshape(choices, width + 1, -1)[:, :width]
 
+    def random(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Returns uniformly random architectures that fit the budget, int64 (count, choices)."""
+        if self.within is not None:
+            return self.within.sample(self.uniform(), count, generator)
+        return generator.integers(self.mask.sum(axis=1), size=(count, len(self.mask)))
+
     # Between names and indices. #
 
     def indices(self, architecture: Mapping[str, Operation]) -> np.ndarray:
@@ -167,37 +207,6 @@ class Record:
             for name, operations, index in zip(self.names, self.operations, indices, strict=True)
             if index >= 0
         }
-
-
-def plain(value: Any) -> Any:
-    """Returns a NumPy number as a Python number, which JSON can store, and any other value as it is."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def is_integer(value: Any) -> bool:
-    """Returns whether a value is an integer of Python or NumPy; a bool does not count as one."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def is_real(value: Any) -> bool:
-    """Returns whether a value is a finite number of Python or NumPy; a bool does not count as one."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def integer(name: str, value: Any, least: int = 0) -> int:
-    """Returns an argument as an int.
-
-    Args:
-        name: The argument's name, for the error message.
-        value: An integer of Python or NumPy.
-        least: The smallest value allowed.
-
-    Raises:
-        ValueError: The value is not an integer, or it is below the smallest value allowed.
-    """
-    if not is_integer(value) or value < least:
-        raise ValueError(f"{name}: found {value!r}; expected a whole number, {least} or more")
-    return int(value)
 
 
 def _check_choices(names: Sequence[str], operations: Sequence[Sequence[Operation]]) -> None:

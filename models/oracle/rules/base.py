@@ -7,7 +7,8 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from ..record import Record, is_integer, is_real
+from ..record import Record
+from ..values import is_integer, is_real
 
 
 def option(default: Any, meaning: str) -> Any:

@@ -211,16 +211,32 @@ class Posterior:
             architectures: int64 (architectures, choices), -1 where a choice is not active.
             reluctance: Power of the factor for noise; a larger power penalises repetitions more.
         """
+        means, variance = self.marginal(architectures)
+        expected = expected_excess(means - self.means.max(), np.sqrt(variance))
+        return expected * self.novelty(variance) ** reluctance
+
+    def marginal(self, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the posterior means and variances of utilities without the trend and without the noise.
+
+        Args:
+            architectures: int64 (architectures, choices), -1 where a choice is not active.
+
+        Returns:
+            Two arrays, each float64 (architectures,).
+        """
         covariance = self._covariance(architectures)
         explained = np.einsum("ij,ij->i", covariance @ self._inverse, covariance)
         # The prior variance is 2: 1 from the kernel and 1 from the unknown constant.
         variance = self._scale * np.maximum(2.0 - explained, 1e-10) + np.finfo(float).tiny
-        deviation = np.sqrt(variance)
-        gain = (covariance @ self._dual - self.means.max()) / deviation
-        below = 0.5 * (1 + _erf(gain / math.sqrt(2)).astype(float))
-        density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
-        expected = deviation * np.maximum(gain * below + density, 0.0)
-        return expected * (1 - np.sqrt(self._noise / (self._noise + variance))) ** reluctance
+        return covariance @ self._dual, variance
+
+    def novelty(self, variance: np.ndarray) -> np.ndarray:
+        """Returns the factor of Huang et al. (2006), from 0 to 1: near 0 where noise is larger than what is unknown.
+
+        Args:
+            variance: float64 (architectures,), the posterior variances of the architectures.
+        """
+        return 1 - np.sqrt(self._noise / (self._noise + variance))
 
     def predict(self, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the posterior means and covariances of utilities without the trend and without the noise.
@@ -272,6 +288,19 @@ class Posterior:
         # An inactive choice counts as one more operation.
         rows = np.eye(self._evaluations.width + 1, dtype=np.float32)
         return rows[architectures + 1].reshape(len(architectures), -1)
+
+
+def expected_excess(distance: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Returns the expectation of the positive part of a normal variable, float64 of the arguments' common shape.
+
+    Args:
+        distance: The means of the variable, float64.
+        deviation: The standard deviations, float64, above 0.
+    """
+    gain = distance / deviation
+    below = 0.5 * (1 + _erf(gain / math.sqrt(2)).astype(float))
+    density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
+    return deviation * np.maximum(gain * below + density, 0.0)
 
 
 def standardised(accuracies: np.ndarray) -> tuple[np.ndarray, float]:

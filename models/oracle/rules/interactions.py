@@ -8,6 +8,7 @@ contains interactions of all orders, with a smaller variance for a higher order.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -86,34 +87,73 @@ class Interactions(Rule):
         self._fitted: tuple[int, Evaluations, Posterior] | None = None
 
     def update(self, record: Record) -> np.ndarray:
+        fitted = self.fit(record)
+        if fitted is None:
+            return record.uniform()
+        evaluations, posterior = fitted
+        generator = record.generator()
+        # As long as the process includes all architectures, new architectures are preferred to repetitions.
+        reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
+        elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
+
+        def improvement(architectures: np.ndarray) -> np.ndarray:
+            return posterior.improvement(architectures, reluctance)
+
+        return self.propose(record, elites, improvement, evaluations.noisy is False, generator)
+
+    def fit(self, record: Record) -> tuple[Evaluations, Posterior] | None:
+        """Adds the newest evaluation to the process, and takes steps of the parameters.
+
+        Returns:
+            The evaluations that the process uses and the posterior; None if there are too few evaluations.
+        """
         choices, width = record.mask.shape
         newest = record.architectures[-1]
         self._evaluated.append(self._numbers.setdefault(newest.tobytes(), len(self._numbers)))
         if (newest < 0).any():
             self._inactive[(newest < 0).tobytes()] = newest < 0
         if len(record) < width:
-            return record.uniform()
-        generator = record.generator()
+            return None
         # For the new evaluation the trend is not estimated yet, so the latest estimate is used.
         known = self._trend[-1] if len(self._trend) else 0.0
         self._trend = np.append(self._trend, np.full(len(record) - len(self._trend), known))
-        evaluations = self._evaluations(record, self.architectures)
+        evaluations = self._evaluations(record, self.most)
         self._parameters = self._parameters or Parameters(choices)
         steps = min(max(_STEPS_ARCHITECTURES // len(evaluations.counts), 1), _STEPS)
         posterior = self._parameters.fit(evaluations, steps)
         self._trend = evaluations.unit * (self._bumps(len(record)) @ posterior.trend)
-        # As long as the process includes all architectures, new architectures are preferred to repetitions.
-        reluctance = 2 if evaluations.noisy and len(evaluations.counts) < self.architectures else 1
-        elites = evaluations.architectures[np.argsort(-posterior.means, kind="stable")[:_ELITES]]
+        return evaluations, posterior
+
+    def propose(
+        self,
+        record: Record,
+        elites: np.ndarray,
+        improvement: Callable[[np.ndarray], np.ndarray],
+        exact: bool,
+        generator: np.random.Generator,
+    ) -> np.ndarray:
+        """Searches for the architectures with the largest improvement, and returns the probabilities they give.
+
+        Args:
+            record: The evaluations.
+            elites: int64 (elites, choices), good architectures, from which the candidates are derived.
+            improvement: Function of architectures, int64 (architectures, choices), that returns their improvements,
+                float64 (architectures,), 0 or more.
+            exact: Whether evaluations are exact, so that an evaluated architecture is not proposed again.
+            generator: Decides which candidates there are.
+
+        Returns:
+            float64 (choices, operations).
+        """
         # The inactive choices of an elite get random operations.
-        elites = np.where(elites < 0, _random(record, len(elites), generator), elites)
-        found, recorded = self._informative(self._candidates(record, elites, generator), evaluations)
-        gains = posterior.improvement(recorded, reluctance)
+        elites = np.where(elites < 0, record.random(len(elites), generator), elites)
+        found, recorded = self._informative(record, self._candidates(record, elites, generator), exact, generator)
+        gains = improvement(recorded)
         for _ in range(_ROUNDS):
             best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
             near = _neighbours(record, found[best[:3]], self.candidates // 3, generator)
-            found, recorded = self._informative(np.concatenate([found[best], near]), evaluations)
-            gains = posterior.improvement(recorded, reluctance)
+            found, recorded = self._informative(record, np.concatenate([found[best], near]), exact, generator)
+            gains = improvement(recorded)
         best = np.argsort(-gains, kind="stable")[:_PROPOSALS]
         self._proposals = proposals = found[best]
         shares = (gains[best] / max(float(gains[best[0]]), float(np.finfo(float).tiny))) ** self.sharpness
@@ -127,7 +167,7 @@ class Interactions(Rule):
         sample = self._proposals[generator.choice(len(self._shares), p=self._shares)].copy()
         if generator.random() < self.floor:
             choice = generator.integers(len(sample))
-            sample[choice] = _random(record, 1, generator)[0, choice]
+            sample[choice] = record.random(1, generator)[0, choice]
         return sample
 
     def recommend(self, record: Record) -> np.ndarray:
@@ -166,7 +206,7 @@ class Interactions(Rule):
         """Returns the evaluations that the process uses: those of at most `most` architectures, to bound the cost."""
         numbers = np.array(self._evaluated)
         # Outliers are clipped after the trend was subtracted. The trend is then added to the utilities again.
-        utility, unit = standardised(record.accuracies - self._trend)
+        utility, unit = self.standardised(record.accuracies - self._trend)
         observed = np.column_stack([self._bumps(len(numbers)), utility + self._trend / unit])
         counts = np.bincount(numbers)
         means = np.stack([np.bincount(numbers, column) / counts for column in observed.T], axis=1)
@@ -196,6 +236,15 @@ class Interactions(Rule):
             noisy,
         )
 
+    @property
+    def most(self) -> int:
+        """Largest number of architectures in an update."""
+        return self.architectures
+
+    def standardised(self, accuracies: np.ndarray) -> tuple[np.ndarray, float]:
+        """Returns utilities, and the accuracy difference that equals a utility difference of 1."""
+        return standardised(accuracies)
+
     def _bumps(self, evaluations: int) -> np.ndarray:
         """Returns the basis functions of time at each evaluation, float64 (evaluations, functions).
 
@@ -207,8 +256,10 @@ class Interactions(Rule):
         bumps = np.exp(-0.5 * (time - functions) ** 2)
         return bumps - bumps.mean(axis=0)
 
-    def _informative(self, architectures: np.ndarray, evaluations: Evaluations) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the distinct architectures.
+    def _informative(
+        self, record: Record, architectures: np.ndarray, exact: bool, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the distinct architectures that fit the budget.
 
         If evaluations are exact, evaluated architectures are removed, unless nothing would remain.
 
@@ -216,6 +267,9 @@ class Interactions(Rule):
             The architectures, and the same architectures as an evaluation would record them: with -1 for choices that
             are known to be inactive.
         """
+        if record.within is not None:
+            fit = record.within.fits(architectures)
+            architectures = architectures[fit] if fit.any() else record.random(len(architectures), generator)
         recorded = architectures.copy()
         for inactive in self._inactive.values():
             # An architecture that equals an evaluated one in all of its active choices has the same active choices.
@@ -223,7 +277,7 @@ class Interactions(Rule):
             known = [architecture.tobytes() in self._numbers for architecture in masked]
             recorded[known] = masked[known]
         once = {architecture.tobytes(): index for index, architecture in enumerate(recorded)}
-        if evaluations.noisy is False:
+        if exact:
             once = {key: index for key, index in once.items() if key not in self._numbers} or once
         kept = list(once.values())
         return architectures[kept], recorded[kept]
@@ -237,14 +291,9 @@ class Interactions(Rule):
         mothers, fathers = (elites[generator.integers(len(elites), size=quarter)] for _ in range(2))
         children = np.where(generator.random(mothers.shape) < 0.5, mothers, fathers)
         mutated = generator.random(mothers.shape) < 1.5 / mothers.shape[1]
-        children = np.where(mutated, _random(record, quarter, generator), children)
+        children = np.where(mutated, record.random(quarter, generator), children)
         near = _neighbours(record, elites, 2 * quarter, generator)
-        return np.concatenate([elites[:3], near, children, _random(record, quarter, generator)])
-
-
-def _random(record: Record, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns uniformly random architectures, int64 (count, choices)."""
-    return generator.integers(record.mask.sum(axis=1), size=(count, len(record.mask)))
+        return np.concatenate([elites[:3], near, children, record.random(quarter, generator)])
 
 
 def _neighbours(record: Record, architectures: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

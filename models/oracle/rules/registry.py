@@ -17,13 +17,15 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ..record import plain
+from ..values import plain
 from .base import Rule
 from .elite import Elite
+from .expected_hypervolume import ExpectedHypervolume
 from .interactions import Interactions
 from .main_effects import MainEffects
 from .paper import Pairwise, Paper
 from .reinforce import Reinforce
+from .scalarised import Scalarised
 
 
 def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
@@ -52,6 +54,13 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
                 f"expected one of {', '.join(allowed)}{_hint(option, allowed)}"
             )
     return rule(**options)
+
+
+def for_goals(rule: Rule) -> Rule:
+    """Returns the rule that searches for a Pareto front by means of a rule: it reads the record's goals too."""
+    if type(rule) is Interactions:
+        return ExpectedHypervolume(**rule.options())
+    return Scalarised(rule)
 
 
 def _custom_rule(path: str) -> type[Rule]:

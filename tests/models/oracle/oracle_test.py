@@ -6,6 +6,7 @@ import stat
 import keras_tuner
 import numpy as np
 import pytest
+from keras_tuner.src.engine.objective import MultiObjective
 
 from models.oracle import record
 from models.oracle.distribution import Distribution
@@ -497,7 +498,7 @@ def test_resumed_it_repairs_as_if_never_stopped(tmp_path):
 def test_state_of_another_objective_is_refused(saved, asked, message, tmp_path):
     def objective(description):
         if isinstance(description, list):
-            return [objective(part) for part in description]
+            return MultiObjective([objective(part) for part in description])
         return keras_tuner.Objective(*description)
 
     oracle = make_oracle(tmp_path, objective=objective(saved))

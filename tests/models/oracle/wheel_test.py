@@ -71,9 +71,13 @@ def test_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert "max_trials=6" in EXAMPLES[0] and "epochs=3" in EXAMPLES[0]
     search = EXAMPLES[0].replace("max_trials=6", "max_trials=2").replace("epochs=3", "epochs=1")
-    search, alone, rule = (compile(example, "README.md", "exec") for example in (search, *EXAMPLES[1:]))
+    search, alone, several, rule = (compile(example, "README.md", "exec") for example in (search, *EXAMPLES[1:]))
     exec(search, {})
     exec(alone, {})
+    front: dict = {"__name__": "readme"}
+    exec(several, front)
+    costs = [trial.values["macs"] for trial in front["oracle"].pareto_front()]
+    assert len(costs) > 1 and costs == sorted(costs, reverse=True) and costs[0] <= 12e6
     assert re.search(
         r"best evaluated: {'units_0': .*\n{'block_0': 'conv', 'block_1': 'conv'} 2", capsys.readouterr().out
     )
