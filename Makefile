@@ -1,4 +1,5 @@
-# make demo     searches, trains, evaluates and pushes a model on the embedded digits (first run: sets everything up)
+# make demo     searches, trains, evaluates and pushes a model on the embedded digits, in MINUTES=3 minutes after the
+#               set-up of the first run; MINUTES=0: with the settings of the config, however long they take
 # make test     the tests
 # make check    ruff, the rules on imports (import-linter) and types (pyright)
 # make wheel    dist/multinomial_oracle-*.whl: the oracle by itself, for KerasTuner without this pipeline
@@ -9,6 +10,7 @@
 
 ROOT ?= runs/digits
 CONFIG ?= pipeline/configs/digits.py
+MINUTES ?= 3
 IMAGE ?= mdenas
 PYTHON := .venv/bin/python
 # uv, from the PATH or else brought by the python3 that is there into .uv/.
@@ -19,7 +21,7 @@ PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versi
 .PHONY: demo test check settings wheel venv image requirements clean
 
 demo: .venv/installed
-	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) $(ARGS)
+	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) --config.budget.minutes=$(MINUTES) $(ARGS)
 
 test: .venv/installed
 	$(PYTHON) -m pytest $(ARGS)
