@@ -81,14 +81,14 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     seconds = {
         plan.BEFORE: used,
         plan.PLANNING: spent + rules.correction(costs, chosen.size, batch, settings),
-        **rules.stages(costs, chosen),
+        **rules.stages(costs, chosen, settings),
     }
     return Plan(
         minutes=settings.budget.minutes,
         choices=rules.choices(chosen, costs.figures.side, fixed),
         reasons=tuple(rules.reasons(chosen, candidates, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
-        seconds=_with_reserves(seconds, settings),
+        seconds=_with_reserve(seconds, settings),
         over=(plan.BEFORE,),
         used=used + spent,
         figures=dataclasses.asdict(costs.figures),
@@ -125,11 +125,12 @@ def plan_training(
         reasons.append(f"A step of the derived network takes {derived.step:.3f} s; {predicted:.3f} s were predicted.")
         costs = Costs(figures, derived)
         sizes = measure.fitting(create_space(settings.space), settings, data, rules.sizes(given, fixed))
-    chosen = rules.correct(costs, _room(settings, used + watch.seconds(), searched), sizes, settings, fixed)
+    room = _room(settings, used + watch.seconds()) + searched
+    chosen = rules.correct(costs, room, sizes, settings, fixed, searched)
     changed = sizes if chosen.size != size else []
     spent = watch.seconds()
     seconds = {
-        **rules.stages(costs, chosen),
+        **rules.stages(costs, chosen, settings),
         plan.BEFORE: before.seconds[plan.BEFORE],
         plan.PLANNING: before.used - before.seconds[plan.BEFORE] + spent,
         plan.SEARCH: searched,
@@ -139,7 +140,7 @@ def plan_training(
         choices=rules.choices(chosen, figures.side, fixed),
         reasons=(*reasons, *rules.reasons(chosen, changed, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
-        seconds=_with_reserves(seconds, settings),
+        seconds=_with_reserve(seconds, settings),
         over=(plan.BEFORE, plan.PLANNING, plan.SEARCH),
         used=used + spent,
         figures={**before.figures, "derived": derived and dataclasses.asdict(derived)},
@@ -200,18 +201,9 @@ def _set_up(settings: Settings, precision: str) -> None:
     )
 
 
-def _room(settings: Settings, used: float, searched: float = 0.0) -> float:
-    """Returns the seconds that are left for search, training and all later stages, without reserve and baselines.
-
-    The baselines take a share of the seconds of search and training, so they are longer if these are longer.
-
-    Args:
-        settings: All settings.
-        used: The seconds that the run has used so far.
-        searched: The seconds of a search that is over.
-    """
-    share = rules.baselines_share(settings)
-    return (60 * settings.budget.minutes * (1 - rules.SPARE) - used - share * searched) / (1 + share)
+def _room(settings: Settings, used: float) -> float:
+    """Returns the seconds that are left for search, training and all later stages, without the reserve."""
+    return 60 * settings.budget.minutes * (1 - rules.SPARE) - used
 
 
 def _require_room(
@@ -232,8 +224,8 @@ def _require_room(
         return
     smallest = rules.option(costs, 0.0, candidates[0], settings, fixed, chosen.batch)
     needed = rules.correction(costs, smallest.size, smallest.batch, settings)
-    needed += sum(rules.stages(costs, dataclasses.replace(smallest, epochs=wanted)).values())
-    least = (used + needed * (1 + rules.baselines_share(settings))) / (1 - rules.SPARE) / 60
+    needed += sum(rules.stages(costs, dataclasses.replace(smallest, epochs=wanted), settings).values())
+    least = (used + needed) / (1 - rules.SPARE) / 60
     kept = " with the settings that are kept (config.budget.keep, command line)" if settings.budget.keep else ""
     raise ConfigError(
         f"config.budget.minutes: found {settings.budget.minutes:g}; expected {math.ceil(10 * least) / 10:g} or more: "
@@ -242,11 +234,7 @@ def _require_room(
     )
 
 
-def _with_reserves(seconds: Mapping[str, float], settings: Settings) -> dict[str, float]:
-    """Returns the seconds of all stages in their order, including the baselines and the reserve."""
-    total = 60 * settings.budget.minutes
-    share = rules.baselines_share(settings)
-    baselines = share * (seconds[plan.SEARCH] + seconds[plan.TRAINING])
-    found = {**seconds, **({plan.BASELINES: baselines} if share else {})}
-    found[plan.RESERVE] = total - sum(found.values())
+def _with_reserve(seconds: Mapping[str, float], settings: Settings) -> dict[str, float]:
+    """Returns the seconds of all stages in their order, with the reserve as the last one."""
+    found = {**seconds, plan.RESERVE: 60 * settings.budget.minutes - sum(seconds.values())}
     return {stage: round(found[stage], 1) for stage in plan.STAGES if stage in found}

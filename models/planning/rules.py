@@ -83,6 +83,20 @@ def baselines_share(settings: Settings) -> float:
     return settings.baselines.time_share * len(names)
 
 
+def baselines(costs: Costs, size: Size, batch: int, settings: Settings, search_and_training: float) -> float:
+    """Returns the seconds of the baselines: their share, or one epoch for each if the share is too short for that.
+
+    A baseline has at least one epoch. Its epoch is taken to cost as much as one of the final network.
+
+    Args:
+        costs, size, batch, settings: As for `epochs_left`.
+        search_and_training: The seconds of search and training together.
+    """
+    names = set(settings.baselines.compared(settings.train.teacher)) - {"majority", "pretrained"}
+    least = len(names) * (costs.start(size) + costs.epoch(size, batch))
+    return max(baselines_share(settings) * search_and_training, least)
+
+
 def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
     """Returns the sizes that a plan can choose, from cheap to expensive.
 
@@ -153,12 +167,12 @@ def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: 
         least = warmup_epochs(settings) + LEAST_LEARNING_EPOCHS
         search_epochs = max(least, min(possible, MOST_SEARCH_EPOCHS[settings.search.objective]))
         long = possible < least
-    epochs = epochs_left(costs, seconds - costs.search(size, search_epochs), size, batch, settings, fixed)
+    epochs = epochs_left(costs, seconds, size, batch, settings, fixed, costs.search(size, search_epochs))
     return Option(size, search_epochs, epochs, batch, long)
 
 
 def correct(
-    costs: Costs, seconds: float, candidates: Sequence[Size], settings: Settings, fixed: Collection[str]
+    costs: Costs, seconds: float, candidates: Sequence[Size], settings: Settings, fixed: Collection[str], search: float
 ) -> Option:
     """Returns the size and the epochs of a training after the search.
 
@@ -166,15 +180,16 @@ def correct(
 
     Args:
         costs: The predicted costs with the derived network.
-        seconds: The rest of the budget without its reserves.
+        seconds: The rest of the budget without its reserve, including the seconds of the search.
         candidates: Sizes that fit into memory, from cheap to expensive. Without candidates the size stays as planned.
         settings: All settings, with the choices of the plan before the search.
         fixed: Names of settings that are kept, or that this run does not use.
+        search: The seconds of the search.
     """
     train, searched = settings.train, settings.search.epochs
 
     def with_size(size: Size) -> Option:
-        epochs = epochs_left(costs, seconds, size, train.batch_size, settings, fixed)
+        epochs = epochs_left(costs, seconds, size, train.batch_size, settings, fixed, search)
         return Option(size, searched, max(1, epochs), train.batch_size)
 
     same = with_size(Size(train.cells, train.channels))
@@ -187,22 +202,28 @@ def correct(
 
 
 def epochs_left(
-    costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str]
+    costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str], search: float
 ) -> int:
-    """Returns the training epochs for which there is time after the search; less than 1 if there is no time for one.
+    """Returns the training epochs for which there is time beside the search; less than 1 if there is no time for one.
 
     The result is at most `config.train.epochs` if this setting is kept, and otherwise the largest useful number.
 
     Args:
         costs, size, batch, settings, fixed: As for `choose`.
-        seconds: The seconds for the training and all later stages.
+        seconds: The seconds for search, training and all later stages.
+        search: The seconds of the search.
     """
     most = max(MOST_EPOCHS, least_epochs(costs.steps(batch)))
     if "train.epochs" in fixed:
         most = settings.train.epochs
-    room = seconds - costs.evaluation(size) - costs.report(size) - training(costs, size, batch, 0)
-    one = training(costs, size, batch, 1) - training(costs, size, batch, 0)
-    return min(int(room / one), most)
+    without = training(costs, size, batch, 0)
+    one = training(costs, size, batch, 1) - without
+    room = seconds - search - costs.evaluation(size) - costs.report(size) - without
+    # The baselines take a share of search and training, so they grow with each epoch, and have a least time.
+    share = baselines_share(settings)
+    shared = (room - share * (search + without)) / (one * (1 + share))
+    least = (room - baselines(costs, size, batch, settings, 0.0)) / one
+    return min(int(shared), int(least), most)
 
 
 def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:
@@ -217,11 +238,17 @@ def correction(costs: Costs, size: Size, batch: int, settings: Settings) -> floa
     return seconds if seconds <= CORRECTION_SHARE * 60 * settings.budget.minutes else 0.0
 
 
-def stages(costs: Costs, chosen: Option) -> dict[str, float]:
+def stages(costs: Costs, chosen: Option, settings: Settings) -> dict[str, float]:
     """Returns the predicted seconds of the stages from the search on."""
+    search, trained = (
+        costs.search(chosen.size, chosen.search_epochs),
+        training(costs, chosen.size, chosen.batch, chosen.epochs),
+    )
+    compared = baselines(costs, chosen.size, chosen.batch, settings, search + trained)
     return {
-        plan.SEARCH: costs.search(chosen.size, chosen.search_epochs),
-        plan.TRAINING: training(costs, chosen.size, chosen.batch, chosen.epochs),
+        plan.SEARCH: search,
+        plan.TRAINING: trained,
+        **({plan.BASELINES: compared} if compared else {}),
         plan.EVALUATION: costs.evaluation(chosen.size),
         plan.REPORT: costs.report(chosen.size),
     }

@@ -167,7 +167,7 @@ def test_wrong_objectives_are_refused(options, message, tmp_path):
 def test_saved_search_of_other_objectives_is_refused(tmp_path):
     run(make_oracle(tmp_path, objective=objectives()), 2)
     other = make_oracle(tmp_path, objective=objectives(), known={"macs": COSTS})
-    with pytest.raises(ValueError, match=r"minimises 'macs' \(known\); expected that of the saved search"):
+    with pytest.raises(ValueError, match=r"minimises 'macs' \(known\); expected the saved search's objective"):
         other.reload()
 
 

@@ -47,7 +47,7 @@ def test_a_plan_fills_its_time_and_no_more(minutes, slow):
     if option.epochs < 1:
         return
     measured = rules.correction(costs, option.size, option.batch, settings(minutes=minutes))
-    seconds = sum(rules.stages(costs, option).values()) + measured
+    seconds = sum(rules.stages(costs, option, settings()).values()) + measured
     assert seconds <= 60 * minutes
     if option.epochs < rules.MOST_EPOCHS:
         assert seconds + 1.1 * costs.epoch(option.size, option.batch) > 60 * minutes
@@ -134,7 +134,7 @@ def corrected(epochs, seconds, *keep, size=SMALL):
         settings(*keep),
     )
     fixed = rules.fixed(found)
-    return rules.correct(Costs(figures()), seconds, rules.sizes(settings(), frozenset()), found, fixed)
+    return rules.correct(Costs(figures()), seconds, rules.sizes(settings(), frozenset()), found, fixed, 0.0)
 
 
 def test_a_correction_fills_the_time_that_is_left_and_keeps_the_size():
@@ -176,3 +176,20 @@ def test_baselines_have_a_share_of_each_that_is_trained():
     # The plain CNN with a teacher is one more; the features are computed before the plan.
     taught = {"train": {"teacher": True}, "baselines": {"names": ("cnn",), "pretrained": "x", "time_share": 0.1}}
     assert rules.baselines_share(settings(**taught)) == 0.2
+
+
+@hypothesis.settings(deadline=None, max_examples=30)
+@given(st.floats(4, 600))
+def test_a_plan_leaves_time_for_the_baselines_which_have_an_epoch_at_least(minutes):
+    names = {"names": ("majority", "cnn", "preset"), "time_share": 0.1}
+    costs, asked = Costs(figures()), settings(baselines=names)
+    option = rules.choose(costs, 60 * minutes, rules.sizes(asked, frozenset()), asked, frozenset(), 64)
+    if option.epochs < 1:
+        return
+    seconds = rules.stages(costs, option, asked)
+    trained = seconds[plan.SEARCH] + seconds[plan.TRAINING]
+    epoch = costs.start(option.size) + costs.epoch(option.size, option.batch)
+    assert seconds[plan.BASELINES] == max(0.2 * trained, 2 * epoch)
+    assert sum(seconds.values()) <= 60 * minutes
+    if option.epochs < rules.MOST_EPOCHS:
+        assert sum(seconds.values()) + 1.5 * costs.epoch(option.size, option.batch) > 60 * minutes * 0.94
