@@ -470,7 +470,7 @@ class Train(Section):
     )
 
     def unused(self) -> dict[str, str]:
-        """Returns the settings without use in this run, and why: name -> reason."""
+        """Returns the settings of this section that have no effect with its other values: name -> reason."""
         return {} if self.teacher else dict.fromkeys(_OF_A_TEACHER, "there is no teacher (config.train.teacher)")
 
 
@@ -539,7 +539,7 @@ class Baselines(Section):
         return (*self.names, *taught, *(("pretrained",) if self.pretrained else ()))
 
     def unused(self) -> dict[str, str]:
-        """Returns the settings of this section that have no effect beside its other values: name -> reason."""
+        """Returns the settings of this section that have no effect with its other values: name -> reason."""
         found: dict[str, str] = {}
         if not set(self.names) & set(_TRAINED_BASELINES):
             found = dict.fromkeys(("time_share", "epochs"), "no baseline of config.baselines.names is trained")
@@ -576,7 +576,7 @@ class Export(Section):
     threads: int = setting(1, "threads of a converted model when its latency is measured", AFTERWARDS, ge=1)
 
     def unused(self) -> dict[str, str]:
-        """Returns the settings without use beside the others, and why: name -> reason."""
+        """Returns the settings of this section that have no effect with its other values: name -> reason."""
         found: dict[str, str] = {}
         if "litert_int8" not in self.formats:
             found["calibration_images"] = "config.export.formats has no litert_int8"
@@ -634,7 +634,7 @@ class Kubeflow(Section):
 
 
 class Budget(Section):
-    """The time of the whole run. If it is set, a planner chooses the settings on which it depends (docs/budget.md)."""
+    """If a time is set, a planner chooses the settings that decide how long the whole run takes (docs/budget.md)."""
 
     minutes: float = setting(
         0.0,

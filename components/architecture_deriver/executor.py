@@ -69,7 +69,7 @@ class Executor(base_executor.BaseExecutor):
 def _selector(
     space: SearchSpace, derive: Derive, input_dict: dict[str, list[artifact.Artifact]], exec_properties: dict[str, Any]
 ) -> Selector:
-    """Returns what selects architectures by cost: it knows the final networks' size and what the search learned."""
+    """Returns the selector of architectures by cost and predicted score, for final networks of the configured size."""
     training = json.loads(exec_properties["training"])
     train, data = Train.parse(training["train"], "train"), Data.parse(training["data"], "data")
     info = dataset_info.load(artifact_utils.get_single_uri(input_dict["examples"]))

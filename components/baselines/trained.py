@@ -59,9 +59,10 @@ class Run:
 
     @functools.cached_property
     def taught(self) -> tuple[ImageDataset, list[str]]:
-        """The images of a training like the final one, with a teacher's scores if it had a teacher.
+        """The images of the final training, and a list.
 
-        Beside them, a fingerprint of the scores.
+        If the final training had a teacher, the images have the teacher's scores, and the list contains the fingerprint
+        of these scores. Otherwise the list is empty.
         """
         if not self.settings.train.teacher:
             return self.train, []

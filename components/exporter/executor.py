@@ -15,7 +15,7 @@ from models.settings import Data, Export
 
 
 class Executor(base_executor.BaseExecutor):
-    """Converts the model, verifies the files, and writes those that count."""
+    """Converts the model, verifies the files, and writes those that passed the verification."""
 
     def Do(
         self,

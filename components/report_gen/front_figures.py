@@ -1,4 +1,4 @@
-"""The chart of a front: what the architectures cost, and how good they are by what the search learned."""
+"""The chart of a front: the costs of its architectures, and the scores that the search predicts for them."""
 
 from collections.abc import Mapping
 

@@ -191,7 +191,7 @@ def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
             "more test images, smaller differences can be detected."
         )
     few = min(_FEW_EPOCHS, epochs)
-    short = [f"{name} {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
+    short = [f"{name}: {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
     if short:
         return (
             f"But some baselines had few epochs ({', '.join(short)}), so this proves little. Raise "

@@ -22,7 +22,7 @@ class Budget:
     """A limit of the cost of every sampled architecture.
 
     Attributes:
-        costs: The cost. A choice that is not active in an architecture counts as if it was.
+        costs: The cost. When an architecture is sampled, every choice counts, also one that will not be active.
         limit: Largest cost, a finite number.
     """
 
@@ -57,9 +57,10 @@ class BudgetedSpace:
     The samples follow the conditional distribution exactly. The costs are rounded down to a grid. On the grid, the
     probability that the remaining choices fit into the remaining budget is computed exactly, from the last choice to
     the first; the operations are then drawn from the first choice to the last. Because of the rounding, a few samples
-    are over the budget, but every architecture within it can be drawn. The samples over the budget are drawn again.
-    What is still over it after 100 rounds is drawn choice by choice: an operation is allowed if the cheapest operations
-    of the remaining choices still fit. The cheapest operation of a choice is always allowed, so every sample fits.
+    are over the budget, but every architecture within it can be drawn. The samples over the budget are drawn again. A
+    sample that is still over the budget after 100 rounds is drawn choice by choice: an operation is allowed if the
+    cheapest operations of the remaining choices still fit. The cheapest operation of a choice is always allowed, so
+    every sample fits. Only these rare samples do not follow the distribution exactly.
 
     Args:
         budget: The costs and their limit.
@@ -90,7 +91,8 @@ class BudgetedSpace:
         """Returns which architectures fit, bool (architectures,).
 
         Args:
-            architectures: int64 (architectures, choices), -1 where a choice is not active, which then costs nothing.
+            architectures: int64 (architectures, choices), -1 where a choice is not active. Here such a choice costs
+                nothing, unlike when samples are drawn.
         """
         costs = np.where(architectures < 0, 0.0, self._costs[np.arange(architectures.shape[1]), architectures])
         # `fsum` rounds once. So an order of addition cannot decide, and the sum grows with every cost.
@@ -122,11 +124,11 @@ class BudgetedSpace:
         return samples
 
     def _left(self, probabilities: np.ndarray) -> np.ndarray | None:
-        """Returns the probability that the choices from each one on fit into each number of steps.
+        """Returns the probabilities that a choice and all later ones together take at most a number of steps.
 
         Returns:
-            float64 (choices + 1, steps); every row is divided by its maximum. None if nothing has a positive
-            probability.
+            float64 (choices + 1, steps), for each choice and each number of steps; every row is divided by its maximum.
+            None if nothing that fits has a positive probability.
         """
         left = np.ones((len(probabilities) + 1, _GRID + 1))
         for choice in reversed(range(len(probabilities))):

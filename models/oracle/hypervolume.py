@@ -59,7 +59,7 @@ def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
 
 
 def boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns disjoint boxes that fill the region above the reference point that the points do not dominate.
+    """Returns disjoint boxes that fill a region: all that is above the reference point and not dominated by the points.
 
     Args:
         points: float64 (points, objectives).

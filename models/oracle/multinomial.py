@@ -102,8 +102,8 @@ class Multinomial(Record):
             architecture: Choice name -> operation; inactive choices are left out.
             score: A finite number. Larger is better, or with the direction "min" smaller is better.
             trial: Name of the evaluation in the history; the default is the number of the evaluation.
-            further: Name of a goal -> a finite number in the direction of the goal. Needed are the goals that are not
-                known in advance.
+            further: Name of a goal -> a finite number in the direction of the goal. Every goal that is not known in
+                advance is required.
 
         Raises:
             ValueError: A choice or an operation is unknown, or the score or the value of a goal is not finite.
@@ -232,7 +232,7 @@ class Multinomial(Record):
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Multinomial:
-        """Returns the distribution whose `document` this is, with a rule that can predict and recommend.
+        """Returns a distribution that is restored from the result of `document`. Its rule can predict and recommend.
 
         All evaluations are observed again, which takes as long as the updates of the search took.
 

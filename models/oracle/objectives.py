@@ -40,8 +40,8 @@ def split(objective: Any, known: Mapping[str, Callable[[Any], float]]) -> tuple[
         known: Name of an objective -> function of an architecture.
 
     Raises:
-        ValueError: The list has not two or three objectives, a name is repeated, an objective has no direction, or the
-            known objectives are not among them or are all of them.
+        ValueError: The list has not two or three objectives, a name is repeated, an objective has no direction, a known
+            objective is not in the list, or all objectives of the list are known.
     """
     if not isinstance(objective, list):
         if known:
@@ -69,7 +69,9 @@ def split(objective: Any, known: Mapping[str, Callable[[Any], float]]) -> tuple[
 
 
 def front(goals: Sequence[Goal], values: Sequence[Mapping[str, float]], trials: Sequence[Any]) -> list[FrontTrial]:
-    """Returns the trials that are not dominated, the best in the first objective first; of equal ones, the first.
+    """Returns the trials that no other trial dominates, sorted by the first objective, the best first.
+
+    Of several equal trials only the earliest is returned.
 
     Args:
         goals: The objectives.

@@ -172,9 +172,10 @@ class MultinomialOracle(keras_tuner.Oracle):
         return self._hyperparameters(self.trials[best.trial].hyperparameters.values)
 
     def pareto_front(self) -> list[FrontTrial]:
-        """Returns the completed trials that no other trial dominates, the best in the first objective first.
+        """Returns the completed trials that no other trial dominates, sorted by the first objective, the best first.
 
-        Of several trials with equal values, the first is returned. With a single objective, it is the best trial.
+        Of several trials with equal values, only the earliest is returned. With a single objective, the front is one
+        trial, the best.
         """
         trials = [self.trials[id_] for id_ in self.end_order if self.trials[id_].status == "COMPLETED"]
         goals = [Goal(self.objective.name, self.objective.direction), *self._goals]

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +23,8 @@ from pydantic.fields import FieldInfo
 # nothing, if only time and memory change.
 EXAMPLES, SEARCH, TRAINING, AFTERWARDS = "examples", "search", "training", "afterwards"
 PLAN, NOTHING = "plan", "nothing"
+
+_WIDTH = 120  # of the lines of a document
 
 
 class ConfigError(ValueError):
@@ -239,7 +242,7 @@ def markdown(
     """
     about = (section.__doc__ or "").strip().splitlines()[0]
     more = f" {meaning[0].upper()}{meaning[1:]}." if meaning else ""
-    yield from ("", f"## config.{prefix}".rstrip(".") + suffix, "", about + more, "")
+    yield from ("", f"## config.{prefix}".rstrip(".") + suffix, "", *textwrap.wrap(about + more, _WIDTH), "")
     yield "| setting | default | allowed | meaning | source | changes | parameter |"
     yield "|---|---|---|---|---|---|---|"
     fields = type(section).model_fields

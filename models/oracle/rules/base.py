@@ -81,14 +81,15 @@ class Rule:
         return None
 
     def expected(self, record: Record, architectures: np.ndarray) -> np.ndarray | None:
-        """Returns the means of `predict` alone, which many architectures can be ranked by.
+        """Returns only the means of `predict`. This is fast enough to rank many architectures.
 
         Args:
             record: The evaluations.
             architectures: int64 (architectures, choices), -1 where a choice is not active.
 
         Returns:
-            float64 (architectures,), larger is better; None if the rule has no model, or one with `effects`.
+            float64 (architectures,), larger is better; None if the rule has no model, or if its model is a sum (see
+            `effects`).
         """
         return None
 

@@ -42,12 +42,13 @@ class _Linear(Interactions):
 class ExpectedHypervolume(_Linear):
     """One Gaussian process per objective, and the expected improvement of the dominated hypervolume.
 
-    The improvement is computed exactly: the region that the front does not dominate is cut into boxes, and the expected
-    volume of a box that a normal variable covers is a product over the objectives. A known objective takes part with
-    its exact value. Candidates, proposals and samples are those of `interactions`, with the front in place of the best
-    architectures.
+    The improvement is computed exactly: the region that the front does not dominate is cut into boxes. The part of a
+    box that an architecture will dominate has a random volume, whose expectation is a product over the objectives. A
+    known objective takes part with its exact value. Candidates, proposals and samples are those of `interactions`, with
+    the front in place of the best architectures.
 
-    The rule recommends the architecture of the front that alone dominates the largest volume.
+    Each architecture of the front would dominate some volume without the others, down to the reference point. The rule
+    recommends the architecture with the largest one.
     """
 
     name: ClassVar[str] = "interactions"

@@ -101,8 +101,8 @@ class Parameters:
     def fit(self, evaluations: Evaluations, steps: int) -> Posterior:
         """Takes `steps` steps.
 
-        Returns the posterior of the parameters before the last step, because the inverse of its covariance is already
-        computed.
+        Returns the posterior of the process with the parameters as they were before the last step: the inverse of its
+        covariance is already computed.
         """
         posterior = None
         for _ in range(steps):
@@ -231,7 +231,9 @@ class Posterior:
         return covariance @ self._dual, variance
 
     def novelty(self, variance: np.ndarray) -> np.ndarray:
-        """Returns the factor of Huang et al. (2006), from 0 to 1: near 0 where noise is larger than what is unknown.
+        """Returns the factor of Huang et al. (2006), from 0 to 1.
+
+        It is near 0 where the noise is much larger than the posterior variance.
 
         Args:
             variance: float64 (architectures,), the posterior variances of the architectures.

@@ -57,7 +57,11 @@ def create_rule(name: str, options: Mapping[str, Any] | None = None) -> Rule:
 
 
 def for_goals(rule: Rule) -> Rule:
-    """Returns the rule that searches for a Pareto front by means of a rule: it reads the record's goals too."""
+    """Extends a rule to several objectives.
+
+    Returns:
+        A rule that searches for a Pareto front. It also reads the record's goals.
+    """
     if type(rule) is Interactions:
         return ExpectedHypervolume(**rule.options())
     return Scalarised(rule)

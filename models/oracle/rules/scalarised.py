@@ -24,9 +24,9 @@ _FIRST = 8
 class Scalarised(Rule):
     """Random scalarisation, as in ParEGO (Knowles 2006), with a fixed set of weightings.
 
-    Every copy of the rule observes every evaluation. Its accuracy is the augmented Tchebycheff function of the
-    objectives' distances from their best values, under the weighting of the copy. A sample comes from one copy, drawn
-    at random.
+    Every copy of the rule observes every evaluation. In place of the accuracy, a copy observes the negative augmented
+    Tchebycheff function of the objectives' distances from their best values, with the copy's own weighting. A sample
+    comes from one copy, drawn at random.
 
     Args:
         rule: The rule; its options are those of the copies.

@@ -81,7 +81,7 @@ def test_a_baseline_that_had_no_time_proves_nothing():
         cnn = verdict.Figures("cnn", 0.5, (0.4, 0.6), Cost(1, 1, 1.0, epochs), BETTER, 0.01)
         return verdict.sentence([_figures("majority", BETTER), cnn], of_the_network)
 
-    assert "few epochs (cnn 9)" in told(9, 40) and "worth" not in told(9, 40)
+    assert "few epochs (cnn: 9)" in told(9, 40) and "worth" not in told(9, 40)
     assert "worth its time" in told(10, 40) and "worth its time" in told(9, 9)
 
 
