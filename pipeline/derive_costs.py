@@ -21,7 +21,8 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
         smallest_side: The smallest side of an image, in pixels, that the final network accepts.
     """
     # These imports load TensorFlow.
-    from models.costs.networks import SPACES, network_costs
+    from models.costs.networks import network_costs
+    from models.costs.sites import SPACES
     from models.search.budgeted import BudgetError, require_possible
     from models.search.shape import Shape
 
