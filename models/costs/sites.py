@@ -92,21 +92,23 @@ def sites(space: SearchSpace, network: keras.Model) -> Sites:
     return {"cell": _cell, "mobile": _mobile, "nasbench201": _nasbench201}[space.name](space, network)
 
 
-def computed(space: SearchSpace, path: Path) -> dict[str, str]:
+def computed(space: SearchSpace, path: Path, constants: bool) -> dict[str, str]:
     """Returns the operations that a network computes: those of a path that are not cut off from its output.
 
     Args:
         space: One of `SPACES`.
         path: The operation of each choice.
+        constants: Whether operations that are cut off from the image are computed, too: what they return is constant.
     """
     if space.name != "nasbench201":
         return dict(path)
-    nodes = nasbench201_genotype.reached(tuple(path[choice.name] for choice in space.choices))
-    return {
-        choice.name: path[choice.name]
-        for choice, (node, _) in zip(space.choices, nasbench201_genotype.EDGES, strict=True)
-        if node in nodes
-    }
+    operations = tuple(path[choice.name] for choice in space.choices)
+    if constants:
+        nodes = nasbench201_genotype.reached(operations)
+        live = [node in nodes for node, _ in nasbench201_genotype.EDGES]
+    else:
+        live = [name != NONE for name in nasbench201_genotype.connected(operations)]
+    return {choice.name: path[choice.name] for choice, used in zip(space.choices, live, strict=True) if used}
 
 
 def _cell(space, network) -> Sites:
