@@ -1,13 +1,15 @@
-"""Prints an architecture, its parameters and its multiply-adds.
+"""Prints an architecture, its parameters and its multiply-adds, and its latency on this device.
 
     python -m models.describe mdenas_cifar10
     python -m models.describe genotype.json --network=imagenet --json
+    python -m models.describe mdenas_cifar10 --latency --threads=1
 
 ARCH is a preset's name or a genotype's JSON file. What is not given is as in the preset's publication, or, for a
 genotype file, as in the paper's final training of that kind of network (NAS-Bench-201: as in the benchmark).
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -24,18 +26,25 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         genotype, source = presets.resolve_architecture(options.arch)
         settings = _settings(options, genotype)
-        network = _build(genotype, settings)
+        if options.threads is not None and not options.latency:
+            raise ValueError(f"--threads: found {options.threads}; expected --latency with it")
+        if options.threads is not None and options.threads < 1:
+            raise ValueError(f"--threads: found {options.threads}; expected 1 or more")
+        threads = (options.threads or 1) if options.latency else 0
+        network = _build(genotype, settings, threads)
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         sys.exit(2)
     from models.networks import profiling
 
     profile = profiling.profile(network)
+    measured = _measured(network, settings, threads) if threads else []
     if options.json:
         counts = {
             "params": profile.params,
             "params_with_auxiliary": profile.params_with_auxiliary,
             "macs": profile.macs,
+            **({"latency": [dataclasses.asdict(row) for row in measured]} if threads else {}),
         }
         print(json.dumps({**counts, **settings, "source": source, "genotype": genotype.to_dict()}))
         return
@@ -46,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     if profile.params_with_auxiliary != profile.params:
         print(f"with the auxiliary head    {profile.params_with_auxiliary:>14,}")
     print(f"multiply-adds              {profile.macs:>14,}")
+    if threads:
+        print("", *_latency_table(measured, threads), sep="\n")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,6 +80,8 @@ def _parser():
         ("image_channels", "1 for grey images, 3 for colours (3)"),
     ):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    parser.add_argument("--latency", action="store_true", help="export the untrained network and measure its latency")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the runtimes (1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -87,17 +100,36 @@ def _settings(options, genotype):
     return settings
 
 
-def _build(genotype, settings):
+def _build(genotype, settings, threads):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its greetings are not what was asked for
     from models.architectures import limits
+    from models.costs import runtimes
     from models.networks.registry import NETWORKS
 
+    if threads:
+        runtimes.set_threads(threads)
     options = dict(settings)
     kind, side, classes = options.pop("network"), options.pop("image_size"), options.pop("classes")
     shape = (side, side, options.pop("image_channels"))
     if kind in limits.SMALLEST_WITH_AUXILIARY:
         options["auxiliary"] = side >= limits.SMALLEST_WITH_AUXILIARY[kind]
     return NETWORKS[kind](genotype, shape, classes, **options)
+
+
+def _measured(network, settings, threads):
+    from models.exports import measurement
+
+    side = settings["image_size"]
+    return measurement.measure(network, (side, side, settings["image_channels"]), settings["classes"], threads)
+
+
+def _latency_table(rows, threads):
+    yield f"{'runtime':<14}{'batch':>6}{'median ms':>12}{'10-90 % of the calls':>24}{'file bytes':>14}"
+    for row in rows:
+        found = row.latency
+        spread = f"{found.low:.3f} - {found.high:.3f}"
+        yield f"{row.name:<14}{row.batch:>6}{found.median:>12.3f}{spread:>24}{row.bytes:>14,}"
+    yield f"untrained network, this device, {threads} thread{'s' if threads > 1 else ''}; of a batch"
 
 
 def _table(network):

@@ -351,7 +351,19 @@ class Derive(Section):
         AFTERWARDS,
         expected="0 (none) or 2 or more",
     )
+    latency_table: str = setting(
+        "",
+        "file of a latency table, which `python -m models.measure_latency` writes on any device (docs/costs.md); '': "
+        "latency is not known",
+        AFTERWARDS,
+    )
     budget: DeriveBudget = setting(DeriveBudget(), "limits of the derived network", AFTERWARDS)
+
+    def unused(self) -> dict[str, str]:
+        """Returns the settings without use beside the others, and why: name -> reason."""
+        return (
+            {} if self.needs_costs else {"latency_table": "there is no config.derive.budget and no config.derive.front"}
+        )
 
     @property
     def needs_costs(self) -> bool:

@@ -21,7 +21,9 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
         smallest_side: The smallest side of an image, in pixels, that the final network accepts.
     """
     # These imports load TensorFlow.
-    from models.costs.networks import SPACES, network_costs
+    from models.costs.latency_table import LatencyTable, unfit
+    from models.costs.networks import network_costs
+    from models.costs.sites import SPACES
     from models.search.budgeted import BudgetError, require_possible
     from models.search.shape import Shape
 
@@ -30,10 +32,11 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
     if space.name not in SPACES:
         yield f"{setting}: the costs of the {space.name} space are not known; expected one of {', '.join(SPACES)}."
         return
-    if "latency_ms" in limits:
+    if "latency_ms" in limits and not derive.latency_table:
         yield (
-            f"config.derive.budget.latency_ms: found {limits['latency_ms']:g}; expected None: the run has no latency "
-            "table. Limit multiply-adds instead (config.derive.budget.macs)."
+            f"config.derive.budget.latency_ms: found {limits['latency_ms']:g}; expected None, because the run has no "
+            "latency table. Write one by `python -m models.measure_latency` and give config.derive.latency_table, or "
+            "limit multiply-adds (config.derive.budget.macs)."
         )
     if limits and derive.source == "best":
         yield (
@@ -46,10 +49,24 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
             f"{setting}: found with config.budget.minutes, whose plan chooses {' and '.join(planned)}; expected a "
             f"network of a given size. Give it: {' '.join(f'--config.{name}=N' for name in planned)}."
         )
+    known = _known_images(settings)
+    table = None
+    if derive.latency_table:
+        try:
+            table = LatencyTable.load(derive.latency_table, "config.derive.latency_table")
+        except ValueError as error:
+            yield str(error)
+        else:
+            wrong = unfit(table, derive.latency_table, space, settings.train, known)
+            if wrong:
+                yield wrong
+                table = None
     if derive.max_skip_connections is None and not limits:
         return
-    shape, classes = _images(settings, smallest_side)
+    shape, classes = known or _smallest_images(settings, smallest_side)
     costs = {cost.name: cost for cost in network_costs(space, settings.train, shape, classes)}
+    if table:
+        costs["latency_ms"] = table.cost()
     try:
         require_possible(
             Shape.of(space, derive.max_skip_connections),
@@ -60,16 +77,18 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
         yield str(error)
 
 
-def _images(settings: Settings, smallest_side: int) -> tuple[tuple[int, int, int], int]:
-    """Returns the shape of an image and the number of classes, or the smallest ones if they are not known."""
+def _known_images(settings: Settings) -> tuple[tuple[int, int, int], int] | None:
+    """Returns the shape of an image and the number of classes; None if they are not known before the run."""
     from models.data.dataset_info import DataError
     from pipeline import memory_plan
 
     try:
         known = memory_plan.images_of(settings.data)
     except (DataError, OSError):
-        known = None  # reported before the run starts
-    if known:
-        return known["shape"], known["classes"]
+        return None  # reported before the run starts
+    return (known["shape"], known["classes"]) if known else None
+
+
+def _smallest_images(settings: Settings, smallest_side: int) -> tuple[tuple[int, int, int], int]:
     side = settings.data.image_size or smallest_side
     return (side, side, settings.data.channels or 1), 2

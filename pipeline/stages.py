@@ -26,6 +26,7 @@ from components.supernet_search.component import SupernetSearch
 from components.teacher.component import Teacher
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import Trainer
+from models.costs.latency_table import LatencyTable
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
 
@@ -285,8 +286,13 @@ class Stages:
 
     def _costed(self, checkpoint_dir: str) -> dict[str, Any]:
         """Returns what the deriver needs to know the costs of networks."""
+        path = self._settings.derive.latency_table
         # The same text as the Trainer's parameter: a compiled pipeline has one parameter for both.
-        return {"examples": self._examples(), "training": json_utils.dumps(self._training(checkpoint_dir))}
+        return {
+            "examples": self._examples(),
+            "training": json_utils.dumps(self._training(checkpoint_dir)),
+            "latency_table": LatencyTable.load(path, "config.derive.latency_table").model_dump_json() if path else None,
+        }
 
     def _add(self, component: Any) -> Any:
         self.components.append(component)

@@ -15,6 +15,7 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
         "space": component_spec.ExecutionParameter(type=str),
         "derive": component_spec.ExecutionParameter(type=str),
         "training": component_spec.ExecutionParameter(type=str, optional=True),
+        "latency_table": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
@@ -45,6 +46,7 @@ class ArchitectureDeriver(base_component.BaseComponent):
         space: settings.Space,
         derive: settings.Derive,
         training: str | None = None,
+        latency_table: str | None = None,
     ):
         """Takes two sections of the config, and what the costs of a network depend on.
 
@@ -55,6 +57,8 @@ class ArchitectureDeriver(base_component.BaseComponent):
             space: `config.space`.
             derive: `config.derive`.
             training: The Trainer's parameter `custom_config`; None if `derive` needs no costs.
+            latency_table: The content of the file `config.derive.latency_table`, so that a changed table is not taken
+                for the cached one; None if there is none.
 
         Raises:
             ValueError: `derive` needs costs, and `examples` or `training` is missing.
@@ -68,6 +72,7 @@ class ArchitectureDeriver(base_component.BaseComponent):
                 space=space.to_json(),
                 derive=derive.to_json(),
                 training=training,
+                latency_table=latency_table,
                 genotype=channel.Channel(type=artifacts.Genotype),
                 hyperparameters=channel.Channel(type=standard_artifacts.HyperParameters),
             )

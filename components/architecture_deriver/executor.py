@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
+from models.costs.latency_table import LatencyTable, unfit
 from models.costs.networks import network_costs
 from models.data import dataset_info
 from models.oracle.distribution import Distribution
@@ -74,11 +75,18 @@ def _selector(
     train, data = Train.parse(training["train"], "train"), Data.parse(training["data"], "data")
     info = dataset_info.load(artifact_utils.get_single_uri(input_dict["examples"]))
     shape = info.image_shape(data.image_size, data.channels)
+    costs = network_costs(space, train, shape, len(info.class_names))
+    if exec_properties.get("latency_table"):
+        table = LatencyTable.parse(exec_properties["latency_table"], "config.derive.latency_table")
+        wrong = unfit(table, derive.latency_table, space, train, (shape, len(info.class_names)))
+        if wrong:
+            raise ValueError(wrong)
+        costs = (*costs, table.cost())
     uri = artifact_utils.get_single_uri(input_dict["distribution"])
     return Selector(
         space,
         artifact_files.DISTRIBUTION.load(uri, Multinomial.from_document),
-        network_costs(space, train, shape, len(info.class_names)),
+        costs,
         derive.max_skip_connections,
         training["seed"],
     )

@@ -89,7 +89,7 @@ def export(
     drawn = _pixels(calibration, _draw(len(calibration), calibration_images, seed))
     predict = formats.saved_model(model_dir)
     expected = _classify(predict, pixels)
-    rows = [_figures(formats.SAVED_MODEL, _size(model_dir), predict, expected, expected, labels, pixels)]
+    rows = [_figures(formats.SAVED_MODEL, size(model_dir), predict, expected, expected, labels, pixels)]
     for name in names:
         chosen_format = formats.FORMATS[name]
         try:
@@ -160,7 +160,8 @@ def _figures(
     )
 
 
-def _size(folder: str) -> int:
+def size(folder: str) -> int:
+    """Returns the bytes of all files in a folder."""
     return sum(
         tf.io.gfile.stat(os.path.join(parent, file)).length
         for parent, _, files in tf.io.gfile.walk(folder)

@@ -108,13 +108,13 @@ def unused(settings: Settings) -> dict[str, str]:
     """Returns the settings that a run has no use for, and why: dotted name -> reason.
 
     These are options of rules that are not chosen, what describes networks of other spaces, and what describes
-    baselines, formats or a teacher that are not asked for.
+    baselines, formats, costs or a teacher that are not asked for.
 
     Raises:
         ValueError: There is no such space, or no such option.
     """
     space = create_space(settings.space)
-    parts = {"baselines": settings.baselines, "export": settings.export, "train": settings.train}
+    parts = {name: getattr(settings, name) for name in ("baselines", "derive", "export", "train")}
     without_use = {section: part.unused() for section, part in parts.items()}
     found = {}
     for key, _, known in leaves(settings):

@@ -70,6 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.derive.source = "argmax"
     config.derive.max_skip_connections = None
     config.derive.front = 0
+    config.derive.latency_table = ""
     for limit in ("latency_ms", "params", "macs", "file_mb"):
         config.derive.budget[limit] = None
 

@@ -15,6 +15,7 @@ from models.networks import profiling
 from models.oracle.multinomial import Multinomial
 from models.search.budgeted import BudgetError
 from models.settings import Settings
+from tests.support.latency_tables import measured
 from tests.support.spaces import make_space
 
 SPACE = {"name": "tests.support.tiny_space"}
@@ -58,6 +59,9 @@ def derive(directory, observations, of=SPACE, train=None, rule="paper", **option
             mode="json", include={"train", "data", "seed"}
         )
         settings["training"] = json.dumps(training)
+    if "latency_table" in options:
+        with open(options["latency_table"]) as file:
+            settings["latency_table"] = file.read()
     Executor().Do(found, outputs, settings)
     with open(os.path.join(outputs["genotype"][0].uri, "derivation.json")) as file:
         return outputs["genotype"][0], json.load(file)
@@ -121,6 +125,25 @@ def test_the_derived_network_is_within_the_budget(tmp_path):
     assert derivation["budget"]["macs"] == found.macs and derivation["budget"]["latency_ms"] is None
     assert genotype.get_string_custom_property("origin") == derivation["origin"] == "search, argmax within the budget"
     assert not os.path.exists(os.path.join(genotype.uri, "front.json"))
+
+
+def test_the_derived_network_is_within_a_budget_of_latency(tmp_path):
+    space, train = make_space(NASBENCH201), Settings.parse({"train": TRAIN}).train
+    path = str(tmp_path / "table.json")
+    cost = measured(path, space, train, (8, 8, 1), 3).cost()
+    free = cost.of({choice.name: "nor_conv_3x3" for choice in space.choices})
+    limit = (cost.fixed + free) / 2
+    genotype, derivation = derive(
+        tmp_path, DEAR, NASBENCH201, TRAIN, "main_effects", latency_table=path, budget={"latency_ms": limit}, front=4
+    )
+    derived = load_genotype(os.path.join(genotype.uri, "genotype.json"))
+    assert derivation["budget"]["latency_ms"] == cost.of(space.path(derived)) <= limit
+    with open(os.path.join(genotype.uri, "front.json")) as file:
+        front = json.load(file)
+    found = [point["latency_ms"] for point in front["points"]]
+    assert front["cost"] == "latency_ms" and found == sorted(found) and found[-1] == pytest.approx(free)
+    with pytest.raises(ValueError, match="for other networks: config.train.channels 4 instead of 8"):
+        derive(tmp_path / "other", DEAR, NASBENCH201, {**TRAIN, "channels": 8}, latency_table=path, front=2)
 
 
 def test_a_front_lies_beside_the_genotype_which_it_leaves_as_it_is(tmp_path):

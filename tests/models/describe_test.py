@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from models import describe
 from models.architectures import presets
 from models.architectures.genotype import genotype_from_dict
+from models.costs import latency, runtimes
 
 
 def described(capsys, *arguments):
@@ -134,3 +136,28 @@ def test_help_does_without_keras():
     )
     helped = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "ARCH" in helped.stdout and "mdenas_cifar10" in helped.stdout
+
+
+def test_latency_is_measured_in_each_runtime(capsys, monkeypatch):
+    monkeypatch.setattr(runtimes, "set_threads", lambda threads: None)
+    monkeypatch.setattr(latency, "measure", lambda call, seconds: (call(), latency.Latency(2.0, 1.0, 3.0, 20))[1])
+    genotype = {"space": "nasbench201", "operations": ["nor_conv_1x1", "none", "none", "skip_connect", "none", "none"]}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(genotype, file)
+        file.flush()
+        flags = (file.name, "--cells=1", "--channels=2", "--image_size=8", "--classes=3", "--latency", "--threads=2")
+        lines = described(capsys, *flags).splitlines()
+        rows = json.loads(described(capsys, *flags, "--json"))["latency"]
+    assert lines[-1] == "untrained network, this device, 2 threads; of a batch"
+    names = ("saved_model", "saved_model", "litert", "litert_int8")
+    for line, row, name, batch in zip(lines[-5:-1], rows, names, (1, 8, 1, 1), strict=True):
+        assert line.split() == [name, str(batch), "2.000", "1.000", "-", "3.000", line.split()[-1]]
+        assert row["name"] == name and row["batch"] == batch and row["bytes"] > 1000
+    assert rows[3]["bytes"] < rows[0]["bytes"]
+
+
+@pytest.mark.parametrize("flags", ["--threads=2", "--latency --threads=0"])
+def test_threads_are_refused_if_nothing_uses_them(flags, capsys):
+    with pytest.raises(SystemExit):
+        described(capsys, "darts_v2", *flags.split())
+    assert "--threads: found " in capsys.readouterr().err

@@ -5,8 +5,12 @@ import re
 
 import pytest
 
+from models.costs.latency_table import LatencyTable
+from models.settings import Settings
 from pipeline import pipeline, validation
 from pipeline.configs import digits
+from tests.support.latency_tables import measured
+from tests.support.spaces import make_space
 
 
 def nodes(**deploy):
@@ -152,3 +156,15 @@ def test_the_deriver_knows_the_final_network_only_if_it_needs_costs(key, value):
     # The same text, so that a compiled pipeline has one parameter for both.
     expected = found["Trainer"].exec_properties["custom_config"] if key else None
     assert deriver.exec_properties.get("training") == expected
+
+
+def test_the_deriver_gets_the_content_of_the_latency_table(tmp_path):
+    config = digits.get_config()
+    settings = Settings.parse(config)
+    space = make_space({"name": settings.space.name, "operations": list(settings.space.operations)})
+    path = str(tmp_path / "table.json")
+    table = measured(path, space, settings.train, (8, 8, 1), 10)
+    config.derive.front, config.derive.latency_table = 3, path
+    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
+    (deriver,) = (node for node in created.components if node.id == "ArchitectureDeriver")
+    assert LatencyTable.parse(deriver.exec_properties["latency_table"], "") == table

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from models.architectures.cell import CELL_OPERATIONS
+from models.settings import Settings
 from pipeline import validation
 from pipeline.configs import (
     base,
@@ -18,6 +19,8 @@ from pipeline.configs import (
     imagenet_transfer,
     small_folder,
 )
+from tests.support.latency_tables import measured
+from tests.support.spaces import make_space
 
 CONFIGS = (base, digits, digits_mobile, cifar10, cifar10_paper, imagenet_transfer, imagenet_mobile)
 
@@ -100,7 +103,12 @@ BAD = [
     ("derive.budget.macs", -3, "config.derive.budget.macs: found -3; expected None (no limit) or more than 0."),
     ("derive.budget.file_mb", 0.0, "config.derive.budget.file_mb: found 0.0; expected None (no limit) or more than 0."),
     ("derive.budget.parms", 9, "config.derive.budget.parms: there is no such setting; expected latency_ms, params, "),
-    ("derive.budget.latency_ms", 3.0, "config.derive.budget.latency_ms: found 3; expected None: the run has no laten"),
+    ("derive.budget.latency_ms", 3.0, "config.derive.budget.latency_ms: found 3; expected None, because the run has n"),
+    (
+        "derive.latency_table",
+        "t.json",
+        "config.derive.latency_table: found 't.json'; expected '', the default: there is",
+    ),
     ("train.network", "resnet", "config.train.network: found 'resnet'; expected one of 'cifar', 'imagenet', 'mobile',"),
     ("train.network", "mobile", "Set --config.train.network=cifar"),
     ("train.schedule", "step", "config.train.schedule: found 'step'; expected one of 'cosine', 'exponential'."),
@@ -341,6 +349,32 @@ def test_a_budget_of_the_derivation_needs_a_network_of_a_given_size():
         validation.validate(config)
     config.budget.keep = ("train.cells", "train.channels")
     validation.validate(config)
+
+
+def test_a_latency_table_of_other_networks_is_refused_before_the_search(tmp_path):
+    config = digits.get_config()
+    settings = Settings.parse(config)
+    space = make_space({"name": settings.space.name, "operations": list(settings.space.operations)})
+    path = str(tmp_path / "table.json")
+    table = measured(path, space, settings.train, (8, 8, 1), 10)
+    config.derive.latency_table, config.derive.budget.latency_ms = path, table.cost().fixed / 2
+    with pytest.raises(validation.ConfigError, match=r"budget\.latency_ms: found .* ms; the cheapest architecture"):
+        validation.validate(config)
+    config.derive.budget.latency_ms = 1e6
+    validation.validate(config)
+    config.train.channels += 4
+    with pytest.raises(
+        validation.ConfigError, match=r"derive\.latency_table: .*networks: config\.train\.channels 16 inst"
+    ):
+        validation.validate(config)
+    config.train.channels -= 4
+    with open(path, "w") as file:
+        file.write("[]")
+    with pytest.raises(validation.ConfigError, match=r"derive\.latency_table: this is no latency table"):
+        validation.validate(config)
+    config.derive.latency_table = str(tmp_path / "none.json")
+    with pytest.raises(validation.ConfigError, match=r"derive\.latency_table: found .*json', which cannot be read"):
+        validation.validate(config)
 
 
 def test_a_budget_of_the_derivation_is_refused_where_nothing_uses_it():

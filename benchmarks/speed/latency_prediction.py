@@ -1,0 +1,77 @@
+"""Predicted against measured latency of random architectures that were not used for a latency table's fit.
+
+    python -m models.measure_latency --space=nasbench201 --cells=1 --channels=16 --out=table.json
+    python -m benchmarks.speed.latency_prediction --table=table.json --architectures=30 --json=measured.json
+
+Run both on the same device. The architectures are measured in rounds, one after the other, so that other work on the
+machine hits all of them alike; the median of the rounds counts. A killed run continues with the same command.
+"""
+
+import argparse
+import json
+import os
+
+import numpy as np
+from scipy import stats
+
+from models.costs import runtimes, table_measurement
+from models.costs.latency_table import LatencyTable
+from models.runtime.files import write_atomically
+from models.search_spaces.registry import create_space
+from models.settings import Settings
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", required=True, help="the table, measured on this device")
+    parser.add_argument("--architectures", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1, help="not that of the table")
+    parser.add_argument("--json", help="a file of what is measured, from which a killed run continues")
+    options = parser.parse_args()
+    table = LatencyTable.load(options.table, "--table")
+    runtimes.set_threads(table.threads)
+    networks = table.networks
+    settings = Settings.parse({"space": networks.space, "train": {**networks.options, "auxiliary_weight": 0.0}})
+    space = create_space(settings.space)
+    timed = table_measurement.stopwatch(table.backend, table.threads, table.batch)
+    fitted = [whole.path for whole in table.whole]
+    drawn = table_measurement.random_paths(space, options.architectures + len(fitted), options.seed)
+    paths = [path for path in drawn if table.used(space, path) not in fitted][: options.architectures]
+    measured = _known(options.json) or [[] for _ in paths]
+    loads = [os.getloadavg()[0]]
+    for number in range(options.rounds):
+        for path, found in zip(paths, measured, strict=True):
+            if len(found) > number:
+                continue
+            network = table_measurement.network_of(space, settings.train, networks.image_shape, networks.classes, path)
+            found.append(timed([network], networks.image_shape))
+            loads.append(os.getloadavg()[0])
+            if options.json:
+                write_atomically(options.json, json.dumps(measured))
+    _print(np.array([table.predict(space, path) for path in paths]), np.median(measured, axis=1))
+    print(f"load of the machine: {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} cores")
+
+
+def _known(path):
+    if not path or not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _print(predicted, measured):
+    errors = predicted / measured - 1
+    print("| measured ms | predicted ms | error |\n|---|---|---|")
+    for number in np.argsort(measured):
+        print(f"| {measured[number]:.3f} | {predicted[number]:.3f} | {errors[number]:+.1%} |")
+    size = np.abs(errors)
+    print(
+        f"{len(measured)} architectures: Spearman {stats.spearmanr(predicted, measured).statistic:.3f}, error: median "
+        f"{np.median(size):.1%}, largest {size.max():.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
