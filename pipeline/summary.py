@@ -44,7 +44,8 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
     from tfx.utils import path_utils
 
     from components import comparison
-    from components.report_gen.inputs import read_evaluation, read_front
+    from components.report_gen.evaluation_results import read_evaluation
+    from components.report_gen.inputs import read_front
     from models.baselines.verdict import Comparison
     from models.data import dataset_info
     from models.oracle.distribution import Distribution

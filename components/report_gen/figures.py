@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from components.report_gen import style
-from components.report_gen.inputs import ClassResult
+from components.report_gen.evaluation_results import ClassResult
 
 BARS = 40  # largest number of classes with a bar each
 MATRIX = 150  # largest number of classes for which a confusion matrix is readable

@@ -10,7 +10,8 @@ import jinja2
 
 from components.comparison import Comparison
 from components.report_gen import baselines, commands, drawings, figures, front_figures, search_figures, settings
-from components.report_gen.inputs import ClassResult, Derivation, Evaluation, Inputs, Search
+from components.report_gen.evaluation_results import ClassResult, Evaluation
+from components.report_gen.inputs import Derivation, Inputs, Search
 from components.report_gen.pictures import LOOKED_AT
 from models.baselines import verdict
 from models.planning.plan import STAGES, TRAINING

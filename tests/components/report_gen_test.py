@@ -27,6 +27,7 @@ from components.report_gen import (
     search_figures,
     settings,
 )
+from components.report_gen.evaluation_results import ClassResult, Evaluation, read_evaluation
 from models import export
 from models.architectures import presets
 from models.architectures.nasbench201 import NasBench201Genotype
@@ -140,13 +141,11 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
             "training": inputs.Training(
                 3786742, 599110272, 12.0, ({"epoch": 0, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1},)
             ),
-            "evaluation": inputs.Evaluation(
+            "evaluation": Evaluation(
                 accuracy=0.8125,
                 loss=0.5,
                 images=16,
-                classes=tuple(
-                    inputs.ClassResult(name, 1 - label / classes, 8) for label, name in enumerate(class_names)
-                ),
+                classes=tuple(ClassResult(name, 1 - label / classes, 8) for label, name in enumerate(class_names)),
                 confusion={(label, label): 5 for label in range(classes)} | {(1, 0): 3},
                 failures=(),
             ),
@@ -171,7 +170,7 @@ def size(svg: bytes) -> tuple[float, float]:
 
 
 FAILED = {"epoch": 0, "status": "FAILED", "entropy": 58.0, "best": None}
-RESULTS = [inputs.ClassResult(f"class {number}", number / 120, 30) for number in range(120)]
+RESULTS = [ClassResult(f"class {number}", number / 120, 30) for number in range(120)]
 DRAWN = {
     "counts": lambda: figures.class_counts(["a", "b"], {"train": [3, 4], "test": [1, 0]}),
     "counts of many classes": lambda: figures.class_counts(["a"] * 120, {"train": range(120), "test": range(120)}),
@@ -248,7 +247,7 @@ def test_of_many_choices_those_farthest_from_uniform_are_the_ones_that_moved_mos
 
 
 def test_the_worst_classes_come_first_and_of_equals_the_larger():
-    results = [inputs.ClassResult(*values) for values in (("a", 0.9, 5), ("b", 0.2, 5), ("c", 0.2, 9))]
+    results = [ClassResult(*values) for values in (("a", 0.9, 5), ("b", 0.2, 5), ("c", 0.2, 9))]
     assert [result.name for result in figures.worst_first(results)] == ["c", "b", "a"]
 
 
@@ -724,7 +723,7 @@ def test_a_missing_input_is_named(tmp_path):
 
 def test_a_missing_evaluation_is_named(tmp_path):
     with pytest.raises(artifact_files.ArtifactError, match=re.escape(str(tmp_path))):
-        inputs.read_evaluation(str(tmp_path), ["a", "b"])
+        read_evaluation(str(tmp_path), ["a", "b"])
 
 
 def test_the_page_sets_the_seconds_of_a_budget_beside_the_plan():
