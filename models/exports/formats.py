@@ -20,6 +20,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """Pixels, float32 (batch, height, width, channels) from 0 to 255 -> probabilities, float32 (batch, classes)."""
 
 _OPSET = 17  # of ONNX; ONNX Runtime 1.12 and newer know it
+_LOW = -1e30  # of a lower number the padding of a max pool consists, and no value of a network
 _SIGNATURE = "serving_default"
 
 
@@ -81,11 +82,30 @@ def _graph(model_dir: str, batch: int | None) -> tuple[Any, str]:
     return tf.compat.v1.graph_util.extract_sub_graph(graph, [output.op.name]), output.name
 
 
-def _litert_converter(model_dir: str) -> tf.lite.TFLiteConverter:
+def _litert_converter(model_dir: str, quantized: bool = False) -> tf.lite.TFLiteConverter:
     graph, output = _graph(model_dir, 1)
+    if quantized:
+        _mirror_lowest_numbers(graph)
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
     tensors = (wrapped.graph.get_tensor_by_name(name) for name in ("images:0", output))
     return tf.lite.TFLiteConverter.from_concrete_functions([wrapped.prune(*tensors)], tf.Module())
+
+
+def _mirror_lowest_numbers(graph: Any) -> None:
+    """Replaces the padding of max pools with the lowest float number by mirrored images, in place.
+
+    8-bit integers that reach to the lowest float number cannot tell other numbers apart. A mirrored pixel next to the
+    edge equals the pixel at the edge, which is in the same window, so the maximum of the window is the same.
+    """
+    nodes = {node.name: node for node in graph.node}
+    for node in graph.node:
+        if node.op != "PadV2":
+            continue
+        filler = nodes[node.input[2].partition(":")[0]]
+        if filler.op == "Const" and tf.make_ndarray(filler.attr["value"].tensor) < _LOW:
+            node.op = "MirrorPad"
+            del node.input[2]
+            node.attr["mode"].s = b"SYMMETRIC"
 
 
 def _to_litert(model_dir: str, _: np.ndarray) -> bytes:
@@ -93,7 +113,7 @@ def _to_litert(model_dir: str, _: np.ndarray) -> bytes:
 
 
 def _to_litert_int8(model_dir: str, pixels: np.ndarray) -> bytes:
-    converter = _litert_converter(model_dir)
+    converter = _litert_converter(model_dir, quantized=True)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None].astype(np.float32)] for image in pixels)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

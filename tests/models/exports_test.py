@@ -11,6 +11,8 @@ from models import export as saved
 from models.data.dataset import EncodedImages, ImageDataset
 from models.data.image_format import ImageFormat
 from models.exports import formats, verified
+from models.networks import operations
+from models.networks.layers import BatchNorm
 
 CLASSES = ("a", "b", "c")
 SHAPE = (16, 12, 3)
@@ -35,7 +37,8 @@ def model_dir(tmp_path_factory):
             keras.Input(SHAPE),
             layers.Conv2D(8, 3, padding="same", strides=2),
             layers.BatchNormalization(),
-            layers.ReLU(),
+            # No ReLU before the pool: its padding must count for less than negative numbers.
+            operations.resolve("max_pool_3x3")(8, 2, BatchNorm),
             layers.DepthwiseConv2D(3, padding="same"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(3),
