@@ -83,8 +83,10 @@ def test_the_report_has_a_config_with_the_planned_settings_and_without_the_budge
     exec(config, namespace)
     given = validation.validate(namespace["get_config"]())
     (corrected,) = plans(killed_twice.root, "TrainingPlanner")
-    (model_run,) = glob.glob(os.path.join(killed_twice.root, "artifacts", "Trainer", "model_run", "*"))
-    trained = artifact_files.TRAINING.load(model_run, dict)["settings"]
+    # The training that was killed left a folder, too.
+    folders = glob.glob(os.path.join(killed_twice.root, "artifacts", "Trainer", "model_run", "*"))
+    newest = max(folders, key=lambda folder: int(os.path.basename(folder)))
+    trained = artifact_files.TRAINING.load(newest, dict)["settings"]
     assert given.budget.minutes == 0
     assert given.search.epochs == 18
     assert corrected["choices"]

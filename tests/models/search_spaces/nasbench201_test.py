@@ -133,7 +133,10 @@ def test_its_settings_are_channels_and_cells_of_a_stage():
     assert supernet_options(space(), settings.search) == {"channels": 8, "cells": 1}
     assert network_options(space(), settings.train) == {"network": "nasbench201", "channels": 16, "cells": 5}
     without_use = {key for key in unused(settings) if key.startswith(("search.", "train."))}
-    assert without_use == {"search.score_images", "train.auxiliary_weight", "train.drop_path", "train.dropout"}
+    assert without_use == {
+        *("search.score_images", "train.auxiliary_weight", "train.drop_path", "train.dropout"),
+        *("train.teacher_temperature", "train.teacher_weight"),
+    }
 
 
 def test_there_is_one_kind_of_network():
