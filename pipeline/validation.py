@@ -3,7 +3,6 @@
 This module imports neither TFX nor, unless a folder is in an object store, TensorFlow.
 """
 
-import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -265,13 +264,6 @@ def _export(settings: Settings) -> Iterator[str]:
             f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with LiteRT, whose float32 "
             "operations do not compute in half precision."
         )
-    if "onnx" in settings.export.formats:
-        missing = [name for name in ("tf2onnx", "onnx", "onnxruntime") if not importlib.util.find_spec(name)]
-        if missing:
-            yield (
-                f"config.export.formats: found onnx, which needs the packages {', '.join(missing)}; they are not "
-                "installed. Install requirements.txt again, or leave out onnx."
-            )
 
 
 def _teacher(settings: Settings) -> Iterator[str]:

@@ -16,6 +16,8 @@ from models.runtime.messages import some
 
 # The largest difference of a probability between an exact format and the SavedModel.
 TOLERANCE = 1e-4
+# The smallest share of test images on which a file must give the SavedModel's class: below it, the file is broken.
+LEAST_AGREEMENT = 0.5
 # Test images that each file classifies at most: LiteRT takes them one by one.
 MOST_IMAGES = 2000
 # An accuracy that falls by more gives a warning.
@@ -101,10 +103,15 @@ def export(
             rows.append(Export(name, 0, None, len(labels), None, None, f"the conversion failed: {told}"))
             continue
         row = _figures(name, len(content), predict, found, expected, labels, pixels)
+        agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
+        refused = ""
         if chosen_format.exact and not row.max_difference <= TOLERANCE:
             refused = (
                 f"a probability differs from the SavedModel's by {row.max_difference:.2g}, more than {TOLERANCE:g}"
             )
+        elif agreement < LEAST_AGREEMENT:
+            refused = f"its class is the SavedModel's on only {agreement:.0%} of the test images"
+        if refused:
             row = dataclasses.replace(row, accuracy=None, latency=None, refused=refused)
         else:
             save(name, content)

@@ -119,6 +119,20 @@ def test_a_file_whose_answers_differ_is_refused_and_not_written(model_dir, monke
     assert warning.startswith("config.export.formats: litert was not written: a probability differs")
 
 
+def test_integers_that_lost_the_classes_are_refused(model_dir, monkeypatch):
+    """The file answers, but always the same."""
+    constant = np.eye(3, dtype=np.float32)[[0]]
+    broken = dataclasses.replace(
+        formats.FORMATS[formats.LITERT_INT8],
+        load=lambda content, threads: lambda pixels: constant.repeat(len(pixels), 0),
+    )
+    monkeypatch.setattr(formats, "FORMATS", {"litert_int8": broken})
+    rows, files = convert(model_dir, ("litert_int8",))
+    assert files == {} and rows[1].accuracy is None
+    (warning,) = verified.warnings(rows)
+    assert "its class is the SavedModel's on only" in warning
+
+
 def test_a_conversion_that_fails_leaves_the_other_formats(model_dir, monkeypatch):
     def fails(model_dir, pixels):
         raise RuntimeError("tf.Odd\n is not supported")
