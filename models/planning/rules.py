@@ -84,16 +84,17 @@ def baselines_share(settings: Settings) -> float:
 
 
 def baselines(costs: Costs, size: Size, batch: int, settings: Settings, search_and_training: float) -> float:
-    """Returns the seconds of the baselines: their share, or one epoch for each if the share is too short for that.
+    """Returns the seconds of the baselines: their share, or the time of their epochs if the share is too short.
 
-    A baseline has at least one epoch. Its epoch is taken to cost as much as one of the final network.
+    A baseline has `config.baselines.epochs` epochs, or else at least one. An epoch of a baseline is taken to cost as
+    much as one of the final network.
 
     Args:
         costs, size, batch, settings: As for `epochs_left`.
         search_and_training: The seconds of search and training together.
     """
     names = set(settings.baselines.compared(settings.train.teacher)) - {"majority", "pretrained"}
-    least = len(names) * (costs.start(size) + costs.epoch(size, batch))
+    least = len(names) * (costs.start(size) + max(1, settings.baselines.epochs) * costs.epoch(size, batch))
     return max(baselines_share(settings) * search_and_training, least)
 
 

@@ -193,3 +193,13 @@ def test_a_plan_leaves_time_for_the_baselines_which_have_an_epoch_at_least(minut
     assert sum(seconds.values()) <= 60 * minutes
     if option.epochs < rules.MOST_EPOCHS:
         assert sum(seconds.values()) + 1.5 * costs.epoch(option.size, option.batch) > 60 * minutes * 0.94
+
+
+def test_epochs_of_baselines_that_are_given_have_their_time():
+    costs = Costs(figures())
+    epoch = costs.epoch(SMALL, 64)
+    least, given = (
+        rules.baselines(costs, SMALL, 64, settings(baselines={"names": ("cnn",), "epochs": epochs}), 0.0)
+        for epochs in (0, 30)
+    )
+    assert given - least == pytest.approx(29 * epoch)
