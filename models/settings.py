@@ -327,6 +327,10 @@ class DeriveBudget(Section):
         return {name: value for name, value in self if value is not None}
 
 
+MEASURE = "measure"
+"""The value of `derive.latency_table` with which the run measures the table."""
+
+
 class Derive(Section):
     """The derivation of an architecture from the result of the search."""
 
@@ -353,17 +357,30 @@ class Derive(Section):
     )
     latency_table: str = setting(
         "",
-        "file of a latency table, which `python -m models.measure_latency` writes on any device (docs/costs.md); '': "
-        "latency is not known",
+        "measure: the run measures a latency table on its device; or the file of a table, which `python -m "
+        "models.measure_latency` writes on any device (docs/costs.md); '': latency is not known",
         AFTERWARDS,
     )
+    latency_backend: Literal["litert", "tensorflow"] = setting(
+        "litert", "runtime that is measured: LiteRT with float32 numbers, or TensorFlow", AFTERWARDS
+    )
+    latency_threads: int = setting(1, "threads of the runtime that is measured", AFTERWARDS, ge=1)
     budget: DeriveBudget = setting(DeriveBudget(), "limits of the derived network", AFTERWARDS)
 
     def unused(self) -> dict[str, str]:
         """Returns the settings without use beside the others, and why: name -> reason."""
-        return (
-            {} if self.needs_costs else {"latency_table": "there is no config.derive.budget and no config.derive.front"}
-        )
+        found: dict[str, str] = {}
+        if not self.needs_costs:
+            found["latency_table"] = "there is no config.derive.budget and no config.derive.front"
+        if not self.measures_latency:
+            why = f"config.derive.latency_table is not {MEASURE!r}"
+            found |= {"latency_backend": why, "latency_threads": why}
+        return found
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether the run measures a latency table on its own device."""
+        return self.latency_table == MEASURE
 
     @property
     def needs_costs(self) -> bool:

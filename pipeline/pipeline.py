@@ -7,15 +7,19 @@
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.train.teacher` adds a Teacher before the search: docs/baselines.md.
+`config.derive.latency_table` adds a LatencyTable before the search: docs/costs.md.
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
 Exporter is left out if `config.export` names no format, and Baselines if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
+import json
+
 import ml_collections
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import pipeline
 
+from models.costs import runtimes
 from models.settings import Settings
 from pipeline.stages import LATEST_BLESSED, Stages
 
@@ -56,6 +60,7 @@ def create_pipeline(
     stages.validate()
     stages.choose_baseline(baseline)
     stages.teach(checkpoint_dir)
+    stages.measure_latency(checkpoint_dir, device=_device() if metadata_connection_config else None)
     stages.plan()
     stages.find_architecture(checkpoint_dir)
     stages.correct_plan()
@@ -73,3 +78,8 @@ def create_pipeline(
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_pipeline_args,
     )
+
+
+def _device() -> str:
+    """Returns what describes this device, as JSON."""
+    return json.dumps(runtimes.device(), sort_keys=True)

@@ -19,6 +19,7 @@ from components.baselines.component import Baselines
 from components.evaluator.component import Evaluator
 from components.exporter.component import Exporter
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.latency_table.component import LatencyTable
 from components.planner.component import SearchPlanner, TrainingPlanner
 from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
@@ -26,7 +27,7 @@ from components.supernet_search.component import SupernetSearch
 from components.teacher.component import Teacher
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import Trainer
-from models.costs.latency_table import LatencyTable
+from models.costs import latency_table
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
 
@@ -115,12 +116,43 @@ class Stages:
             )
             self.soft_labels = self._add(teacher).outputs["soft_labels"]
 
+    def measure_latency(self, checkpoint_dir: str, device: str | None) -> None:
+        """Measures or checks the latency table, if there is one; before the plan, which counts the seconds.
+
+        Args:
+            checkpoint_dir: As in `create_pipeline`.
+            device: Describes the device of the run; None if it is not known before the run.
+        """
+        self.latency_table = None
+        derive = self._settings.derive
+        if derive.latency_table and not self._settings.architecture:
+            given = None
+            if not derive.measures_latency:
+                table = latency_table.LatencyTable.load(derive.latency_table, "config.derive.latency_table")
+                given = table.model_dump_json()
+            component = LatencyTable(
+                examples=self._examples(),
+                image_report=self.images.outputs["image_report"],
+                space=self._settings.space,
+                derive=derive,
+                training=self._training_parameter(checkpoint_dir),
+                given=given,
+                device=device if derive.measures_latency else None,
+                checkpoint_dir=os.path.join(checkpoint_dir, "latency"),
+            )
+            self.latency_table = self._add(component).outputs["latency_table"]
+
     def plan(self) -> None:
         """Plans search and training, if the run has a budget."""
         self.planned = None
         if self._settings.budget.minutes:
-            report = self.images.outputs["image_report"]
-            planner = SearchPlanner(self._examples(), report, self.soft_labels, settings=self._settings)
+            planner = SearchPlanner(
+                self._examples(),
+                self.images.outputs["image_report"],
+                self.soft_labels,
+                self.latency_table,
+                settings=self._settings,
+            )
             self.planned = self._add(planner).outputs["plan"]
 
     def correct_plan(self) -> None:
@@ -286,13 +318,15 @@ class Stages:
 
     def _costed(self, checkpoint_dir: str) -> dict[str, Any]:
         """Returns what the deriver needs to know the costs of networks."""
-        path = self._settings.derive.latency_table
-        # The same text as the Trainer's parameter: a compiled pipeline has one parameter for both.
         return {
             "examples": self._examples(),
-            "training": json_utils.dumps(self._training(checkpoint_dir)),
-            "latency_table": LatencyTable.load(path, "config.derive.latency_table").model_dump_json() if path else None,
+            "latency_table": self.latency_table,
+            "training": self._training_parameter(checkpoint_dir),
         }
+
+    def _training_parameter(self, checkpoint_dir: str) -> str:
+        """Returns the same text as the Trainer's parameter: a compiled pipeline has one parameter for all of them."""
+        return json_utils.dumps(self._training(checkpoint_dir))
 
     def _add(self, component: Any) -> Any:
         self.components.append(component)

@@ -71,6 +71,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.derive.max_skip_connections = None
     config.derive.front = 0
     config.derive.latency_table = ""
+    config.derive.latency_backend = "litert"
+    config.derive.latency_threads = 1
     for limit in ("latency_ms", "params", "macs", "file_mb"):
         config.derive.budget[limit] = None
 

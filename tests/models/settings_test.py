@@ -34,6 +34,7 @@ OTHERS = {
     "derive.source": "best",
     "derive.max_skip_connections": 2,
     "derive.front": 20,
+    "derive.latency_backend": "tensorflow",
     "derive.budget.latency_ms": 3.5,
     "derive.budget.params": 1000,
     "derive.budget.macs": 1000,
