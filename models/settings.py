@@ -149,6 +149,11 @@ class Space(Section):
         memory=True,
     )
 
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], section: str = "space") -> "Space":
+        """See Section. The name of the space decides which settings there are, and so which class is returned."""
+        return Settings.parse({section: values}).space
+
 
 class MobileSpace(Space):
     """One more setting, only with the mobile space."""
@@ -447,6 +452,17 @@ class Train(Section):
     flip: bool = setting(True, "whether images are flipped horizontally at random", TRAINING)
     cutout: int = setting(
         16, "side in pixels of the randomly erased square; 0: no cutout", TRAINING, source="released script", ge=0
+    )
+    crop_area: float = setting(
+        1.0,
+        "smallest share of a photo that a random part of it has, which is resized to the photo's size; 1: the whole "
+        "photo. Usual on ImageNet: 0.08",
+        TRAINING,
+        gt=0,
+        le=1,
+    )
+    jitter: float = setting(
+        0.0, "largest relative change of brightness, contrast and saturation; 0: none", TRAINING, ge=0, lt=1
     )
     drop_path: float = setting(
         0.3,

@@ -13,13 +13,10 @@ Exporter is left out if `config.export` names no format, and Baselines if `confi
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
 """
 
-import json
-
 import ml_collections
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import pipeline
 
-from models.costs import runtimes
 from models.settings import Settings
 from pipeline.stages import LATEST_BLESSED, Stages
 
@@ -55,12 +52,12 @@ def create_pipeline(
         ConfigError: A setting is unknown or out of bounds; the message names it.
         DataError: The images cannot be used.
     """
-    stages = Stages(Settings.parse(config))
+    stages = Stages(Settings.parse(config), local=metadata_connection_config is not None)
     stages.ingest()
     stages.validate()
     stages.choose_baseline(baseline)
     stages.teach(checkpoint_dir)
-    stages.measure_latency(checkpoint_dir, device=_device() if metadata_connection_config else None)
+    stages.measure_latency(checkpoint_dir)
     stages.plan()
     stages.find_architecture(checkpoint_dir)
     stages.correct_plan()
@@ -78,8 +75,3 @@ def create_pipeline(
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_pipeline_args,
     )
-
-
-def _device() -> str:
-    """Returns what describes this device, as JSON."""
-    return json.dumps(runtimes.device(), sort_keys=True)

@@ -1,5 +1,6 @@
 """The stages of the pipeline: the components of each stage, with their inputs and settings."""
 
+import json
 import os
 from typing import Any
 
@@ -12,8 +13,10 @@ from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import json_utils
 
+from components import artifacts
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
+from components.architecture_importer.source import artifact_of
 from components.baseline import LatestComparableModel
 from components.baselines.component import Baselines
 from components.evaluator.component import Evaluator
@@ -27,7 +30,7 @@ from components.supernet_search.component import SupernetSearch
 from components.teacher.component import Teacher
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import Trainer
-from models.costs import latency_table
+from models.costs import latency_table, runtimes
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
 
@@ -39,14 +42,16 @@ class Stages:
 
     Args:
         settings: All settings.
+        local: Whether the components run on this device.
 
     Attributes:
         components: All components created so far, in this order.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, local: bool):
         self.components: list[base_node.BaseNode] = []
         self._settings = settings
+        self._local = local
         self._common = {name: getattr(settings, name) for name in ("seed", "deterministic", "tuned_kernels")}
 
     def ingest(self) -> None:
@@ -116,20 +121,17 @@ class Stages:
             )
             self.soft_labels = self._add(teacher).outputs["soft_labels"]
 
-    def measure_latency(self, checkpoint_dir: str, device: str | None) -> None:
-        """Measures or checks the latency table, if there is one; before the plan, which counts the seconds.
-
-        Args:
-            checkpoint_dir: As in `create_pipeline`.
-            device: Describes the device of the run; None if it is not known before the run.
-        """
+    def measure_latency(self, checkpoint_dir: str) -> None:
+        """Measures or checks the latency table, if there is one; before the plan, which counts the seconds."""
         self.latency_table = None
         derive = self._settings.derive
         if derive.latency_table and not self._settings.architecture:
-            given = None
+            given = device = None
             if not derive.measures_latency:
                 table = latency_table.LatencyTable.load(derive.latency_table, "config.derive.latency_table")
                 given = table.model_dump_json()
+            elif self._local:
+                device = json.dumps(runtimes.device(), sort_keys=True)
             component = LatencyTable(
                 examples=self._examples(),
                 image_report=self.images.outputs["image_report"],
@@ -137,7 +139,7 @@ class Stages:
                 derive=derive,
                 training=self._training_parameter(checkpoint_dir),
                 given=given,
-                device=device if derive.measures_latency else None,
+                device=device,
                 checkpoint_dir=os.path.join(checkpoint_dir, "latency"),
             )
             self.latency_table = self._add(component).outputs["latency_table"]
@@ -175,8 +177,15 @@ class Stages:
         image_report = self.images.outputs["image_report"]
         self.learned, self.inherited = {}, None
         if self._settings.architecture:
+            source, uri = None, artifact_of(self._settings.architecture)
+            if uri and self._local:  # other machines do not have the folder
+                source = self._add(
+                    importer.Importer(source_uri=uri, artifact_type=artifacts.Genotype, output_key="genotype").with_id(
+                        "SourceGenotype"
+                    )
+                ).outputs["genotype"]
             self.architecture = first = self._add(
-                ArchitectureImporter(image_report=image_report, architecture=self._settings.architecture)
+                ArchitectureImporter(image_report, source, architecture=self._settings.architecture)
             )
         else:
             search = first = self._add(

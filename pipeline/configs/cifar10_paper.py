@@ -94,6 +94,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.pad = 4
     train.flip = True
     train.cutout = 16
+    train.crop_area = 1.0
+    train.jitter = 0.0
     train.drop_path = 0.3
     train.auxiliary_weight = 0.4
     train.dropout = 0.2
