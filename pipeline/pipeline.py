@@ -40,7 +40,7 @@ def create_pipeline(
         serving_dir: The folder to which a blessed model is pushed, as a numbered version that TF Serving finds.
         checkpoint_dir: The folder of the checkpoints of teacher, search, final training and baselines.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
-        beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer.
+        beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, ImageValidator, Evaluator and BulkInferrer.
         enable_cache: Whether a component with unchanged inputs and settings reuses its results from an earlier run.
         baseline: The earlier model with which the new model is compared: LATEST_BLESSED, found in ML Metadata; the URI
             of a Model artifact of an earlier run; or "" for none: then only the accuracy threshold counts.
