@@ -50,7 +50,7 @@ class Stages:
 
     def ingest(self) -> None:
         """Writes the images as examples, and computes statistics of the examples."""
-        self.examples = self._add(TfdsExampleGen(seed=self._settings.seed, **dict(self._settings.data)))
+        self.examples = self._add(TfdsExampleGen(**dict(self._settings.data)))
         self.statistics = self._add(StatisticsGen(examples=self._examples()))
 
     def validate(self) -> None:

@@ -160,15 +160,14 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
     assert parameters["seed"]["defaultValue"] == 0
     assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
     tasks = spec["root"]["dag"]["tasks"]
-    everywhere = ("TfdsExampleGen", "SupernetSearch", "ReportGen")
     targets = {
-        "seed": [(task, "seed") for task in everywhere],
+        "seed": [("SupernetSearch", "seed"), ("ReportGen", "seed")],
         "search_epochs": [("SupernetSearch", "search_epochs"), ("ReportGen", "search_epochs")],
         "training": [("Trainer", "custom_config"), ("ReportGen", "training")],
         "data_fingerprint": [("TfdsExampleGen", "data_fingerprint")],
         **{
             name: [("TfdsExampleGen", name), ("ReportGen", name)]
-            for name in ("data_dir", "data_version", "image_folder")
+            for name in ("data_dir", "data_version", "image_folder", "data_seed")
         },
     }
     found = {name: [] for name in kubeflow_runner.RUNTIME_PARAMETERS if name != "budget_minutes"}
