@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from components.report_gen import style
 from models.runtime import artifact_files
-from pipeline.run_record import Run
 from pipeline.sweep import results
 
 FILE_NAME = "sweep.html"  # in a sweep's root
@@ -18,13 +17,17 @@ FILE_NAME = "sweep.html"  # in a sweep's root
 Curves = Mapping[str, Sequence[float]]
 
 
-def curves(run: Run) -> Curves:
-    """Returns the figures of a run per epoch: `best` of the search so far, and the training's `accuracy` and `loss`."""
-    training = artifact_files.TRAINING.load(run.outputs("Trainer")["model_run"].uri, dict)["history"]
+def curves(model_run: str, results: str | None) -> Curves:
+    """Returns the figures of a run per epoch: `best` of the search so far, and the training's `accuracy` and `loss`.
+
+    Args:
+        model_run: URI of the Trainer's record.
+        results: URI of the figures of SupernetSearch; None without a search.
+    """
+    training = artifact_files.TRAINING.load(model_run, dict)["history"]
     found = {name: [figures[name] for figures in training] for name in ("accuracy", "loss")}
-    if "SupernetSearch" in run.executions:
-        epochs = artifact_files.EPOCHS.load(run.outputs("SupernetSearch")["results"].uri, list)
-        found["best"] = [figures["best"] for figures in epochs]
+    if results:
+        found["best"] = [figures["best"] for figures in artifact_files.EPOCHS.load(results, list)]
     return found
 
 

@@ -84,8 +84,8 @@ def rules(text: str, config: ml_collections.ConfigDict) -> list[str]:
     for name in found:
         if name not in RULES and "." not in name:
             raise UsageError(
-                f"--rules={text}: there is no rule {name!r}; expected some of {', '.join(RULES)}, or the dotted path of "
-                "a custom rule."
+                f"--rules={text}: there is no rule {name!r}; expected some of {', '.join(RULES)}, or the dotted path "
+                "of a custom rule."
             )
     if len(set(found)) < len(found):
         raise UsageError(f"--rules={text}: a rule is given twice. Give each rule once.")
@@ -117,12 +117,11 @@ def plan(
     found = []
     for rule in rules:
         changed = _with_rule(config, rule)
-        changed["train.hold_out_val"] = config.train.hold_out_val if "train.hold_out_val" in given else True
         checked = config.copy_and_resolve_references()
         with checked.unlocked():
             checked.update_from_flattened_dict(changed)
         validation.validate(checked)
-        flags = tuple(f"--config.{key}={value}" for key, value in changed.items() if key not in given)
+        flags = tuple(f"--config.{key}={value}" for key, value in changed.items())
         prefix = f"{re.sub(r'[^A-Za-z0-9]+', '_', rule)}_" if len(rules) > 1 else ""
         found += [Planned(f"{prefix}seed_{seed}", rule, seed, (f"--config.seed={seed}", *flags)) for seed in seeds]
     return found

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pipeline import memory_plan, summary
+from pipeline.metadata_store import Store
 from pipeline.sweep.plan import Planned
 from pipeline.terminal import say
 
@@ -28,12 +31,16 @@ class Processes:
         root: Absolute path of the sweep's root. Each run has a folder in it as its root.
         command: The command of a run without --root and the run's own flags.
         workers: Number of runs at the same time.
+        store: The store of ML Metadata in which all runs are recorded.
+        name: `config.name`.
     """
 
-    def __init__(self, root: str, command: Sequence[str], workers: int):
+    def __init__(self, root: str, command: Sequence[str], workers: int, store: Store, name: str):
         self._root = root
         self._command = command
         self._workers = workers
+        self._store = store
+        self._name = name
         self._lock = threading.Lock()
         self._live: set[subprocess.Popen] = set()
         self._took: list[float] = []
@@ -77,6 +84,24 @@ class Processes:
     def is_finished(self, run: Planned) -> bool:
         """Returns whether a run has ended well."""
         return os.path.exists(os.path.join(self._root, run.name, summary.FILE_NAME))
+
+    def summary(self, run: Planned) -> dict[str, Any] | None:
+        """Returns the summary.json of a run; None if it is not finished."""
+        if not self.is_finished(run):
+            return None
+        with open(os.path.join(self._root, run.name, summary.FILE_NAME)) as file:
+            return json.load(file)
+
+    def curves(self, run: Planned) -> Mapping[str, Sequence[float]]:
+        """Returns the curves of a finished run."""
+        from pipeline.root_records import Identity
+        from pipeline.run_record import Run
+        from pipeline.sweep import page
+
+        identity = Identity.read(os.path.join(self._root, run.name))
+        record = Run(self._store.open(), identity.pipeline_name(self._name))
+        results = record.outputs("SupernetSearch").get("results")
+        return page.curves(record.outputs("Trainer")["model_run"].uri, results.uri if results else None)
 
     def _run(self, run: Planned, first: Planned, ready: threading.Event) -> str:
         """Returns the reason of a failure, or ""."""

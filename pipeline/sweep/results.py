@@ -1,13 +1,15 @@
 """What the runs of a sweep came to: a row for each run, and the mean, deviation and interval for each rule."""
 
+import json
 import math
+import os
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scipy import stats
 
-from pipeline.sweep.plan import Planned
+from pipeline.sweep.plan import FILE_NAME, Planned
 
 _CONFIDENCE = 0.95
 # The figures of which the table shows mean and interval: key of a row -> title.
@@ -19,11 +21,11 @@ def row(run: Planned, summary: dict[str, Any] | None, failure: str = "") -> dict
 
     Args:
         run: The run.
-        summary: Its summary.json; None if it is not finished.
+        summary: Its summary.json, or as many of its values as are known; None if it is not finished.
         failure: Why it failed; "" if it did not.
     """
     known = summary or {}
-    state = "finished" if summary else "failed" if failure else "waiting"
+    state = "finished" if summary is not None else "failed" if failure else "waiting"
     names = ("val_accuracy", "test_accuracy", "params", "macs", "genotype_text", "trained_model", "report")
     return {
         "name": run.name,
@@ -68,22 +70,33 @@ def best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return max(known, key=lambda row: (row["val_accuracy"], -row["params"], -row["seed"]), default=None)
 
 
-def document(identity: dict[str, Any], config: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def document(
+    identity: dict[str, Any], rows: Sequence[dict[str, Any]], submitted: dict[str, list[str]]
+) -> dict[str, Any]:
     """Returns sweep.json.
 
     Args:
-        identity: `plan.identity`.
-        config: The path of the config.
+        identity: What makes the sweep what it is; another sweep is refused in its root.
         rows: A row for each run.
+        submitted: Name of a run -> the ids of its runs on Kubeflow; empty for processes.
     """
     chosen = best(rows)
     return {
         "identity": identity,
-        "config": config,
         "runs": list(rows),
         "rules": groups(rows),
         "best": chosen["name"] if chosen else None,
+        "submitted": submitted,
     }
+
+
+def submitted(root: str) -> dict[str, list[str]]:
+    """Returns the runs that an earlier start of a sweep submitted to Kubeflow."""
+    try:
+        with open(os.path.join(root, FILE_NAME)) as file:
+            return json.load(file)["submitted"]
+    except FileNotFoundError:
+        return {}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -127,7 +140,7 @@ def choice(found: dict[str, Any]) -> str:
                 f"{row['test_accuracy']:.4f} on test. The test accuracy had no influence on the choice."
             )
     if any(row["state"] == "finished" for row in found["runs"]):
-        return "No best run: the networks were trained on val, too (config.train.hold_out_val=False)."
+        return "No best run: no validation accuracy is known. Networks that are trained on val have none."
     return "No best run: none is finished."
 
 

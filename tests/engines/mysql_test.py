@@ -1,6 +1,7 @@
 """--metadata=mysql://...: whole runs whose records are in a real MariaDB server."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -30,7 +31,10 @@ def password(monkeypatch):
 
 def _flags(address):
     # A published cell instead of a search: what a search does is no matter here.
-    return (f"--metadata={address}", "--config.architecture=darts_v2", "--config.train.epochs=1")
+    return (
+        *(f"--metadata={address}", "--config.architecture=darts_v2", "--config.train.epochs=2"),
+        "--config.baselines.names=('majority',)",
+    )
 
 
 def _pipelines(address):
@@ -95,7 +99,7 @@ def test_two_runs_at_once_from_two_roots_share_an_empty_database(server, tmp_pat
 
 def test_a_run_neither_closes_nor_forgets_what_belongs_to_another_root(server, tmp_path):
     address = server.create("beside")
-    process = _start(tmp_path / "one", address, until="Trainer ...")
+    process = _start_training(tmp_path / "one", address)
     # A whole second run, while the first one has an execution that is RUNNING.
     process.send_signal(signal.SIGSTOP)
     other = pipeline_runs.run(tmp_path / "other", *_flags(address))
@@ -109,7 +113,7 @@ def test_a_run_neither_closes_nor_forgets_what_belongs_to_another_root(server, t
 
 def test_a_server_that_stops_in_the_middle_costs_one_line_and_the_same_command_resumes(server, tmp_path):
     address, root = server.create("stopped"), tmp_path / "root"
-    process = _start(root, address, until="Trainer ...")
+    process = _start_training(root, address)
     server.stop()
     try:
         told = process.stderr.read()
@@ -138,12 +142,12 @@ def test_a_server_that_stops_in_the_middle_costs_one_line_and_the_same_command_r
     assert list(_files_with(mariadb.PASSWORD, root)) == []
 
 
-def _start(root, address, until):
-    """Starts a run; returns its process as soon as it has shown a line that contains a text."""
+def _start_training(root, address):
+    """Starts a run; returns its process as soon as the first of two epochs of the training is over."""
     command = pipeline_runs.command(root, *_flags(address))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if until in line:
+        if re.match(r"train +1/2 ", line):
             return process
     raise AssertionError(f"the run ended with {process.wait()}")
 
