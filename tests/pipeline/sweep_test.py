@@ -235,7 +235,10 @@ def _sweep(root, *flags):
 
 
 def test_a_sweep_that_is_killed_ends_with_the_same_table_and_reads_the_images_once(tmp_path):
-    flags = ("--seeds=4,5", "--config.train.epochs=2", "--config.baselines.names=('majority',)")
+    flags = (
+        *("--seeds=4,5", "--config.train.epochs=2"),
+        *("--config.baselines.names=('majority',)", "--config.baselines.epochs=0"),
+    )
     process = _sweep(tmp_path / "killed", *flags)
     for line in process.stderr:
         if "seed_5: Trainer" in line:
