@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline import memory_plan, summary
 from pipeline.metadata_store import Store
+from pipeline.root_records import Identity
 from pipeline.sweep.plan import Planned
 from pipeline.terminal import say
 
@@ -58,6 +59,7 @@ class Processes:
             ended: Called after each run with the reason of its failure, "" if it is finished. Calls do not overlap.
         """
         self._count = len(runs)
+        self._move_records(runs)
         waiting = [run for run in runs if not self.is_finished(run)]
         self._over = self._count - len(waiting)
         if self._over:
@@ -81,6 +83,16 @@ class Processes:
                 self._stop()
                 raise
 
+    def _move_records(self, runs: Sequence[Planned]) -> None:
+        """Has ML Metadata know where the files of finished runs are, if the root of the sweep has been moved."""
+        for run in runs:
+            root = os.path.join(self._root, run.name)
+            identity = Identity.read(root)
+            if identity and identity.root != root and self.is_finished(run):
+                from pipeline import recovery  # slow
+
+                recovery.recover(root, self._store)
+
     def is_finished(self, run: Planned) -> bool:
         """Returns whether a run has ended well."""
         return os.path.exists(os.path.join(self._root, run.name, summary.FILE_NAME))
@@ -94,9 +106,8 @@ class Processes:
 
     def curves(self, run: Planned) -> Mapping[str, Sequence[float]]:
         """Returns the curves of a finished run."""
-        from pipeline.root_records import Identity
         from pipeline.run_record import Run
-        from pipeline.sweep import page
+        from pipeline.sweep import page  # slow
 
         identity = Identity.read(os.path.join(self._root, run.name))
         record = Run(self._store.open(), identity.pipeline_name(self._name))
@@ -194,5 +205,5 @@ class Processes:
 
 
 def _end_with_the_parent() -> None:
-    """Has the kernel end this process when the sweep is killed: a run that goes on would hold its root."""
-    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGTERM)
+    """Has the kernel kill this process when the sweep is killed: a run that goes on would hold its root."""
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
