@@ -100,15 +100,18 @@ def test_two_runs_at_once_from_two_roots_share_an_empty_database(server, tmp_pat
 def test_a_run_neither_closes_nor_forgets_what_belongs_to_another_root(server, tmp_path):
     address = server.create("beside")
     process = _start_training(tmp_path / "one", address)
-    # A whole second run, while the first one has an execution that is RUNNING.
-    process.send_signal(signal.SIGSTOP)
-    other = pipeline_runs.run(tmp_path / "other", *_flags(address))
-    assert other.returncode == 0, other.stderr
-    states = [execution.last_known_state for execution in _pipelines(address)[0].get_executions()]
-    assert states.count(RUNNING) == 1
-    process.send_signal(signal.SIGCONT)
-    assert process.wait(600) == 0
-    process.stderr.close()
+    try:
+        # A whole second run, while the first one has an execution that is RUNNING.
+        process.send_signal(signal.SIGSTOP)
+        other = pipeline_runs.run(tmp_path / "other", *_flags(address))
+        assert other.returncode == 0, other.stderr
+        states = [execution.last_known_state for execution in _pipelines(address)[0].get_executions()]
+        assert states.count(RUNNING) == 1
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=600)
+        assert process.returncode == 0
+    finally:
+        process.kill()
 
 
 def test_a_server_that_stops_in_the_middle_costs_one_line_and_the_same_command_resumes(server, tmp_path):
