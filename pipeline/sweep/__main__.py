@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pipeline import launch, metadata_store, roots
@@ -39,6 +39,7 @@ flags.adopt_module_key_flags(launch)
 
 def _main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.set_verbosity(logging.WARNING)
     try:
         refuse_arguments(arguments[1:])
         launch.require_project()

@@ -73,9 +73,7 @@ class Processes:
             futures = {pool.submit(self._run, run, first, ready): run for run in waiting}
             try:
                 for future in concurrent.futures.as_completed(futures):
-                    failure = future.result()
-                    self._over += 1
-                    ended(futures[future], failure)
+                    ended(futures[future], future.result())
             except BaseException:
                 ready.set()
                 for future in futures:
@@ -157,13 +155,15 @@ class Processes:
                     self._say(run, line.strip())
                 elif line.startswith("ERROR: "):
                     error = line.removeprefix("ERROR: ").strip()
+        with self._lock:
+            self._over += 1
+            if not process.returncode:
+                self._took.append(time.monotonic() - began)
         if process.returncode:
             error = error or f"it ended with exit status {process.returncode}; see {log}"
             self._say(run, f"FAILED: {error}")
             return error
-        with self._lock:
-            self._took.append(time.monotonic() - began)
-        self._say(run, f"finished, {self._took[-1]:.0f} s")
+        self._say(run, f"finished, {time.monotonic() - began:.0f} s")
         return ""
 
     @contextlib.contextmanager
@@ -199,6 +199,7 @@ class Processes:
         over = f" ({self._over} of {self._count} runs are over"
         if not self._took:
             return f"{over})"
+        # A run that goes on counts as a whole one.
         rounds = -(-(self._count - self._over) // self._workers)
         minutes = rounds * sum(self._took) / len(self._took) / 60
         return f"{over}, at most {minutes:.0f} min left)" if minutes >= 1 else f"{over})"
