@@ -1,6 +1,7 @@
 # make demo     searches, trains, evaluates and pushes a model on the embedded digits, in MINUTES=3 minutes after the
 #               set-up of the first run; MINUTES=0: with the settings of the config, however long they take
 # make test     the tests
+# make test-engines  the tests that need a database, which they install and start
 # make check    ruff, the rules on imports (import-linter) and types (pyright)
 # make wheel    dist/multinomial_oracle-*.whl: the oracle by itself, for KerasTuner without this pipeline
 # make settings docs/settings.md, from models/settings.py
@@ -18,13 +19,16 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # uv finds Python 3.10 or fetches it, but it does not look behind the shims of a pyenv that has 3.10 not activated.
 PYTHON310 ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10)),3.10)
 
-.PHONY: demo test check settings wheel venv image requirements clean
+.PHONY: demo test test-engines check settings wheel venv image requirements clean
 
 demo: .venv/installed
 	$(PYTHON) -m pipeline.local_runner --config=$(CONFIG) --root=$(ROOT) --config.budget.minutes=$(MINUTES) $(ARGS)
 
 test: .venv/installed
 	$(PYTHON) -m pytest $(ARGS)
+
+test-engines: .venv/installed
+	$(PYTHON) -m pytest tests/engines -n0 $(ARGS)
 
 # setuptools would put files that were renamed or removed since into the wheel, if it found them in build/.
 wheel: $(UV)

@@ -94,6 +94,15 @@ class Data(Section):
         gt=0,
         lt=1,
     )
+    seed: int = setting(
+        0,
+        "seed of the cut between train and val; config.seed does not change it, so that runs of several seeds use the "
+        "same images",
+        EXAMPLES,
+        runtime="data_seed",
+        ge=0,
+        le=2**31 - 1,
+    )
     image_size: Annotated[int, _require(lambda size: size == 0 or size >= 4)] = setting(
         0,
         "side in pixels of the square to which images are resized; 0: all images already have the same size",
@@ -513,6 +522,17 @@ class Train(Section):
         "(docs/search.md)",
         TRAINING,
     )
+    hold_out_val: bool = setting(
+        False,
+        "whether the network is trained on train alone, so that its accuracy on val is measured: a choice between "
+        "several trainings needs it (docs/sweep.md)",
+        TRAINING,
+    )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which the network is trained."""
+        return ("train",) if self.hold_out_val else ("train", "val")
 
     def unused(self) -> dict[str, str]:
         """Returns the settings of this section that have no effect with its other values: name -> reason."""
@@ -708,8 +728,7 @@ class Settings(Section):
     )
     seed: int = setting(
         0,
-        "seed of all randomness: split, weights, data order, augmentation, sampling",
-        EXAMPLES,
+        "seed of all randomness of search and training: weights, data order, augmentation, sampling",
         SEARCH,
         TRAINING,
         runtime="seed",

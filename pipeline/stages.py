@@ -33,6 +33,7 @@ from components.trainer.component import Trainer
 from models.costs import latency_table, runtimes
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
+from pipeline.ingested import Ingested
 
 LATEST_BLESSED = "latest blessed"
 
@@ -56,8 +57,13 @@ class Stages:
 
     def ingest(self) -> None:
         """Writes the images as examples, and computes statistics of the examples."""
-        self.examples = self._add(TfdsExampleGen(seed=self._settings.seed, **dict(self._settings.data)))
+        self.examples = self._add(TfdsExampleGen(**dict(self._settings.data)))
         self.statistics = self._add(StatisticsGen(examples=self._examples()))
+
+    def adopt(self, ingested: Ingested) -> None:
+        """Uses the examples of another root, which were read and checked there."""
+        ingested.require(TfdsExampleGen(**dict(self._settings.data)).exec_properties)
+        self.examples, self.images = (self._add(node) for node in ingested.importers())
 
     def validate(self) -> None:
         """Checks the examples against the schema, and every image."""

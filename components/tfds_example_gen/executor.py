@@ -61,10 +61,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             data_dir=exec_properties["data_dir"],
             version=exec_properties["data_version"],
             image_folder=exec_properties["image_folder"],
+            seed=exec_properties["data_seed"],
         )
         images = source.Source(data).prepare(self._get_tmp_dir())
         settings = {
-            "seed": exec_properties["seed"],
+            "seed": data.seed,
             "test_fraction": data.test_fraction,
             "val_fraction": data.val_fraction,
         }

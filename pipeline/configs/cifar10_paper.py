@@ -106,4 +106,5 @@ def get_config() -> ml_collections.ConfigDict:
     train.teacher_temperature = 4.0  # not used without a teacher
     train.teacher_weight = 0.7
     train.from_supernet = False
+    train.hold_out_val = False
     return config

@@ -201,6 +201,7 @@ def test_a_runtime_parameter_is_declared_once():
         "seed": "seed",
         "search_epochs": "search.epochs",
         "data_dir": "data.data_dir",
+        "data_seed": "data.seed",
         "data_version": "data.version",
         "image_folder": "data.image_folder",
         "budget_minutes": "budget.minutes",
