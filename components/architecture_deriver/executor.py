@@ -1,5 +1,6 @@
 """The executor of the ArchitectureDeriver component."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
+from models.architectures.checks import GenotypeError
+from models.architectures.choices import Path
+from models.architectures.presets import PRESETS
 from models.costs.latency_table import LatencyTable
 from models.costs.networks import network_costs
 from models.data import dataset_info
@@ -51,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
             chosen = selector.candidate(space.path(derived.genotype))
             notes["budget"] = {"limits": limits, **Point.of(chosen).document()}
             if derive.front:
-                _write_front(output_dict, selector, chosen, derive)
+                _write_front(output_dict, selector, chosen, derive, space)
         warnings = [*_undecided(len(derived.undecided), len(space.choices)), *_skips(derived, space)]
         for warning in warnings:
             logging.warning("%s", warning)
@@ -90,7 +94,11 @@ def _selector(
 
 
 def _write_front(
-    output_dict: dict[str, list[artifact.Artifact]], selector: Selector, chosen: Candidate, derive: Derive
+    output_dict: dict[str, list[artifact.Artifact]],
+    selector: Selector,
+    chosen: Candidate,
+    derive: Derive,
+    space: SearchSpace,
 ) -> None:
     """Writes a front: its architectures, and a file that lists them."""
     uri = artifact_utils.get_single_uri(output_dict["genotype"])
@@ -100,7 +108,15 @@ def _write_front(
         file = artifact_files.front_genotype(number)
         file.save(uri, candidate.genotype.to_dict())
         points.append(Point.of(candidate, file.name))
-    artifact_files.FRONT.save(uri, Front(cost, points, Point.of(chosen)).document())
+    published = {name: Point.of(selector.candidate(path)) for name, path in _published(space)}
+    artifact_files.FRONT.save(uri, Front(cost, points, Point.of(chosen), published).document())
+
+
+def _published(space: SearchSpace) -> Iterator[tuple[str, Path]]:
+    """Yields name and path of each published architecture that is one of the space."""
+    for name, preset in PRESETS.items():
+        with contextlib.suppress(GenotypeError):
+            yield name, space.path(preset.genotype)
 
 
 def _undecided(undecided: int, choices: int) -> list[str]:

@@ -13,7 +13,9 @@ LABELS = {"params": "parameters", "macs": "multiply-adds", "latency_ms": "latenc
 
 @style.drawn
 def front(of: Front, limits: Mapping[str, float]) -> Figure:
-    """Draws the predicted score against each known cost; the derived architecture is a diamond.
+    """Draws the predicted score against each known cost.
+
+    The derived architecture is a diamond, published ones are triangles.
 
     Args:
         of: The front.
@@ -33,6 +35,16 @@ def front(of: Front, limits: Mapping[str, float]) -> Figure:
             linewidth=1.2 if spread else 0,
             label="front",
         )
+        if of.published:
+            axes.plot(
+                [point.costs[name] for point in of.published.values()],
+                [point.predicted for point in of.published.values()],
+                color=style.GREEN,
+                marker="^",
+                markersize=5,
+                linewidth=0,
+                label="published",
+            )
         axes.plot(
             [of.chosen.costs[name]],
             [of.chosen.predicted],

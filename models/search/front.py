@@ -49,11 +49,13 @@ class Front:
         cost: The name of the cost over which they are spread.
         points: The architectures.
         chosen: The derived architecture, which is trained.
+        published: The published architectures of the space, by name.
     """
 
     cost: str
     points: Sequence[Point]
     chosen: Point
+    published: Mapping[str, Point] = dataclasses.field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Returns the front as JSON values."""
@@ -61,6 +63,7 @@ class Front:
             "cost": self.cost,
             "points": [point.document() for point in self.points],
             "chosen": self.chosen.document(),
+            "published": {name: point.document() for name, point in self.published.items()},
         }
 
     def within(self, folder: str) -> Front:
@@ -78,4 +81,5 @@ class Front:
             KeyError: The document lacks a key.
         """
         points = tuple(Point.from_document(point) for point in document["points"])
-        return cls(document["cost"], points, Point.from_document(document["chosen"]))
+        published = {name: Point.from_document(point) for name, point in document["published"].items()}
+        return cls(document["cost"], points, Point.from_document(document["chosen"]), published)

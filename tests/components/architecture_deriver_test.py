@@ -10,6 +10,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.architecture_deriver.executor import Executor
 from models.architectures.genotype import load_genotype
+from models.architectures.presets import PRESETS
 from models.data.dataset_info import DatasetInfo
 from models.networks import profiling
 from models.oracle.multinomial import Multinomial
@@ -163,6 +164,18 @@ def test_a_front_lies_beside_the_genotype_which_it_leaves_as_it_is(tmp_path):
         assert (point["params"], point["macs"]) == (found.params, found.macs)
     macs, predicted = ([point[name] for point in front["points"]] for name in ("macs", "predicted"))
     assert macs == sorted(set(macs)) and predicted == sorted(set(predicted))
+
+
+def test_a_front_has_the_published_architectures_of_its_space(tmp_path):
+    train = {"network": "cifar", "cells": 3, "channels": 4, "auxiliary_weight": 0.0}
+    genotype, _ = derive(tmp_path, [], {"name": "cell"}, train, front=2)
+    with open(os.path.join(genotype.uri, "front.json")) as file:
+        published = json.load(file)["published"]
+    assert {"mdenas_cifar10", "darts_v2"} <= set(published) and "mdenas_gpu" not in published
+    network = make_space({"name": "cell"}).network(
+        PRESETS["darts_v2"].genotype, (8, 8, 1), 3, cells=3, channels=4, auxiliary=False
+    )
+    assert published["darts_v2"]["macs"] == profiling.profile(network).macs
 
 
 def test_a_budget_that_no_architecture_meets_stops_the_derivation(tmp_path):

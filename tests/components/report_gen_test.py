@@ -65,6 +65,7 @@ FRONT = Front(
         Point(f"/a/front/0{number}.json", {**COSTS, "macs": 10**6 * (number + 1)}, 0.1 * number) for number in range(3)
     ),
     Point(None, COSTS, 0.15),
+    {"darts_v2": Point(None, {**COSTS, "macs": 4_000_000}, -0.5)},
 )
 USED = Settings.parse(digits.get_config())
 NASBENCH201 = NasBench201Genotype(
@@ -356,6 +357,7 @@ def test_the_page_shows_costs_limits_and_the_front_with_a_command_for_each_point
     shown = Page(page.render(found(derivation=derivation, front=FRONT), USED))
     text = " ".join(shown.text["front"].split())
     assert "0 60,000 1,000,000 1.25 0 1 60,000 2,000,000 1.25 0.1 2 60,000 3,000,000 1.25 0.2" in text
+    assert "darts_v2 60,000 4,000,000 1.25 -0.5" in text
     for number in range(3):
         words = shlex.split(commands.train("again.py", f"runs/front_0{number}", f"/a/front/0{number}.json"))
         assert words[-1] == f"--config.architecture=/a/front/0{number}.json"

@@ -146,7 +146,7 @@ def test_a_front_is_json_and_reads_back():
     space = make_space(SPACES["nasbench201"])
     selector = Selector(space, searched(space, "paper"), costs(space))
     best = selector.best()
-    front = Front("macs", (Point.of(best, "front/00.json"),), Point.of(best))
+    front = Front("macs", (Point.of(best, "front/00.json"),), Point.of(best), {"other": Point.of(best)})
     assert Front.from_document(front.document()) == front
     assert front.document()["points"][0]["latency_ms"] is None
     assert front.within("/a").points[0].genotype == "/a/front/00.json"
