@@ -31,6 +31,13 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
     ["--direct_running_mode=in_memory", "--direct_num_workers=1", "--requirements_file=/dev/null"],
     "Beam option of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer; may be given several times.",
 )
+BEAM_TIMEOUT_S = flags.DEFINE_float(
+    "beam_timeout_s",
+    300,
+    "Limit in seconds for a first job of one element, with which a run checks the engine that --beam_pipeline_args "
+    "name by a --job_endpoint (Flink, Spark).",
+    lower_bound=1,
+)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

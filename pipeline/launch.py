@@ -23,6 +23,7 @@ from models.runtime import clock
 from pipeline import memory_plan, roots, validation
 from pipeline.command_line import (
     BEAM_PIPELINE_ARGS,
+    BEAM_TIMEOUT_S,
     CONFIG,
     ROOT,
     expand_home,
@@ -114,12 +115,13 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
         with _locked(root):
             log_to(os.path.join(root, "pipeline.log"))
             try:
-                from pipeline import recovery
+                from pipeline import beam_engine, recovery
 
+                beam_args = beam_engine.prepare(BEAM_PIPELINE_ARGS.value, BEAM_TIMEOUT_S.value)
                 recovery.require_metadata(root)  # before `memory_plan` writes a file
                 for line in memory_plan.fit(CONFIG.value, root, given):
                     say(line)
-                came_to = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value)
+                came_to = run(CONFIG.value, root, create_runner(), beam_args)
             except Exception:
                 # The log gets the traceback; the terminal shows only one line.
                 logging.getLogger().info("%s", traceback.format_exc())
