@@ -37,6 +37,8 @@ RUN useradd --uid 10001 --create-home mdenas \
     && install --directory --owner=mdenas /gcs /s3 /minio
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
+# What Beam's workers need, as options of a run on Flink or Spark name it.
+COPY requirements.txt requirements.txt
 COPY components components
 COPY models models
 COPY pipeline pipeline

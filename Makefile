@@ -108,5 +108,5 @@ requirements: $(UV)
 	  --generate-hashes --no-header --no-emit-index-url --exclude-newer 2025-02-01 \
 	  --exclude-newer-package keras=2026-11-20 --exclude-newer-package keras-tuner=2026-11-20
 
-clean:
+clean: $(patsubst .engines/%/state.json,%-stop,$(wildcard .engines/*/state.json))
 	rm -rf .venv .uv .engines

@@ -5,6 +5,7 @@ element, with a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ import grpc
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipeline import worker_pool
 from pipeline.roots import UsageError
 from pipeline.terminal import one_line
 
@@ -82,7 +84,7 @@ def _cancelled(job: PipelineResult) -> Iterator[PipelineResult]:
 
 
 def _answer(element: int) -> int:
-    """Runs on a worker; it fails if the worker does not find this project and what it needs."""
-    import components.tfds_example_gen.executor  # noqa: F401
-
+    """Runs on a worker; it fails if the worker finds not all that the next jobs need."""
+    if worker_pool.missing():
+        raise ImportError(f"The Python of the worker, {sys.executable}, has no {', '.join(worker_pool.missing())}.")
     return element

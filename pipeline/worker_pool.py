@@ -7,6 +7,7 @@ the worker ends at once, and the job waits for it without a word.
 """
 
 import argparse
+import importlib.util
 import os
 import shutil
 import socket
@@ -15,7 +16,11 @@ import sys
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NEEDED = ("apache_beam", "tensorflow", "tfx", "components", "models", "pipeline")
-_MISSING = f"import importlib.util; print(*(n for n in {_NEEDED} if not importlib.util.find_spec(n)))"
+
+
+def missing() -> list[str]:
+    """Returns the packages that a worker needs and this Python does not find."""
+    return [name for name in _NEEDED if not importlib.util.find_spec(name)]
 
 
 def environment() -> dict[str, str]:
@@ -39,7 +44,8 @@ def problem(port: int) -> str:
     python = shutil.which("python", path=os.path.dirname(sys.executable))
     if not python:
         return f"There is no `python` beside {sys.executable}, but Beam starts workers by this name. {_advice()}"
-    asked = subprocess.run([python, "-c", _MISSING], env=variables, capture_output=True, text=True)
+    ask = "from pipeline.worker_pool import missing; print(*missing())"
+    asked = subprocess.run([python, "-c", ask], env=variables, capture_output=True, text=True)
     if asked.returncode:
         return f"{python} does not work: {(asked.stderr.strip().splitlines() or ['it said nothing'])[-1]}. {_advice()}"
     if asked.stdout.strip():

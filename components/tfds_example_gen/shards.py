@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
@@ -194,7 +195,8 @@ class WriteShard(beam.DoFn):
     @contextlib.contextmanager
     def _writer(self, part, name):
         """Yields a writer of examples. When its file is complete, the file is moved to its final folder."""
-        unfinished = os.path.join(self._unfinished, f"{part}-{name}")
+        # A worker that its engine has given up may still write when another one does its work again.
+        unfinished = os.path.join(self._unfinished, f"{part}-{name}-{uuid.uuid4().hex}")
         # Image files are already compressed.
         options = tf.io.TFRecordOptions("GZIP", compression_level=0)
         with tf.io.TFRecordWriter(unfinished, options) as writer:

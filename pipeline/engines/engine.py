@@ -71,7 +71,9 @@ def beam_options(network: Network) -> list[str]:
         # Else each stage waits for a new Python that imports TensorFlow.
         "--environment_cache_millis=60000",
         "--parallelism=2",
-        "--requirements_file=/dev/null",
+        # Else TFX packs its own source for the workers, which have it.
+        "--requirements_file=requirements.txt",
+        "--requirements_cache=skip",
     ]
 
 

@@ -42,7 +42,7 @@ def test_this_environment_is_a_right_one():
 
 
 def test_a_python_without_the_packages_is_refused(python):
-    python(f'exec {sys.executable} -I -S "$@"')
+    python(f'exec {sys.executable} -S "$@"')
     told = worker_pool.problem(free_port())
     assert "python has no apache_beam, tensorflow, tfx" in told
     assert told.endswith(".venv/bin/python -m pipeline.worker_pool.")

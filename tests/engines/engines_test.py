@@ -1,0 +1,151 @@
+"""Real Flink and Spark clusters: they write what one process writes, they survive lost workers, they leave nothing.
+
+Tests that take a worker away come last: the cluster has one worker less from then on.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from models.data.examples import read_sorted
+from pipeline import beam_engine, worker_pool
+from pipeline.engines import cluster, hosts, processes, state
+from pipeline.engines.engine import POOL_PORT, beam_options
+from pipeline.roots import UsageError
+from tests.support import image_fixtures
+
+_PATIENCE_S = 240
+_INGEST = {"name": "", "image_size": 8, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of images that are large, so that a test finds the ingest at work."""
+    return image_fixtures.write_folder(tmp_path_factory.mktemp("images"), train=150, test=50, size=(1024, 1024))
+
+
+@pytest.fixture(scope="module")
+def local(folder, tmp_path_factory):
+    """The examples that one process writes."""
+    return image_fixtures.run_example_gen(tmp_path_factory.mktemp("local"), image_folder=folder, **_INGEST)
+
+
+def ingest(engine, folder, directory):
+    options = beam_engine.prepare(beam_options(hosts.Network(engine)), _PATIENCE_S)
+    return image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
+
+
+def files(artifact):
+    """Returns the files of an examples artifact by their paths in it."""
+    walk = [(parent, name) for parent, _, names in os.walk(artifact.uri) for name in names]
+    return {
+        os.path.relpath(os.path.join(parent, name), artifact.uri): os.path.join(parent, name) for parent, name in walk
+    }
+
+
+def assert_same(artifact, expected):
+    assert set(files(artifact)) == set(files(expected))
+    for split in ("train", "val", "test"):
+        found, wanted = (read_sorted(f"{one.uri}/Split-{split}/*") for one in (artifact, expected))
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+    with open(files(artifact)["dataset_info.json"]) as one, open(files(expected)["dataset_info.json"]) as other:
+        assert one.read() == other.read()
+
+
+def daemon(engine, name):
+    """Returns the process of a program of the cluster."""
+    (found,) = (started.process for started in state.load(engine).processes if started.name == name)
+    return found
+
+
+def test_the_engine_writes_the_same_examples_and_its_list_of_jobs_says_so(engine, folder, local, tmp_path):
+    before = len(cluster.ENGINES[engine]().jobs())
+    assert_same(ingest(engine, folder, tmp_path), local)
+    jobs = cluster.ENGINES[engine]().jobs()[before:]
+    assert len(jobs) == 2  # the first job of one element, and the ingest
+    assert {job["state"] for job in jobs} == {"FINISHED"}
+
+
+def test_a_started_cluster_is_not_started_again(engine):
+    command = [sys.executable, "-m", "pipeline.engines", "start", engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{engine}: The {engine} cluster is started already. `make {engine}-stop` ends it.\n"
+
+
+def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
+    (tmp_path / "python").write_text("#!/bin/sh\necho no module named apache_beam >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    variables = {**worker_pool.environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    network = hosts.Network(engine)
+    port = POOL_PORT + 1
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    wrong = [
+        processes.start(host, network.inside(host, command), variables, str(tmp_path / host), os.getcwd())
+        for host in hosts.WORKERS
+    ]
+    options = [*beam_options(network), f"--environment_config=localhost:{port}"]
+    try:
+        with pytest.raises(UsageError) as raised:
+            beam_engine.prepare(options, 30)
+    finally:
+        processes.stop([one.process for one in wrong])
+    assert "No worker has answered a first job of one element" in str(raised.value)
+    assert f"the log of the worker pool at localhost:{port}" in str(raised.value)
+
+
+def wait_for_work(engine, directory):
+    """Waits until the ingest has written some shards, but not all."""
+    until = time.monotonic() + _PATIENCE_S
+    while not any(names for _, _, names in os.walk(os.path.join(directory, "examples", "Split-train"))):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def ingest_and_kill(engine, folder, directory, victim):
+    """Runs an ingest, and in the middle of it kills the process that `victim` returns."""
+    killed = []
+
+    def kill():
+        wait_for_work(engine, directory)
+        process = victim()
+        process.kill()
+        killed.append(process)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        return ingest(engine, folder, directory)
+    finally:
+        thread.join()
+        assert killed
+
+
+def test_the_python_of_a_worker_killed_in_the_middle(engine, folder, local, tmp_path):
+    def victim():
+        return daemon(engine, "pool-1").children()[-1]
+
+    assert_same(ingest_and_kill(engine, folder, tmp_path, victim), local)
+
+
+def test_a_worker_of_the_engine_killed_in_the_middle(engine, folder, local, tmp_path):
+    def victim():
+        return daemon(engine, "worker-1")
+
+    assert_same(ingest_and_kill(engine, folder, tmp_path, victim), local)
+
+
+def test_stop_leaves_nothing(engine):
+    left = {started.pid for started in state.load(engine).processes} | set(hosts.Network(engine).processes())
+    assert cluster.stop(engine)
+    assert not [pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    for what in ("netns", "link"):
+        assert f"mdenas-{engine}" not in subprocess.run(["ip", what], capture_output=True, text=True, check=True).stdout
+    assert not cluster.stop(engine)
