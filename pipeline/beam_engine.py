@@ -1,17 +1,20 @@
-"""Checks, before a run begins, that the engine on which Beam's work is to run answers: a job server, then a worker.
+"""Beam's work on an engine with a job server (Flink, Spark): a check before a run, and an end of jobs that it left.
 
-Flink and Spark wait without an end and without an error for a Python worker that does not come up. A first job of one
+Both engines wait without an end and without an error for a Python worker that does not come up. A first job of one
 element, with a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
 import sys
+import uuid
 from collections.abc import Iterator
 
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
-from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.portability.portable_runner import TERMINAL_STATES
+from apache_beam.runners.runner import PipelineState
 
 from pipeline import worker_pool
 from pipeline.roots import UsageError
@@ -22,37 +25,44 @@ _JOB_SERVER_S = 5.0
 _QUIET = "--experiments=disable_logging_submission_environment"
 
 
-def prepare(arguments: list[str], patience_s: float) -> list[str]:
-    """Checks the engine that Beam options name, if they name a job server.
+@contextlib.contextmanager
+def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
+    """Checks the engine that Beam options name, if they name a job server, and yields the options for the components.
+
+    An error or an interruption in the block cancels the jobs that it left on the engine.
 
     Args:
         arguments: The Beam options of a run.
         patience_s: The limit for the first job in seconds. The engine may have to start its workers in this time.
-
-    Returns:
-        The Beam options for the components.
 
     Raises:
         UsageError: There is no job server, or no worker has answered in this time, or the first job failed.
     """
     portable = PipelineOptions(arguments).view_as(PortableOptions)
     if not portable.job_endpoint or portable.job_endpoint == "embed":
-        return arguments
-    arguments = [*arguments, _QUIET]
-    _require_job_server(portable.job_endpoint)
-    _require_worker(arguments, portable, patience_s)
-    return arguments
-
-
-def _require_job_server(endpoint: str) -> None:
-    with grpc.insecure_channel(endpoint) as channel:
+        yield arguments
+        return
+    name = f"mdenas-{uuid.uuid4().hex[:8]}"  # all jobs of this run have it
+    arguments = [*arguments, _QUIET, f"--job_name={name}"]
+    with grpc.insecure_channel(portable.job_endpoint) as channel:
+        _require_job_server(channel, portable.job_endpoint)
         try:
-            grpc.channel_ready_future(channel).result(timeout=_JOB_SERVER_S)
-        except grpc.FutureTimeoutError:
-            raise UsageError(
-                f"--job_endpoint={endpoint} (--beam_pipeline_args): no job server answers there. Start Beam's job "
-                "server of the engine, or correct the address: docs/deploy.md."
-            ) from None
+            _require_worker(arguments, portable, patience_s)
+            yield arguments
+        except BaseException:
+            with contextlib.suppress(grpc.RpcError):  # the engine may be the reason
+                _cancel(channel, name)
+            raise
+
+
+def _require_job_server(channel: grpc.Channel, endpoint: str) -> None:
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_JOB_SERVER_S)
+    except grpc.FutureTimeoutError:
+        raise UsageError(
+            f"--job_endpoint={endpoint} (--beam_pipeline_args): no job server answers there. Start Beam's job server "
+            "of the engine, or correct the address: docs/deploy.md."
+        ) from None
 
 
 def _require_worker(arguments: list[str], portable: PortableOptions, patience_s: float) -> None:
@@ -60,8 +70,7 @@ def _require_worker(arguments: list[str], portable: PortableOptions, patience_s:
     pipeline = beam.Pipeline(argv=arguments)
     _ = pipeline | "Ask" >> beam.Create([0]) | "Answer" >> beam.Map(_answer)
     try:
-        with _cancelled(pipeline.run()) as job:
-            state = job.wait_until_finish(duration=patience_s * 1000)
+        state = pipeline.run().wait_until_finish(duration=patience_s * 1000)
     except (RuntimeError, grpc.RpcError) as error:
         raise UsageError(f"A first job of one element failed on {where}: {one_line(error)}") from error
     if state != PipelineState.DONE:
@@ -73,18 +82,16 @@ def _require_worker(arguments: list[str], portable: PortableOptions, patience_s:
         )
 
 
-@contextlib.contextmanager
-def _cancelled(job: PipelineResult) -> Iterator[PipelineResult]:
-    """Cancels a job that has not ended at the end of the block, so that it does not occupy the engine."""
-    try:
-        yield job
-    finally:
-        if not PipelineState.is_terminal(job._state):
-            job.cancel()
-
-
 def _answer(element: int) -> int:
     """Runs on a worker; it fails if the worker finds not all that the next jobs need."""
     if worker_pool.missing():
         raise ImportError(f"The Python of the worker, {sys.executable}, has no {', '.join(worker_pool.missing())}.")
     return element
+
+
+def _cancel(channel: grpc.Channel, name: str) -> None:
+    """Cancels the jobs of a name that have not ended."""
+    server = beam_job_api_pb2_grpc.JobServiceStub(channel)
+    for job in server.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_JOB_SERVER_S).job_info:
+        if job.job_name == name and job.state not in TERMINAL_STATES:
+            server.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_JOB_SERVER_S)

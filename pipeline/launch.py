@@ -117,11 +117,11 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
             try:
                 from pipeline import beam_engine, recovery
 
-                beam_args = beam_engine.prepare(BEAM_PIPELINE_ARGS.value, BEAM_TIMEOUT_S.value)
                 recovery.require_metadata(root)  # before `memory_plan` writes a file
-                for line in memory_plan.fit(CONFIG.value, root, given):
-                    say(line)
-                came_to = run(CONFIG.value, root, create_runner(), beam_args)
+                with beam_engine.checked(BEAM_PIPELINE_ARGS.value, BEAM_TIMEOUT_S.value) as beam_args:
+                    for line in memory_plan.fit(CONFIG.value, root, given):
+                        say(line)
+                    came_to = run(CONFIG.value, root, create_runner(), beam_args)
             except Exception:
                 # The log gets the traceback; the terminal shows only one line.
                 logging.getLogger().info("%s", traceback.format_exc())

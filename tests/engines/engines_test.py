@@ -37,8 +37,8 @@ def local(folder, tmp_path_factory):
 
 
 def ingest(engine, folder, directory):
-    options = beam_engine.prepare(beam_options(hosts.Network(engine)), _PATIENCE_S)
-    return image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
+    with beam_engine.checked(beam_options(hosts.Network(engine)), _PATIENCE_S) as options:
+        return image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
 
 
 def files(artifact):
@@ -93,8 +93,8 @@ def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
     ]
     options = [*beam_options(network), f"--environment_config=localhost:{port}"]
     try:
-        with pytest.raises(UsageError) as raised:
-            beam_engine.prepare(options, 30)
+        with pytest.raises(UsageError) as raised, beam_engine.checked(options, 30):
+            pytest.fail("The run began.")
     finally:
         processes.stop([one.process for one in wrong])
     assert "No worker has answered a first job of one element" in str(raised.value)

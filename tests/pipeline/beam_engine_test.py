@@ -1,47 +1,67 @@
 """pipeline/beam_engine.py: an engine that does not answer is found before a run begins."""
 
+import concurrent.futures
 import socket
 
+import grpc
 import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineState
 
 from pipeline import beam_engine, command_line
 from pipeline.roots import UsageError
 
 PORTABLE = ["--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
+RUNNING, DONE = beam_job_api_pb2.JobState.RUNNING, beam_job_api_pb2.JobState.DONE
 
 
-class Job:
-    """Stands for a job on an engine: it is in `state` when the wait ends."""
+class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
+    """A job server with jobs of two runs; `state` or `error` is what comes of the first job of one element."""
 
-    def __init__(self, state, error=None):
-        self._state, self._error, self.cancelled = state, error, False
+    def __init__(self):
+        self.cancelled, self.name = [], ""
+        self.state, self.error = PipelineState.DONE, None
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+        beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(self, self.server)
+        self.endpoint = f"localhost:{self.server.add_insecure_port('localhost:0')}"
+        self.server.start()
+
+    def GetJobs(self, request, context):
+        jobs = [("1", self.name, DONE), ("2", self.name, RUNNING), ("3", "another run", RUNNING)]
+        return beam_job_api_pb2.GetJobsResponse(
+            job_info=[beam_job_api_pb2.JobInfo(job_id=key, job_name=name, state=state) for key, name, state in jobs]
+        )
+
+    def Cancel(self, request, context):
+        self.cancelled.append(request.job_id)
+        return beam_job_api_pb2.CancelJobResponse()
 
     def wait_until_finish(self, duration):
         assert duration == 2000
-        if self._error:
-            raise self._error
-        return self._state
+        if self.error:
+            raise self.error
+        return self.state
 
-    def cancel(self):
-        self.cancelled = True
+    def run(self, pipeline):
+        self.name = pipeline.options.get_all_options()["job_name"]
+        return self
+
+    def checked(self):
+        return beam_engine.checked([*PORTABLE, f"--job_endpoint={self.endpoint}"], 2.0)
 
 
 @pytest.fixture
-def submitted(monkeypatch):
-    """Returns a function that makes all pipelines one job, and a listening socket a job server."""
-    monkeypatch.setattr(beam_engine, "_require_job_server", lambda endpoint: None)
-
-    def submit(job):
-        monkeypatch.setattr(beam_engine.beam.Pipeline, "run", lambda pipeline: job)
-        return beam_engine.prepare([*PORTABLE, "--job_endpoint=server:8099"], 2.0)
-
-    return submit
+def job_server(monkeypatch):
+    server = JobServer()
+    monkeypatch.setattr(beam_engine.beam.Pipeline, "run", lambda pipeline: server.run(pipeline))
+    yield server
+    server.server.stop(0)
 
 
 def test_without_a_job_server_among_the_options_nothing_is_asked():
     default = command_line.BEAM_PIPELINE_ARGS.default
-    assert beam_engine.prepare(default, 1.0) == default
+    with beam_engine.checked(default, 1.0) as options:
+        assert options == default
 
 
 def test_a_job_server_that_is_not_there_is_named(monkeypatch):
@@ -49,32 +69,47 @@ def test_a_job_server_that_is_not_there_is_named(monkeypatch):
     with socket.socket() as silent:  # bound, so that nobody else is there, but it does not listen
         silent.bind(("localhost", 0))
         endpoint = f"localhost:{silent.getsockname()[1]}"
-        with pytest.raises(UsageError, match=rf"--job_endpoint={endpoint} .*: no job server answers there\. Start"):
-            beam_engine.prepare([*PORTABLE, f"--job_endpoint={endpoint}"], 1.0)
+        with (
+            pytest.raises(UsageError, match=rf"--job_endpoint={endpoint} .*: no job server answers there\. Start"),
+            beam_engine.checked([*PORTABLE, f"--job_endpoint={endpoint}"], 1.0),
+        ):
+            pytest.fail("The run began.")
 
 
-def test_an_engine_that_answers_gets_options_without_noise(submitted):
-    job = Job(PipelineState.DONE)
-    assert submitted(job)[-1] == "--experiments=disable_logging_submission_environment"
-    assert not job.cancelled
+def test_an_engine_that_answers_gets_the_run_with_options_without_noise(job_server):
+    with job_server.checked() as options:
+        assert "--experiments=disable_logging_submission_environment" in options
+        assert f"--job_name={job_server.name}" in options
+    assert job_server.cancelled == []
 
 
-def test_a_worker_that_never_answers_is_said_and_its_job_cancelled(submitted):
-    job = Job(PipelineState.RUNNING)
-    with pytest.raises(UsageError, match=r"No worker .*server:8099 in 2 s\. Look at .* pool at localhost:50000"):
-        submitted(job)
-    assert job.cancelled
+def test_a_worker_that_never_answers_is_said_and_its_job_cancelled(job_server):
+    job_server.state = PipelineState.RUNNING
+    with (
+        pytest.raises(UsageError, match=r"No worker has .* in 2 s\. Look at .* pool at localhost:50000"),
+        job_server.checked(),
+    ):
+        pytest.fail("The run began.")
+    assert job_server.cancelled == ["2"]
 
 
-def test_a_first_job_that_fails_says_why(submitted):
-    job = Job(PipelineState.FAILED, RuntimeError("Pipeline job failed in state FAILED: no slots"))
-    with pytest.raises(UsageError, match="A first job of one element failed on the engine .*server:8099: .*no slots"):
-        submitted(job)
-    assert not job.cancelled
+def test_a_first_job_that_fails_says_why(job_server):
+    job_server.error = RuntimeError("Pipeline job failed in state FAILED: no slots")
+    with (
+        pytest.raises(UsageError, match=f"first job of one element failed on .*{job_server.endpoint}: .*no slots"),
+        job_server.checked(),
+    ):
+        pytest.fail("The run began.")
 
 
-def test_an_interrupted_wait_leaves_no_job_behind(submitted):
-    job = Job(PipelineState.RUNNING, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        submitted(job)
-    assert job.cancelled
+def test_a_run_that_breaks_off_leaves_no_job_of_its_own_behind(job_server):
+    with pytest.raises(KeyboardInterrupt), job_server.checked():
+        raise KeyboardInterrupt
+    assert job_server.cancelled == ["2"]
+
+
+def test_an_engine_that_is_gone_does_not_hide_the_error(job_server, monkeypatch):
+    monkeypatch.setattr(beam_engine, "_JOB_SERVER_S", 0.5)
+    with pytest.raises(ValueError, match="the reason"), job_server.checked():
+        job_server.server.stop(0).wait()
+        raise ValueError("the reason")
