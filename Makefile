@@ -71,7 +71,7 @@ $(ENGINES:=-stop): %-stop: .venv/installed
 	@$(PYTHON) -m pipeline.engines stop $*
 
 test-engines: .venv/installed $(ENGINES:=-fetch)
-	$(PYTHON) -m pytest tests/engines -n0 $(ARGS)
+	$(PYTHON) -m pytest tests/engines -n0 $(ENGINES:%=--engine=%) $(ARGS)
 
 # The check comes before the download, which takes minutes.
 $(ENGINES:=-fetch): %-fetch: .venv/installed

@@ -55,7 +55,11 @@ class Spark:
         return engine.ask(f"http://{self.network.address(MASTER)}:{_REST_PORT}/json/")
 
     def _environment(self, host: str) -> dict[str, str]:
-        return {"SPARK_HOME": self._home, "SPARK_LOCAL_IP": self.network.address(host)}
+        return {
+            "SPARK_HOME": self._home,
+            "SPARK_LOCAL_IP": self.network.address(host),
+            "SPARK_SCALA_VERSION": "2.12",  # else workers look for it in the folders of a build of Spark
+        }
 
     def _of_worker(self, host: str) -> list[str]:
         return [
