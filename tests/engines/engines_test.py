@@ -4,6 +4,7 @@ Tests that take a worker away come last: the cluster has one worker less from th
 """
 
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -26,8 +27,12 @@ _INGEST = {"name": "", "image_size": 8, "seed": 0}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of images that are large, so that a test finds the ingest at work."""
-    return image_fixtures.write_folder(tmp_path_factory.mktemp("images"), train=150, test=50, size=(1024, 1024))
+    """A folder of 640 images that take some time to decode, so that a test finds the ingest at work."""
+    made = image_fixtures.write_folder(tmp_path_factory.mktemp("images"), train=6, test=2, size=(768, 768))
+    for path in list(pathlib.Path(made).rglob("*.png")):
+        for number in range(39):
+            os.link(path, path.with_stem(f"{path.stem}-{number}"))
+    return made
 
 
 @pytest.fixture(scope="module")
