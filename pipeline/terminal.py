@@ -72,6 +72,10 @@ def one_line(error: BaseException) -> str:
     message = getattr(error, "message", None) or told or type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message += ". Make room there or in the folder for temporary files, and give the same command again."
+    # An engine answers with the traceback of its Python worker. The lines after the last frame are the error.
+    _, frame, rest = message.rpartition('\n  File "')
+    if frame:
+        message = re.sub(r"^(\w+\.)+\w+: ", "", "\n".join(rest.splitlines()[2:]))
     # Beam appends the step in which the error occurred.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
     # The message of ml_collections about a mistyped setting is nested in several quotations.

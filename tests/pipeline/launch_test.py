@@ -109,6 +109,17 @@ def test_an_error_is_one_line_without_beams_notes():
     assert terminal.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
 
 
+def test_an_error_of_a_worker_on_an_engine_is_what_the_worker_raised():
+    error = RuntimeError(
+        "Pipeline job-1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness for "
+        'instruction 3: Traceback (most recent call last):\n  File "apache_beam/runners/common.py", line 1501, in p\n'
+        '    return self.do_fn(x)\n  File "shards.py", line 3, in process\n    raise DataError(text)\n'
+        "models.data.dataset_info.DataError: Not decoded:\n  a.png: empty\nRepair them. [while running 'Write']\n"
+    )
+    assert terminal.one_line(error) == "Not decoded: a.png: empty; Repair them."
+    assert terminal.one_line(RuntimeError("failed: java.io.IOException: gone")) == "failed: java.io.IOException: gone"
+
+
 def test_a_full_disk_says_what_to_do():
     error = OSError(errno.ENOSPC, "No space left on device", "runs/trial.json")
     assert "'runs/trial.json'. Make room there" in terminal.one_line(error)
