@@ -25,7 +25,7 @@ def main() -> int:
             print(f"{given.engine}: two workers are registered. Add this to the command of a run:")
             print(" \\\n".join(f"    --beam_pipeline_args={option}" for option in options))
         elif given.action == "jobs":
-            for job in cluster.ENGINES[given.engine]().jobs():
+            for job in cluster.jobs(given.engine):
                 print(f"{job['state']:<9} {job['name']}")
         elif not cluster.stop(given.engine):
             print(f"{given.engine}: no cluster is started.")

@@ -106,6 +106,21 @@ def stop(name: str) -> bool:
     return True
 
 
+def jobs(name: str) -> list[dict[str, str]]:
+    """Returns `name` and `state` of each job that a cluster's REST API knows, the newest last.
+
+    Args:
+        name: "flink" or "spark".
+
+    Raises:
+        EngineError: No cluster is started: another machine may have its addresses.
+        OSError: The cluster does not answer.
+    """
+    if not state.load(name):
+        raise EngineError(f"No {name} cluster is started. `make {name}` starts one.")
+    return ENGINES[name]().jobs()
+
+
 def _pools() -> list[engine.Daemon]:
     command = [sys.executable, "-m", "pipeline.worker_pool", f"--port={engine.POOL_PORT}"]
     return [engine.Daemon(f"pool-{number}", host, command, engine.POOL_PORT) for number, host in enumerate(WORKERS, 1)]

@@ -71,9 +71,9 @@ def daemon(engine, name):
 
 
 def test_the_engine_writes_the_same_examples_and_its_list_of_jobs_says_so(engine, folder, local, tmp_path):
-    before = len(cluster.ENGINES[engine]().jobs())
+    before = len(cluster.jobs(engine))
     assert_same(ingest(engine, folder, tmp_path), local)
-    jobs = cluster.ENGINES[engine]().jobs()[before:]
+    jobs = cluster.jobs(engine)[before:]
     assert len(jobs) == 2  # the first job of one element, and the ingest
     assert {job["state"] for job in jobs} == {"FINISHED"}
 
