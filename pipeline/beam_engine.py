@@ -36,7 +36,8 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
         patience_s: The limit for the first job in seconds. The engine may have to start its workers in this time.
 
     Raises:
-        UsageError: There is no job server, or no worker has answered in this time, or the first job failed.
+        UsageError: There is no job server, no worker has answered in this time, the first job failed, or the job
+            server was lost in the block.
     """
     portable = PipelineOptions(arguments).view_as(PortableOptions)
     if not portable.job_endpoint or portable.job_endpoint == "embed":
@@ -49,6 +50,11 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
         try:
             _require_worker(arguments, portable, patience_s)
             yield arguments
+        except grpc.RpcError as error:
+            raise UsageError(
+                f"--job_endpoint={portable.job_endpoint} (--beam_pipeline_args): the job server was lost. When the "
+                "engine is there again, the same command resumes."
+            ) from error
         except BaseException:
             with contextlib.suppress(grpc.RpcError):  # the engine may be the reason
                 _cancel(channel, name)

@@ -108,6 +108,11 @@ def test_a_run_that_breaks_off_leaves_no_job_of_its_own_behind(job_server):
     assert job_server.cancelled == ["2"]
 
 
+def test_a_job_server_that_is_lost_later_is_said_in_a_line(job_server):
+    with pytest.raises(UsageError, match=r"the job server was lost\. .* same command"), job_server.checked():
+        raise grpc.RpcError("a page of text")
+
+
 def test_an_engine_that_is_gone_does_not_hide_the_error(job_server, monkeypatch):
     monkeypatch.setattr(beam_engine, "_JOB_SERVER_S", 0.5)
     with pytest.raises(ValueError, match="the reason"), job_server.checked():
