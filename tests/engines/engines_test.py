@@ -17,7 +17,7 @@ from pipeline import beam_engine, worker_pool
 from pipeline.engines import cluster, hosts, processes, state
 from pipeline.engines.engine import POOL_PORT, beam_options
 from pipeline.roots import UsageError
-from tests.support import image_fixtures
+from tests.support import image_fixtures, pipeline_runs
 
 _PATIENCE_S = 240
 _INGEST = {"name": "", "image_size": 8, "seed": 0}
@@ -36,18 +36,21 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(folder, tmp_path_factory):
     """The files that one process writes."""
-    return files(image_fixtures.run_example_gen(tmp_path_factory.mktemp("local"), image_folder=folder, **_INGEST))
+    directory = tmp_path_factory.mktemp("local")
+    return files(image_fixtures.run_example_gen(directory, image_folder=folder, **_INGEST).uri)
 
 
 def ingest(engine, folder, directory):
+    """Returns the files that an engine writes."""
     with beam_engine.checked(beam_options(hosts.Network(engine)), _PATIENCE_S) as options:
-        return image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
+        examples = image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
+    return files(examples.uri)
 
 
-def files(artifact):
-    """Returns the bytes of the files of an artifact by their paths in it."""
-    paths = [path for path in pathlib.Path(artifact.uri).rglob("*") if path.is_file()]
-    return {str(path.relative_to(artifact.uri)): path.read_bytes() for path in paths}
+def files(folder):
+    """Returns the bytes of the files in a folder by their paths in it."""
+    paths = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def daemon(engine, name):
@@ -58,10 +61,22 @@ def daemon(engine, name):
 
 def test_the_engine_writes_the_same_examples_and_its_list_of_jobs_says_so(engine, folder, local, tmp_path):
     before = len(cluster.jobs(engine))
-    assert files(ingest(engine, folder, tmp_path)) == local
+    assert ingest(engine, folder, tmp_path) == local
     jobs = cluster.jobs(engine)[before:]
     assert len(jobs) == 2  # the first job of one element, and the ingest
     assert {job["state"] for job in jobs} == {"FINISHED"}
+
+
+@pytest.mark.whole
+def test_a_whole_run_ends_like_one_in_one_process(engine, digits_run, tmp_path):
+    options = beam_options(hosts.Network(engine))
+    run = pipeline_runs.run(tmp_path / "root", *(f"--beam_pipeline_args={option}" for option in options))
+    assert run.returncode == 0, run.stderr
+    assert "pip" not in run.stderr
+    for figure in ("genotype", "test_accuracy", "class_accuracy", "params", "blessed"):
+        assert run.summary[figure] == digits_run.summary[figure], figure
+    examples, expected = (pathlib.Path(one.root, "artifacts/TfdsExampleGen") for one in (run, digits_run))
+    assert files(examples) == files(expected)
 
 
 def test_a_started_cluster_is_not_started_again(engine):
@@ -123,14 +138,14 @@ def test_the_python_of_a_worker_killed_in_the_middle(engine, folder, local, tmp_
     def victim():
         return daemon(engine, "pool-1").children()[-1]
 
-    assert files(ingest_and_kill(engine, folder, tmp_path, victim)) == local
+    assert ingest_and_kill(engine, folder, tmp_path, victim) == local
 
 
 def test_a_worker_of_the_engine_killed_in_the_middle(engine, folder, local, tmp_path):
     def victim():
         return daemon(engine, "worker-1")
 
-    assert files(ingest_and_kill(engine, folder, tmp_path, victim)) == local
+    assert ingest_and_kill(engine, folder, tmp_path, victim) == local
 
 
 def test_a_job_server_that_is_lost_in_the_middle(engine, folder, tmp_path):
