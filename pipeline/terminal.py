@@ -1,6 +1,7 @@
 """The output of a run: progress, warnings and one line per error in the terminal; everything in the log file."""
 
 import errno
+import itertools
 import logging
 import os
 import re
@@ -75,7 +76,8 @@ def one_line(error: BaseException) -> str:
     # An engine answers with the traceback of its Python worker. The lines after the last frame are the error.
     _, frame, rest = message.rpartition('\n  File "')
     if frame:
-        message = re.sub(r"^(\w+\.)+\w+: ", "", "\n".join(rest.splitlines()[2:]))
+        after = itertools.dropwhile(lambda line: line.startswith("    "), rest.splitlines()[1:])
+        message = re.sub(r"^(\w+\.)+\w+: ", "", "\n".join(after))
     # Beam appends the step in which the error occurred.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
     # The message of ml_collections about a mistyped setting is nested in several quotations.
