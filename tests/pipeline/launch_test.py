@@ -117,7 +117,7 @@ def test_an_error_of_a_worker_on_an_engine_is_what_the_worker_raised():
         "models.data.dataset_info.DataError: Not decoded:\n  a.png: empty\nRepair them. [while running 'Write']\n"
     )
     assert terminal.one_line(error) == "Not decoded: a.png: empty; Repair them."
-    compiled = RuntimeError('Traceback:\n  File "apache_beam/runners/common.pyx", line 7, in run\nOSError: disk is gone\n')
+    compiled = RuntimeError('Traceback:\n  File "beam/common.pyx", line 7, in run\nOSError: disk is gone\n')
     assert terminal.one_line(compiled) == "OSError: disk is gone"
     assert terminal.one_line(RuntimeError("failed: java.io.IOException: gone")) == "failed: java.io.IOException: gone"
 
