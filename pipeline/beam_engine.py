@@ -5,7 +5,9 @@ element, with a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
+import re
 import sys
+import urllib.request
 import uuid
 from collections.abc import Iterator
 
@@ -17,6 +19,7 @@ from apache_beam.runners.portability.portable_runner import TERMINAL_STATES
 from apache_beam.runners.runner import PipelineState
 
 from pipeline import worker_pool
+from pipeline.engines.engine import ask
 from pipeline.roots import UsageError
 from pipeline.terminal import one_line
 
@@ -56,7 +59,7 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
                 "engine is there again, the same command resumes."
             ) from error
         except BaseException:
-            with contextlib.suppress(grpc.RpcError):  # the engine may be the reason
+            with contextlib.suppress(grpc.RpcError, OSError):  # the engine may be the reason
                 _cancel(channel, name)
             raise
 
@@ -101,3 +104,14 @@ def _cancel(channel: grpc.Channel, name: str) -> None:
     for job in server.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_JOB_SERVER_S).job_info:
         if job.job_name == name and job.state not in TERMINAL_STATES:
             server.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_JOB_SERVER_S)
+            flink = dict(job.pipeline_options).get("beam:option:flink_master:v1", "")
+            if re.fullmatch(r"[^\[\]]+:\d+", flink):
+                _cancel_on_flink(f"http://{flink}/jobs", name)
+
+
+def _cancel_on_flink(jobs: str, name: str) -> None:
+    """Cancels the jobs of a name by Flink's REST API: the job server forgets them, and Flink goes on with them."""
+    for job in ask(f"{jobs}/overview")["jobs"]:
+        if job["name"] == name and job["end-time"] < 0:
+            request = urllib.request.Request(f"{jobs}/{job['jid']}?mode=cancel", method="PATCH")
+            urllib.request.urlopen(request, timeout=_JOB_SERVER_S).close()

@@ -103,6 +103,10 @@ def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
             pytest.fail("The run began.")
     finally:
         processes.stop([one.process for one in wrong])
+    until = time.monotonic() + 60
+    while cluster.jobs(engine)[-1]["state"] in ("RUNNING", "CANCELLING"):
+        assert time.monotonic() < until, "The job occupies the engine."
+        time.sleep(0.5)
     assert "No worker has answered a first job of one element" in str(raised.value)
     assert f"the log of the worker pool at localhost:{port}" in str(raised.value)
 

@@ -1,12 +1,16 @@
 """pipeline/beam_engine.py: an engine that does not answer is found before a run begins."""
 
 import concurrent.futures
+import http.server
+import json
 import socket
+import threading
 
 import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineState
+from google.protobuf import struct_pb2
 
 from pipeline import beam_engine, command_line
 from pipeline.roots import UsageError
@@ -19,7 +23,7 @@ class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
     """A job server with jobs of two runs; `state` or `error` is what comes of the first job of one element."""
 
     def __init__(self):
-        self.cancelled, self.name = [], ""
+        self.cancelled, self.name, self.flink = [], "", "[auto]"
         self.state, self.error = PipelineState.DONE, None
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
         beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(self, self.server)
@@ -28,8 +32,13 @@ class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
 
     def GetJobs(self, request, context):
         jobs = [("1", self.name, DONE), ("2", self.name, RUNNING), ("3", "another run", RUNNING)]
+        options = struct_pb2.Struct()
+        options["beam:option:flink_master:v1"] = self.flink
         return beam_job_api_pb2.GetJobsResponse(
-            job_info=[beam_job_api_pb2.JobInfo(job_id=key, job_name=name, state=state) for key, name, state in jobs]
+            job_info=[
+                beam_job_api_pb2.JobInfo(job_id=key, job_name=name, state=state, pipeline_options=options)
+                for key, name, state in jobs
+            ]
         )
 
     def Cancel(self, request, context):
@@ -106,6 +115,31 @@ def test_a_run_that_breaks_off_leaves_no_job_of_its_own_behind(job_server):
     with pytest.raises(KeyboardInterrupt), job_server.checked():
         raise KeyboardInterrupt
     assert job_server.cancelled == ["2"]
+
+
+def test_jobs_are_cancelled_on_flink_too(job_server):
+    cancelled = []
+
+    class Flink(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            jobs = [("a", job_server.name, 7), ("b", job_server.name, -1), ("c", "another run", -1)]
+            self.send_response(200)
+            self.end_headers()
+            listed = [{"jid": key, "name": name, "end-time": end} for key, name, end in jobs]
+            self.wfile.write(json.dumps({"jobs": listed}).encode())
+
+        def do_PATCH(self):
+            cancelled.append(self.path)
+            self.send_response(202)
+            self.end_headers()
+
+    with http.server.HTTPServer(("localhost", 0), Flink) as flink:
+        threading.Thread(target=flink.serve_forever, daemon=True).start()
+        job_server.flink = f"localhost:{flink.server_port}"
+        with pytest.raises(KeyboardInterrupt), job_server.checked():
+            raise KeyboardInterrupt
+        flink.shutdown()
+    assert cancelled == ["/jobs/b?mode=cancel"]
 
 
 def test_a_job_server_that_is_lost_later_is_said_in_a_line(job_server):
