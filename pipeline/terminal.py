@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 
 from absl import logging as absl_logging
@@ -60,6 +61,10 @@ def log_to(path: str) -> None:
     absl_logging.get_absl_logger().propagate = True
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.captureWarnings(True)
+    # Beam's threads end with an error when a job server is lost; the run says so itself.
+    threading.excepthook = lambda thread: logging.getLogger().info(
+        "Thread %s ended.", thread.thread and thread.thread.name, exc_info=thread.exc_value
+    )
     import tensorflow as tf
 
     tf.get_logger().handlers = []

@@ -152,6 +152,7 @@ def test_a_worker_of_the_engine_killed_in_the_middle(engine, folder, local, tmp_
     assert ingest_and_kill(engine, folder, tmp_path, victim) == local
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of Beam's own threads
 def test_a_job_server_that_is_lost_in_the_middle(engine, folder, tmp_path):
     with pytest.raises(UsageError, match="the job server was lost"):
         ingest_and_kill(engine, folder, tmp_path, lambda: daemon(engine, "job-server"))

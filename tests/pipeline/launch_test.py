@@ -100,6 +100,18 @@ def test_a_root_in_use_says_who_holds_it(tmp_path):
         pass
 
 
+def test_the_traceback_of_a_thread_is_in_the_log_and_not_in_the_terminal(tmp_path):
+    script = (
+        "import threading\nfrom pipeline import terminal\nterminal.log_to('run.log')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()"
+    )
+    variables = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "ZeroDivisionError" in (tmp_path / "run.log").read_text()
+
+
 def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
     assert terminal.one_line(error) == "bad image; a.png"
