@@ -5,8 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
+import grpc
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from pipeline import worker_pool
 
@@ -68,3 +71,38 @@ def test_a_port_that_is_taken_is_said_in_one_line():
     assert done.returncode == 1
     assert done.stderr.startswith(f"ERROR: Port {port} cannot be used: Address already in use.")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def request_worker(tmp_path, monkeypatch):
+    """Returns a function that asks a pool, whose `python` ends with a status, for a worker; it returns the starts."""
+    starts = tmp_path / "starts"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def ask(status, control):
+        starts.write_text("")
+        (tmp_path / "python").write_text(f"#!/bin/sh\necho >> {starts}\nexit {status}\n")
+        (tmp_path / "python").chmod(0o755)
+        port = free_port()
+        server = worker_pool.start(port)
+        request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1", control_endpoint={"url": control})
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+            assert not pool.StartWorker(request, timeout=30).error
+            settled = time.monotonic() + 3
+            while time.monotonic() < settled and starts.read_text().count("\n") <= 3:
+                time.sleep(0.05)
+        server.stop(0)
+        return starts.read_text().count("\n")
+
+    return ask
+
+
+def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_ever(request_worker):
+    with socket.socket() as engine:
+        engine.bind(("localhost", 0))
+        engine.listen()
+        control = f"localhost:{engine.getsockname()[1]}"
+        assert request_worker(1, control) == 3
+        assert request_worker(0, control) == 1
+    assert request_worker(1, control) == 1  # the engine is gone
