@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 
-import psutil
-
 from pipeline.engines import EngineError, engine, java, processes, state
 from pipeline.engines.flink import Flink
 from pipeline.engines.hosts import WORKERS
@@ -100,7 +98,7 @@ def stop(name: str) -> bool:
     network = ENGINES[name]().network
     processes.stop([found for one in started.processes if (found := one.process)])
     while left := network.processes():  # what they started: executors of Spark, Pythons of the pools
-        processes.stop([psutil.Process(pid) for pid in left if psutil.pid_exists(pid)])
+        processes.stop(processes.find(left))
     network.delete()
     os.unlink(state.path(name))
     return True

@@ -6,7 +6,7 @@ import os
 import urllib.request
 from typing import Any, Protocol
 
-from pipeline.engines.hosts import Network
+from pipeline.engines.hosts import MASTER, Network
 
 JOB_PORT = 8099
 POOL_PORT = 50000
@@ -65,7 +65,7 @@ def beam_options(network: Network) -> list[str]:
     """Returns the Beam options with which a pipeline runs on a cluster."""
     return [
         "--runner=PortableRunner",
-        f"--job_endpoint={network.address('master')}:{JOB_PORT}",
+        f"--job_endpoint={network.address(MASTER)}:{JOB_PORT}",
         "--environment_type=EXTERNAL",
         f"--environment_config=localhost:{POOL_PORT}",
         # Else each stage waits for a new Python that imports TensorFlow.

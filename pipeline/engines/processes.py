@@ -5,7 +5,7 @@ import dataclasses
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import psutil
 
@@ -73,6 +73,15 @@ def start(name: str, command: list[str], environment: dict[str, str], log: str, 
             start_new_session=True,
         )
     return Started(name, process.pid, psutil.Process(process.pid).create_time(), log)
+
+
+def find(pids: Iterable[int]) -> list[psutil.Process]:
+    """Returns those of the processes that have not ended."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def stop(processes: list[psutil.Process]) -> None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pipeline import beam_engine, worker_pool
-from pipeline.engines import cluster, hosts, processes, state
-from pipeline.engines.engine import POOL_PORT, beam_options
+from pipeline.engines import EngineError, cluster, hosts, processes, state
+from pipeline.engines.engine import POOL_PORT, Daemon, beam_options
 from pipeline.roots import UsageError
 from tests.support import image_fixtures, pipeline_runs
 
@@ -158,10 +158,23 @@ def test_a_job_server_that_is_lost_in_the_middle(engine, folder, tmp_path):
         ingest_and_kill(engine, folder, tmp_path, lambda: daemon(engine, "job-server"))
 
 
+def assert_no_network(engine):
+    for what in ("netns", "link"):
+        assert f"mdenas-{engine}" not in subprocess.run(["ip", what], capture_output=True, text=True, check=True).stdout
+
+
 def test_stop_leaves_nothing(engine):
     left = {started.pid for started in state.load(engine).processes} | set(hosts.Network(engine).processes())
     assert cluster.stop(engine)
     assert not [pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
-    for what in ("netns", "link"):
-        assert f"mdenas-{engine}" not in subprocess.run(["ip", what], capture_output=True, text=True, check=True).stdout
+    assert_no_network(engine)
     assert not cluster.stop(engine)
+
+
+def test_a_start_that_fails_leaves_nothing(engine, monkeypatch):
+    broken = Daemon("pool-1", "worker-1", ["sh", "-c", "echo Error: no pool; exit 1"], POOL_PORT)
+    monkeypatch.setattr(cluster, "_pools", lambda: [broken])
+    with pytest.raises(EngineError, match="pool-1 ended: Error: no pool"):
+        cluster.start(engine)
+    assert state.load(engine) is None
+    assert_no_network(engine)
