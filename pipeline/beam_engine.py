@@ -58,9 +58,14 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
                 f"--job_endpoint={portable.job_endpoint} (--beam_pipeline_args): the job server was lost. When the "
                 "engine is there again, the same command resumes."
             ) from error
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(grpc.RpcError, OSError):  # the engine may be the reason
                 _cancel(channel, name)
+            if _given_up(error, name):
+                raise UsageError(
+                    f"The engine gave up a job: {one_line(error)}. Its page and the logs of its workers say why (jobs "
+                    f"{name}). The same command repeats the job."
+                ) from error
             raise
 
 
@@ -96,6 +101,13 @@ def _answer(element: int) -> int:
     if worker_pool.missing():
         raise ImportError(f"The Python of the worker, {sys.executable}, has no {', '.join(worker_pool.missing())}.")
     return element
+
+
+def _given_up(error: BaseException, name: str) -> bool:
+    """Returns whether an error is of a job of a name, but not of the Python in it, which says itself what is wrong."""
+    return (
+        isinstance(error, RuntimeError) and str(error).startswith(f"Pipeline {name}") and "Traceback" not in str(error)
+    )
 
 
 def _cancel(channel: grpc.Channel, name: str) -> None:

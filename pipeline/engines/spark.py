@@ -75,6 +75,8 @@ class Spark:
             f"-Dspark.executor.memory={_EXECUTOR_MB}m",
             f"-Dspark.local.dir={self._folder}/work/driver",
             "-Dspark.ui.enabled=false",
+            # Beam keeps a Python worker that was lost for this executor: four attempts there fail within a second.
+            "-Dspark.excludeOnFailure.enabled=true",
         ]
         arguments = [
             f"--spark-master-url=spark://{master}:{_PORT}",

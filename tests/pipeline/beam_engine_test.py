@@ -147,6 +147,13 @@ def test_a_job_server_that_is_lost_later_is_said_in_a_line(job_server):
         raise grpc.RpcError("a page of text")
 
 
+def test_a_job_that_the_engine_gave_up_is_told_from_an_error_in_python(job_server):
+    with pytest.raises(UsageError, match=r"gave up a job: .*: Slot lost\. .* repeats the job"), job_server.checked():
+        raise RuntimeError(f"Pipeline {job_server.name}_1 failed in state FAILED: java.lang.Exception: Slot lost")
+    with pytest.raises(RuntimeError, match="bad image"), job_server.checked():
+        raise RuntimeError(f"Pipeline {job_server.name}_1 failed in state FAILED: Traceback: bad image")
+
+
 def test_an_engine_that_is_gone_does_not_hide_the_error(job_server, monkeypatch):
     monkeypatch.setattr(beam_engine, "_JOB_SERVER_S", 0.5)
     with pytest.raises(ValueError, match="the reason"), job_server.checked():
