@@ -89,6 +89,7 @@ def one_line(error: BaseException) -> str:
     meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message)
     if meant:
         return f"--config has no setting {meant[2]!r}. Did you mean {meant[1]!r}?"
+    message = re.sub(r"\n\s+at \S+\(.*\)(?=\n|$)", "", message)  # the frames of Java
     lines = [" ".join(line.split()).removeprefix("- ") for line in message.splitlines()]
     told, *more = [line for line in lines if line] or [message]
     for line in more:

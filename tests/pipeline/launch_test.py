@@ -131,6 +131,8 @@ def test_an_error_of_a_worker_on_an_engine_is_what_the_worker_raised():
     assert terminal.one_line(error) == "Not decoded: a.png: empty; Repair them."
     compiled = RuntimeError('Traceback:\n  File "beam/common.pyx", line 7, in run\nOSError: disk is gone\n')
     assert terminal.one_line(compiled) == "OSError: disk is gone"
+    java = RuntimeError("failed: Exception: no slot\n\tat org.Task$1.<init>(Task.java:7)\n\tat java.base/Thread.run()")
+    assert terminal.one_line(java) == "failed: Exception: no slot"
     assert terminal.one_line(RuntimeError("failed: java.io.IOException: gone")) == "failed: java.io.IOException: gone"
 
 
