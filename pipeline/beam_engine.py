@@ -5,10 +5,10 @@ element, with a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
+import hashlib
 import re
 import sys
 import urllib.request
-import uuid
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -29,13 +29,15 @@ _QUIET = "--experiments=disable_logging_submission_environment"
 
 
 @contextlib.contextmanager
-def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
+def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list[str]]:
     """Checks the engine that Beam options name, if they name a job server, and yields the options for the components.
 
-    An error or an interruption in the block cancels the jobs that it left on the engine.
+    Jobs that an earlier run in this root left on the engine are cancelled, and after an error or an interruption in the
+    block those that this run left.
 
     Args:
         arguments: The Beam options of a run.
+        root: Absolute path of the run's folder, which no other run uses at this time.
         patience_s: The limit for the first job in seconds. The engine may have to start its workers in this time.
 
     Raises:
@@ -46,10 +48,12 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
     if not portable.job_endpoint or portable.job_endpoint == "embed":
         yield arguments
         return
-    name = f"mdenas-{uuid.uuid4().hex[:8]}"  # all jobs of this run have it
+    # All jobs of a root have it. TFX's cache compares the options, so they are the same in the next run.
+    name = f"mdenas-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
     arguments = [*arguments, _QUIET, f"--job_name={name}"]
     with grpc.insecure_channel(portable.job_endpoint) as channel:
         _require_job_server(channel, portable.job_endpoint)
+        _cancel(channel, name)
         try:
             _require_worker(arguments, portable, patience_s)
             yield arguments
@@ -59,8 +63,7 @@ def checked(arguments: list[str], patience_s: float) -> Iterator[list[str]]:
                 "engine is there again, the same command resumes."
             ) from error
         except BaseException as error:
-            with contextlib.suppress(grpc.RpcError, OSError):  # the engine may be the reason
-                _cancel(channel, name)
+            _cancel(channel, name)
             if _given_up(error, name):
                 raise UsageError(
                     f"The engine gave up a job: {one_line(error)}. Its page and the logs of its workers say why (jobs "
@@ -111,14 +114,15 @@ def _given_up(error: BaseException, name: str) -> bool:
 
 
 def _cancel(channel: grpc.Channel, name: str) -> None:
-    """Cancels the jobs of a name that have not ended."""
+    """Cancels the jobs of a name that have not ended, as far as the engine answers."""
     server = beam_job_api_pb2_grpc.JobServiceStub(channel)
-    for job in server.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_JOB_SERVER_S).job_info:
-        if job.job_name == name and job.state not in TERMINAL_STATES:
-            server.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_JOB_SERVER_S)
-            flink = dict(job.pipeline_options).get("beam:option:flink_master:v1", "")
-            if re.fullmatch(r"[^\[\]]+:\d+", flink):
-                _cancel_on_flink(f"http://{flink}/jobs", name)
+    with contextlib.suppress(grpc.RpcError, OSError):
+        for job in server.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_JOB_SERVER_S).job_info:
+            if job.job_name == name and job.state not in TERMINAL_STATES:
+                server.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_JOB_SERVER_S)
+                flink = dict(job.pipeline_options).get("beam:option:flink_master:v1", "")
+                if re.fullmatch(r"[^\[\]]+:\d+", flink):
+                    _cancel_on_flink(f"http://{flink}/jobs", name)
 
 
 def _cancel_on_flink(jobs: str, name: str) -> None:

@@ -118,7 +118,7 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
                 from pipeline import beam_engine, recovery
 
                 recovery.require_metadata(root)  # before `memory_plan` writes a file
-                with beam_engine.checked(BEAM_PIPELINE_ARGS.value, BEAM_TIMEOUT_S.value) as beam_args:
+                with beam_engine.checked(BEAM_PIPELINE_ARGS.value, root, BEAM_TIMEOUT_S.value) as beam_args:
                     for line in memory_plan.fit(CONFIG.value, root, given):
                         say(line)
                     came_to = run(CONFIG.value, root, create_runner(), beam_args)

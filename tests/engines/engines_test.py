@@ -42,7 +42,7 @@ def local(folder, tmp_path_factory):
 
 def ingest(engine, folder, directory):
     """Returns the files that an engine writes."""
-    with beam_engine.checked(beam_options(hosts.Network(engine)), _PATIENCE_S) as options:
+    with beam_engine.checked(beam_options(hosts.Network(engine)), str(directory), _PATIENCE_S) as options:
         examples = image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
     return files(examples.uri)
 
@@ -99,7 +99,7 @@ def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
     ]
     options = [*beam_options(network), f"--environment_config=localhost:{port}"]
     try:
-        with pytest.raises(UsageError) as raised, beam_engine.checked(options, 30):
+        with pytest.raises(UsageError) as raised, beam_engine.checked(options, str(tmp_path), 30):
             pytest.fail("The run began.")
     finally:
         processes.stop([one.process for one in wrong])

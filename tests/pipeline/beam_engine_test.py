@@ -56,7 +56,7 @@ class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
         return self
 
     def checked(self):
-        return beam_engine.checked([*PORTABLE, f"--job_endpoint={self.endpoint}"], 2.0)
+        return beam_engine.checked([*PORTABLE, f"--job_endpoint={self.endpoint}"], "/root", 2.0)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def job_server(monkeypatch):
 
 def test_without_a_job_server_among_the_options_nothing_is_asked():
     default = command_line.BEAM_PIPELINE_ARGS.default
-    with beam_engine.checked(default, 1.0) as options:
+    with beam_engine.checked(default, "/root", 1.0) as options:
         assert options == default
 
 
@@ -80,7 +80,7 @@ def test_a_job_server_that_is_not_there_is_named(monkeypatch):
         endpoint = f"localhost:{silent.getsockname()[1]}"
         with (
             pytest.raises(UsageError, match=rf"--job_endpoint={endpoint} .*: no job server answers there\. Start"),
-            beam_engine.checked([*PORTABLE, f"--job_endpoint={endpoint}"], 1.0),
+            beam_engine.checked([*PORTABLE, f"--job_endpoint={endpoint}"], "/root", 1.0),
         ):
             pytest.fail("The run began.")
 
@@ -115,6 +115,14 @@ def test_a_run_that_breaks_off_leaves_no_job_of_its_own_behind(job_server):
     with pytest.raises(KeyboardInterrupt), job_server.checked():
         raise KeyboardInterrupt
     assert job_server.cancelled == ["2"]
+
+
+def test_a_job_that_a_killed_run_left_is_cancelled_by_the_next_one_with_the_same_options(job_server):
+    with job_server.checked() as first:
+        assert job_server.cancelled == []
+    with job_server.checked() as second:
+        assert job_server.cancelled == ["2"]
+    assert first == second  # else TFX's cache would not know the components again
 
 
 def test_jobs_are_cancelled_on_flink_too(job_server):
