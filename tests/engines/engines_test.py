@@ -111,7 +111,7 @@ def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
     assert f"the log of the worker pool at localhost:{port}" in str(raised.value)
 
 
-def wait_for_work(engine, directory):
+def wait_for_work(directory):
     """Waits until the ingest has written some shards, but not all."""
     until = time.monotonic() + _PATIENCE_S
     while not any(names for _, _, names in os.walk(os.path.join(directory, "examples", "Split-train"))):
@@ -124,7 +124,7 @@ def ingest_and_kill(engine, folder, directory, victim):
     killed = []
 
     def kill():
-        wait_for_work(engine, directory)
+        wait_for_work(directory)
         process = victim()
         process.kill()
         killed.append(process)
