@@ -7,7 +7,7 @@
 # make venv     only the environment, .venv
 # make flink    a Flink cluster with two workers on this machine, and the flags with which a run uses it (docs/engines.md);
 #               make spark: Spark. It needs root, Java 17 and Maven. make flink-stop and make spark-stop end them
-# make test-engines  the tests that start these clusters
+# make test-engines  the tests that start these clusters, and those that install and start a database
 # make image    the container image IMAGE (docs/deploy.md); BASE_IMAGE=... for GPUs or a pinned base
 # Nothing else is needed by hand but python3 with pip, make and a C++ compiler.
 

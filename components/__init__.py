@@ -6,6 +6,7 @@ _ARTIFACTS = (
     "Exports",
     "Genotype",
     "ImageReport",
+    "LatencyTable",
     "Plan",
     "Report",
     "SearchLogs",

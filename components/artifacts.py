@@ -34,6 +34,12 @@ class SearchLogs(artifact.Artifact):
     TYPE_NAME = "components.SearchLogs"
 
 
+class LatencyTable(artifact.Artifact):
+    """The latency of the operations of a space on a device (JSON)."""
+
+    TYPE_NAME = "components.LatencyTable"
+
+
 class Genotype(artifact.Artifact):
     """A derived, imported or published architecture (JSON)."""
 

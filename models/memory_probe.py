@@ -126,7 +126,7 @@ class _Search:
     def peaks(self, runs):
         """Returns the peaks after the steps of each path with a batch, smaller ones first."""
         peaks, search = [], self._search
-        augment = dataset.Augmentation(search.pad, search.flip, search.cutout)
+        augment = dataset.Augmentation.of(search)
         for path, batch in runs:
             batches = dataset.batches(_noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment)
             self._trainer.train_epoch(path, batches, search.learning_rate)
@@ -167,7 +167,7 @@ class _Training:
     def peaks(self, runs):
         """Returns the peaks after the steps of each batch, smaller ones first."""
         recipe = self._recipe
-        augment = dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        augment = dataset.Augmentation.of(recipe)
         parts = [
             dataset.batches(
                 _noise(self._image_shape, self._classes, batch), batch, epoch=0, augment=augment, one_hot=True

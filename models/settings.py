@@ -94,6 +94,15 @@ class Data(Section):
         gt=0,
         lt=1,
     )
+    seed: int = setting(
+        0,
+        "seed of the cut between train and val; config.seed does not change it, so that runs of several seeds use the "
+        "same images",
+        EXAMPLES,
+        runtime="data_seed",
+        ge=0,
+        le=2**31 - 1,
+    )
     image_size: Annotated[int, _require(lambda size: size == 0 or size >= 4)] = setting(
         0,
         "side in pixels of the square to which images are resized; 0: all images already have the same size",
@@ -148,6 +157,11 @@ class Space(Section):
         SEARCH,
         memory=True,
     )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], section: str = "space") -> "Space":
+        """See Section. The name of the space decides which settings there are, and so which class is returned."""
+        return Settings.parse({section: values}).space
 
 
 class MobileSpace(Space):
@@ -327,6 +341,10 @@ class DeriveBudget(Section):
         return {name: value for name, value in self if value is not None}
 
 
+MEASURE = "measure"
+"""The value of `derive.latency_table` with which the run measures the table."""
+
+
 class Derive(Section):
     """The derivation of an architecture from the result of the search."""
 
@@ -353,17 +371,30 @@ class Derive(Section):
     )
     latency_table: str = setting(
         "",
-        "file of a latency table, which `python -m models.measure_latency` writes on any device (docs/costs.md); '': "
-        "latency is not known",
+        "measure: the run measures a latency table on its device; or the file of a table, which `python -m "
+        "models.measure_latency` writes on any device (docs/costs.md); '': latency is not known",
         AFTERWARDS,
     )
+    latency_backend: Literal["litert", "tensorflow"] = setting(
+        "litert", "runtime that is measured: LiteRT with float32 numbers, or TensorFlow", AFTERWARDS
+    )
+    latency_threads: int = setting(1, "threads of the runtime that is measured", AFTERWARDS, ge=1)
     budget: DeriveBudget = setting(DeriveBudget(), "limits of the derived network", AFTERWARDS)
 
     def unused(self) -> dict[str, str]:
         """Returns the settings without use beside the others, and why: name -> reason."""
-        return (
-            {} if self.needs_costs else {"latency_table": "there is no config.derive.budget and no config.derive.front"}
-        )
+        found: dict[str, str] = {}
+        if not self.needs_costs:
+            found["latency_table"] = "there is no config.derive.budget and no config.derive.front"
+        if not self.measures_latency:
+            why = f"config.derive.latency_table is not {MEASURE!r}"
+            found |= {"latency_backend": why, "latency_threads": why}
+        return found
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether the run measures a latency table on its own device."""
+        return self.latency_table == MEASURE
 
     @property
     def needs_costs(self) -> bool:
@@ -431,6 +462,17 @@ class Train(Section):
     cutout: int = setting(
         16, "side in pixels of the randomly erased square; 0: no cutout", TRAINING, source="released script", ge=0
     )
+    crop_area: float = setting(
+        1.0,
+        "smallest share of a photo that a random part of it has, which is resized to the photo's size; 1: the whole "
+        "photo. Usual on ImageNet: 0.08",
+        TRAINING,
+        gt=0,
+        le=1,
+    )
+    jitter: float = setting(
+        0.0, "largest relative change of brightness, contrast and saturation; 0: none", TRAINING, ge=0, lt=1
+    )
     drop_path: float = setting(
         0.3,
         "drop path probability in the last epoch; it rises linearly from 0",
@@ -480,6 +522,17 @@ class Train(Section):
         "(docs/search.md)",
         TRAINING,
     )
+    hold_out_val: bool = setting(
+        False,
+        "whether the network is trained on train alone, so that its accuracy on val is measured: a choice between "
+        "several trainings needs it (docs/sweep.md)",
+        TRAINING,
+    )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which the network is trained."""
+        return ("train",) if self.hold_out_val else ("train", "val")
 
     def unused(self) -> dict[str, str]:
         """Returns the settings of this section that have no effect with its other values: name -> reason."""
@@ -675,8 +728,7 @@ class Settings(Section):
     )
     seed: int = setting(
         0,
-        "seed of all randomness: split, weights, data order, augmentation, sampling",
-        EXAMPLES,
+        "seed of all randomness of search and training: weights, data order, augmentation, sampling",
         SEARCH,
         TRAINING,
         runtime="seed",

@@ -1,8 +1,9 @@
 """The final training: `run_fn` of the Trainer.
 
-It builds the derived network, trains it on every split it is given (train + val) by the recipe of the config, and
-exports it for serving. An interrupted training goes on where it was, in the middle of an epoch too. The network starts
-with fresh weights, or with those of the search's supernet; it learns from the labels, or from a teacher too.
+It builds the derived network, trains it on train and val by the recipe of the config, and exports it for serving. With
+`config.train.hold_out_val` it trains the network on train alone and measures its accuracy on val. An interrupted
+training goes on where it was, in the middle of an epoch too. The network starts with fresh weights, or with those of
+the search's supernet; it learns from the labels, or from a teacher too.
 """
 
 import os
@@ -11,6 +12,7 @@ import time
 from models import export
 from models.architectures.genotype import genotype_from_dict
 from models.data import dataset
+from models.data.examples import SPLITS
 from models.data.image_format import ImageFormat
 from models.networks import inheritance, profiling
 from models.planning.plan import apply
@@ -51,7 +53,8 @@ def run_fn(fn_args) -> None:
         mixed_precision=recipe.mixed_precision,
     )
     architecture = genotype_from_dict(fn_args.hyperparameters["genotype"])
-    data = dataset.load_examples(fn_args.train_files, settings.data)
+    files = dict(zip(SPLITS, fn_args.train_files, strict=False))  # train, val: as the Trainer lists its splits
+    data = dataset.load_examples([files[split] for split in recipe.splits], settings.data)
     depends = []  # what the result depends on, if it is used
     if recipe.teacher:
         taught = SoftLabels.load(_required(soft_labels, "teacher", "no teacher"))
@@ -83,6 +86,11 @@ def run_fn(fn_args) -> None:
         std=data.std,
         top_k=settings.serving.top_k,
     )
+    val_accuracy = None
+    if recipe.hold_out_val:
+        val = dataset.load_examples(files["val"], settings.data)
+        batches = dataset.batches(val, recipe.batch_size, one_hot=True)
+        val_accuracy = classifier.evaluate(batches, verbose=0, return_dict=True)["accuracy"]
     profile = profiling.profile(network)
     artifact_files.TRAINING.save(
         fn_args.model_run_dir,
@@ -95,6 +103,7 @@ def run_fn(fn_args) -> None:
             "seconds": trained.seconds,
             "other_seconds": time.monotonic() - ended + began - watch,
             "history": trained.history,
+            "val_accuracy": val_accuracy,
         },
     )
 

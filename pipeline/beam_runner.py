@@ -9,9 +9,9 @@ the options for several workers, Flink, Spark and Dataflow.
 
 from absl import flags
 
-from pipeline import command_line, launch
+from pipeline import launch
 
-flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(launch)
 
 
 def _runner():

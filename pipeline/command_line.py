@@ -29,7 +29,8 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
     "beam_pipeline_args",
     # Without the last option, TFX packs its own source for workers on other machines, some seconds for each component.
     ["--direct_running_mode=in_memory", "--direct_num_workers=1", "--requirements_file=/dev/null"],
-    "Beam option of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer; may be given several times.",
+    "Beam option of TfdsExampleGen, StatisticsGen, ImageValidator, Evaluator and BulkInferrer; may be given several "
+    "times.",
 )
 BEAM_TIMEOUT_S = flags.DEFINE_float(
     "beam_timeout_s",

@@ -35,8 +35,8 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
     if "latency_ms" in limits and not derive.latency_table:
         yield (
             f"config.derive.budget.latency_ms: found {limits['latency_ms']:g}; expected None, because the run has no "
-            "latency table. Write one by `python -m models.measure_latency` and give config.derive.latency_table, or "
-            "limit multiply-adds (config.derive.budget.macs)."
+            "latency table. Measure one on this device (--config.derive.latency_table=measure), give the file of "
+            "another device's table, or limit multiply-adds (config.derive.budget.macs)."
         )
     if limits and derive.source == "best":
         yield (
@@ -51,7 +51,7 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
         )
     known = _known_images(settings)
     table = None
-    if derive.latency_table:
+    if derive.latency_table and not derive.measures_latency:
         try:
             table = LatencyTable.load(derive.latency_table, "config.derive.latency_table")
         except ValueError as error:

@@ -54,10 +54,10 @@ _TRAINER_PARAMETER = "custom_config"  # the name of "training" among the paramet
 # measure the work of the Trainer.
 _RESOURCES = {
     "SupernetSearch": "search",
-    **dict.fromkeys(("Teacher", "SearchPlanner", "TrainingPlanner", "Trainer", "Baselines"), "train"),
+    **dict.fromkeys(("Teacher", "LatencyTable", "SearchPlanner", "TrainingPlanner", "Trainer", "Baselines"), "train"),
 }
 # The components that resume from a checkpoint when they are restarted.
-_RESUMABLE = ("Teacher", "SupernetSearch", "Trainer", "Baselines")
+_RESUMABLE = ("Teacher", "LatencyTable", "SupernetSearch", "Trainer", "Baselines")
 
 
 def compile_pipeline(

@@ -20,7 +20,7 @@ import ml_collections
 from absl import app, flags
 
 from models.runtime import clock
-from pipeline import memory_plan, roots, validation
+from pipeline import command_line, memory_plan, metadata_store, roots, validation
 from pipeline.command_line import (
     BEAM_PIPELINE_ARGS,
     BEAM_TIMEOUT_S,
@@ -33,6 +33,25 @@ from pipeline.command_line import (
 )
 from pipeline.roots import UsageError
 from pipeline.terminal import log_to, one_line, say
+
+METADATA = flags.DEFINE_string(
+    "metadata",
+    "",
+    "Store of ML Metadata that several roots share: mysql://USER@HOST:PORT/DATABASE, or sqlite:///PATH. Default: the "
+    "file metadata.sqlite in the root.",
+)
+METADATA_PASSWORD_FILE = flags.DEFINE_string(
+    "metadata_password_file",
+    "",
+    f"File with the password of --metadata=mysql://...; the environment variable {metadata_store.PASSWORD} can give it "
+    "instead.",
+)
+EXAMPLES_FROM = flags.DEFINE_string(
+    "examples_from",
+    "",
+    "Root of an earlier run in the same --metadata, whose examples are used instead of reading the images again.",
+)
+flags.adopt_module_key_flags(command_line)
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -51,7 +70,14 @@ def main(create_runner: Callable[[], Any]) -> None:
     app.run(lambda arguments: _guarded(create_runner, arguments[1:]), flags_parser=parse_flags)
 
 
-def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline_args: list[str]) -> dict[str, Any]:
+def run(
+    config: ml_collections.ConfigDict,
+    root: str,
+    runner: Any,
+    beam_pipeline_args: list[str],
+    store: metadata_store.Store | None = None,
+    examples_from: str = "",
+) -> dict[str, Any]:
     """Runs the pipeline of a config in a root.
 
     Args:
@@ -60,44 +86,61 @@ def run(config: ml_collections.ConfigDict, root: str, runner: Any, beam_pipeline
             results of unchanged components.
         runner: A TFX runner.
         beam_pipeline_args: Beam options.
+        store: The store of ML Metadata; None for the root's own file.
+        examples_from: Absolute path of the root whose examples are used; "" to read the images.
 
     Returns:
         The summary, which is also in `root/summary.json`.
 
     Raises:
-        UsageError: The root's `metadata.sqlite` is not a database of ML Metadata.
+        UsageError: The store cannot be used, or its server was lost.
     """
     began = time.monotonic()
-    from tfx.orchestration import metadata
-
     from models.runtime.files import write_atomically
-    from pipeline import recovery, run_record, summary
+    from pipeline import recovery, summary
+    from pipeline.ingested import Ingested
     from pipeline.pipeline import create_pipeline
+    from pipeline.root_records import Records
+    from pipeline.run_record import Run
 
-    store = recovery.open_store(root)
-    recovery.recover(store, root)
-    try:
-        runner.run(
-            create_pipeline(
-                config,
-                pipeline_root=os.path.join(root, "artifacts"),
-                serving_dir=os.path.join(root, "serving_model"),
-                checkpoint_dir=os.path.join(root, "checkpoints"),
-                metadata_connection_config=metadata.sqlite_metadata_connection_config(
-                    os.path.join(root, "metadata.sqlite")
-                ),
-                beam_pipeline_args=beam_pipeline_args,
+    store = store or metadata_store.of_root(root)
+    with store.watched():
+        identity = recovery.recover(root, store)
+        name = identity.pipeline_name(config.name) if identity else config.name
+        try:
+            runner.run(
+                create_pipeline(
+                    config,
+                    pipeline_root=os.path.join(root, "artifacts"),
+                    serving_dir=os.path.join(root, "serving_model"),
+                    checkpoint_dir=os.path.join(root, "checkpoints"),
+                    pipeline_name=name,
+                    metadata_connection_config=store.connection,
+                    beam_pipeline_args=beam_pipeline_args,
+                    ingested=Ingested.find(examples_from, store, config.name) if examples_from else None,
+                )
             )
-        )
-    finally:
-        with contextlib.suppress(OSError):  # for example a full disk, which is already reported
-            recovery.record_files(store, root)
-    came_to = summary.summarise(run_record.Run(store, config.name), config.deploy.tensorflow_serving_tag)
+        finally:
+            # A full disk or a lost server is already reported. A server drops a connection that is idle for hours, so
+            # the store is opened again.
+            with contextlib.suppress(OSError, UsageError):
+                recovery.record_files(Records(store.open(), identity), root)
+        came_to = summary.summarise(Run(store.open(), name), config.deploy.tensorflow_serving_tag)
     came_to["seconds"]["total"] = round(time.monotonic() - began, 1)
     if came_to["budget"]:  # also what passes between the stages
         came_to["budget"]["used_s"] = max(came_to["budget"]["used_s"], round(clock.seconds() or 0.0, 1))
     write_atomically(os.path.join(root, summary.FILE_NAME), json.dumps(came_to, indent=2))
     return came_to
+
+
+def require_project() -> None:
+    """Refuses to start elsewhere: configs, components and models are found from the project's folder.
+
+    Raises:
+        UsageError: The current folder is another one.
+    """
+    if not os.path.isdir("components"):
+        raise UsageError(f"Start the run in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
 
 
 def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
@@ -106,22 +149,23 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_arguments(unused)
-        if not os.path.isdir("components"):
-            raise UsageError(f"Start the run in the project's folder, {_PROJECT}, not in {os.getcwd()}.")
+        require_project()
         expand_home(CONFIG.value)
         root = roots.resolve(ROOT.value, CONFIG.value.data.image_folder)
+        store = metadata_store.choose(METADATA.value, METADATA_PASSWORD_FILE.value, root)
+        others = _other_root(EXAMPLES_FROM.value, root, store)
         given = keep_given()
         validation.validate(CONFIG.value)
-        with _locked(root):
+        with locked(root):
             log_to(os.path.join(root, "pipeline.log"))
             try:
                 from pipeline import beam_engine, recovery
 
-                recovery.require_metadata(root)  # before `memory_plan` writes a file
+                recovery.require_metadata(root, store)  # before `memory_plan` writes a file
                 with beam_engine.checked(BEAM_PIPELINE_ARGS.value, root, BEAM_TIMEOUT_S.value) as beam_args:
                     for line in memory_plan.fit(CONFIG.value, root, given):
                         say(line)
-                    came_to = run(CONFIG.value, root, create_runner(), beam_args)
+                    came_to = run(CONFIG.value, root, create_runner(), beam_args, store, others)
             except Exception:
                 # The log gets the traceback; the terminal shows only one line.
                 logging.getLogger().info("%s", traceback.format_exc())
@@ -138,8 +182,20 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
     return 0
 
 
+def _other_root(examples_from: str, root: str, store: metadata_store.Store) -> str:
+    """Returns the absolute path of the flag --examples_from, or ""."""
+    if not examples_from:
+        return ""
+    other = os.path.realpath(os.path.expanduser(examples_from))
+    if other == root:
+        raise UsageError(f"--examples_from={examples_from} is the --root itself. Leave it out.")
+    if not store.shared:
+        raise UsageError("--examples_from needs a store that both roots share. Give the same --metadata to both runs.")
+    return other
+
+
 @contextlib.contextmanager
-def _locked(root: str) -> Iterator[None]:
+def locked(root: str) -> Iterator[None]:
     """Locks the run's folder. The lock ends with the process, even if the process is killed."""
     try:
         os.makedirs(root, exist_ok=True)

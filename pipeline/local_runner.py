@@ -5,9 +5,9 @@ python -m pipeline.local_runner --config=pipeline/configs/digits.py --root=runs/
 
 from absl import flags
 
-from pipeline import command_line, launch
+from pipeline import launch
 
-flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(launch)
 
 
 def _runner():

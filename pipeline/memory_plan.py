@@ -6,6 +6,7 @@ that a resumed run has the same batch sizes as the interrupted run, even if less
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -244,14 +245,16 @@ def _folder(data):
     from components.tfds_example_gen import folder
 
     found = folder.scan(data.image_folder)
-    paths = [
-        os.path.join(found.path, path) for split in found.splits if split != "test" for path in found.items(split)[0]
-    ]
+    listed = [paths for split, paths in found.paths.items() if split != "test"]
+
+    def paths():
+        return (os.path.join(found.path, path) for path in itertools.chain(*listed))
+
     encoded = 0
     if data.store == "original" or not data.image_size:
         with contextlib.suppress(tf.errors.OpError):  # for example a dangling link, which the ingest reports
-            encoded = sum(tf.io.gfile.stat(path).length for path in paths)
-    return next(_shapes(paths), (0, 0, 3)), len(found.class_names), len(paths), encoded
+            encoded = sum(tf.io.gfile.stat(path).length for path in paths())
+    return next(_shapes(paths()), (0, 0, 3)), len(found.class_names), sum(map(len, listed)), encoded
 
 
 def _shapes(paths) -> Iterator[tuple[int, int, int]]:

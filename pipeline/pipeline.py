@@ -7,6 +7,7 @@
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.train.teacher` adds a Teacher before the search: docs/baselines.md.
+`config.derive.latency_table` adds a LatencyTable before the search: docs/costs.md.
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
 Exporter is left out if `config.export` names no format, and Baselines if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.
@@ -17,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import pipeline
 
 from models.settings import Settings
+from pipeline.ingested import Ingested
 from pipeline.stages import LATEST_BLESSED, Stages
 
 
@@ -26,10 +28,12 @@ def create_pipeline(
     pipeline_root: str,
     serving_dir: str,
     checkpoint_dir: str,
+    pipeline_name: str = "",
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: list[str] | None = None,
     enable_cache: bool = True,
     baseline: str = LATEST_BLESSED,
+    ingested: Ingested | None = None,
 ) -> pipeline.Pipeline:
     """Returns the pipeline that a config describes.
 
@@ -38,11 +42,13 @@ def create_pipeline(
         pipeline_root: The folder of the artifacts: a path or a URI (gs://, s3://).
         serving_dir: The folder to which a blessed model is pushed, as a numbered version that TF Serving finds.
         checkpoint_dir: The folder of the checkpoints of teacher, search, final training and baselines.
+        pipeline_name: The pipeline's name in ML Metadata; "" for `config.name`.
         metadata_connection_config: ML Metadata's store; None on Kubeflow, which has its own.
-        beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, Evaluator and BulkInferrer.
+        beam_pipeline_args: Beam options of TfdsExampleGen, StatisticsGen, ImageValidator, Evaluator and BulkInferrer.
         enable_cache: Whether a component with unchanged inputs and settings reuses its results from an earlier run.
         baseline: The earlier model with which the new model is compared: LATEST_BLESSED, found in ML Metadata; the URI
             of a Model artifact of an earlier run; or "" for none: then only the accuracy threshold counts.
+        ingested: The examples of another root, which the pipeline uses instead of reading the images; None for none.
 
     Returns:
         The pipeline.
@@ -51,11 +57,15 @@ def create_pipeline(
         ConfigError: A setting is unknown or out of bounds; the message names it.
         DataError: The images cannot be used.
     """
-    stages = Stages(Settings.parse(config))
-    stages.ingest()
-    stages.validate()
+    stages = Stages(Settings.parse(config), local=metadata_connection_config is not None)
+    if ingested:
+        stages.adopt(ingested)
+    else:
+        stages.ingest()
+        stages.validate()
     stages.choose_baseline(baseline)
     stages.teach(checkpoint_dir)
+    stages.measure_latency(checkpoint_dir)
     stages.plan()
     stages.find_architecture(checkpoint_dir)
     stages.correct_plan()
@@ -66,7 +76,7 @@ def create_pipeline(
     stages.compare(checkpoint_dir)
     stages.report()
     return pipeline.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=pipeline_name or config.name,
         pipeline_root=pipeline_root,
         components=stages.components,
         enable_cache=enable_cache,

@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator
 
 from absl import logging
-from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.pusher.executor import remove_unfinished
 from models.runtime.files import write_atomically
+from pipeline.metadata_store import Store
+from pipeline.root_records import FILE_NAME as IDENTITY
+from pipeline.root_records import Identity, Records
 from pipeline.roots import UsageError
 
 _NAMED = 5  # number of lost artifacts that a warning names
@@ -25,80 +27,108 @@ _Artifact = metadata_store_pb2.Artifact
 _Execution = metadata_store_pb2.Execution
 
 
-def require_metadata(root: str) -> None:
+def require_metadata(root: str, store: Store) -> None:
     """Refuses artifacts that ML Metadata does not contain: new artifacts would get their numbers, and files would mix.
 
     Raises:
-        UsageError: `metadata.sqlite` is missing, or older than the artifacts.
+        UsageError: The store does not know the newest artifacts, or it cannot be opened.
     """
-    database = os.path.join(root, "metadata.sqlite")
     newest = max(_numbers(os.path.join(root, "artifacts")), default=0)
-    known = 0
-    if newest and os.path.isfile(database):
-        known = max((execution.id for execution in open_store(root).get_executions()), default=0)
-    if newest > known:
-        what = "is older than the artifacts" if known else "is missing, but there are artifacts"
+    identity = Identity.read(root)
+    if store.shared:
+        _require_shared(root, store, identity, newest)
+    elif newest:
+        known = _newest(Records(store.open())) if os.path.isfile(store.address) else 0
+        if newest > known and identity:
+            raise UsageError(
+                f"The artifacts in {root} are recorded in {identity.store}. Give this store with --metadata, or choose "
+                "another --root."
+            )
+        if newest > known:
+            what = "is older than the artifacts" if known else "is missing, but there are artifacts"
+            raise UsageError(
+                f"{store.address} {what} beside it. Only this file records the origin of the artifacts. Restore the "
+                f"file; or rename {os.path.join(root, 'artifacts')} and run again (checkpoints and pushed models are "
+                "still used); or choose another --root."
+            )
+
+
+def _require_shared(root: str, store: Store, identity: Identity | None, newest: int) -> None:
+    opened = store.open()  # even if there is nothing to look up: a run must not begin without its store
+    if identity is None:
+        if newest:
+            raise UsageError(
+                f"{store.address} does not know the artifacts in {root}, which another store records. Leave out "
+                "--metadata, or choose another --root."
+            )
+        return
+    original = Identity.read(identity.root) if identity.root != root else None
+    if original and original.id == identity.id:
         raise UsageError(
-            f"{database} {what} beside it. Only this file records the origin of the artifacts. Restore the file; or "
-            f"rename {os.path.join(root, 'artifacts')} and run again (checkpoints and pushed models are still used); "
-            "or choose another --root."
+            f"{root} is a copy of {identity.root}, and {identity.store} records the artifacts of the original. To use "
+            f"the checkpoints alone, remove {os.path.join(root, IDENTITY)} and {os.path.join(root, 'artifacts')}."
+        )
+    if newest > _newest(Records(opened, identity)):
+        raise UsageError(
+            f"{store.address} does not know the newest artifacts in {root}, which {identity.store} recorded. Give that "
+            f"store with --metadata; or restore its database; or rename {os.path.join(root, 'artifacts')} and run "
+            "again (checkpoints and pushed models are still used); or choose another --root."
         )
 
 
-def open_store(root: str) -> MetadataStore:
-    """Opens a root's `metadata.sqlite`. Creates the file if it is missing.
-
-    Raises:
-        UsageError: The file is not a database of ML Metadata.
-    """
-    from tfx.orchestration import metadata
-
-    database = os.path.join(root, "metadata.sqlite")
-    try:
-        return MetadataStore(metadata.sqlite_metadata_connection_config(database))
-    except Exception as error:  # ML Metadata has one class of exceptions per error code
-        raise UsageError(
-            f"{database} is not a database that ML Metadata can use; pipeline.log gives the reason. Restore the file "
-            "from a copy; or rename both the file and the folder artifacts beside it, and run again."
-        ) from error
+def _newest(records: Records) -> int:
+    return max((execution.id for execution in records.executions()), default=0)
 
 
-def recover(store: MetadataStore, root: str) -> None:
+def recover(root: str, store: Store) -> Identity | None:
     """Makes ML Metadata agree with the files of a root.
 
     Args:
-        store: The store of `root/metadata.sqlite`.
         root: Absolute path of the run's folder.
+        store: The store that records the root.
+
+    Returns:
+        Which records of a shared store belong to the root; None if the store belongs to the root alone.
     """
-    _close_abandoned_executions(store)
-    _move_records(store, root)
-    _forget_lost_artifacts(store, root)
+    identity = Identity.of(root, store) if store.shared else None
+    records = Records(store.open(), identity)
+    _close_abandoned_executions(records)
+    _move_records(records, root, identity)
+    _forget_lost_artifacts(records, root)
     remove_unfinished(os.path.join(root, "serving_model"))
+    if identity:
+        identity.settle(root, store)
+    return identity
 
 
-def record_files(store: MetadataStore, root: str) -> None:
+def record_files(records: Records, root: str) -> None:
     """Records the files of all artifacts of a root, so that the next run can find missing files."""
     artifacts = os.path.join(root, "artifacts")
-    files = {os.path.relpath(artifact.uri, artifacts): sorted(_files(artifact.uri)) for artifact in _live(store, root)}
+    files = {
+        os.path.relpath(artifact.uri, artifacts): sorted(_files(artifact.uri)) for artifact in _live(records, root)
+    }
     if files:
         write_atomically(os.path.join(artifacts, _FILES), json.dumps(files))
 
 
-def _close_abandoned_executions(store: MetadataStore) -> None:
+def _close_abandoned_executions(records: Records) -> None:
     """Marks executions that are RUNNING as FAILED. A killed run left them: this run holds the lock of the root."""
-    abandoned = [e for e in store.get_executions() if e.last_known_state == _Execution.RUNNING]
+    abandoned = [e for e in records.executions() if e.last_known_state == _Execution.RUNNING]
     for execution in abandoned:
         execution.last_known_state = _Execution.FAILED
     if abandoned:
-        store.put_executions(abandoned)
+        records.store.put_executions(abandoned)
 
 
-def _move_records(store: MetadataStore, root: str) -> None:
-    """Changes the paths in the records of a moved or copied root: they then name files in this root only."""
+def _move_records(records: Records, root: str, identity: Identity | None) -> None:
+    """Changes the paths in the records of a moved or copied root: they then name files in this root only.
+
+    In a shared store, a root also uses artifacts of other roots; only those of its own former path are changed.
+    """
     moved, origins = [], set()
-    for artifact in store.get_artifacts():
+    for artifact in records.artifacts():
         found = re.fullmatch(r"(.*)/artifacts/[^/]+/[^/]+/\d+", artifact.uri)
-        if not found or found.group(1) == root:
+        if not found or found.group(1) == root or (identity and found.group(1) != identity.root):
             continue
         origin = found.group(1)
         artifact.uri = root + artifact.uri.removeprefix(origin)
@@ -108,7 +138,7 @@ def _move_records(store: MetadataStore, root: str) -> None:
         moved.append(artifact)
         origins.add(origin)
     if moved:
-        store.put_artifacts(moved)
+        records.store.put_artifacts(moved)
         logging.warning(
             "This root was moved or copied from %s. The run uses the files in this root only: it reuses the examples, "
             "and search and training resume from their checkpoints.",
@@ -116,12 +146,12 @@ def _move_records(store: MetadataStore, root: str) -> None:
         )
 
 
-def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
+def _forget_lost_artifacts(records: Records, root: str) -> None:
     """Removes artifacts with missing files from TFX's cache. TFX only checks whether an artifact's folder exists."""
     artifacts = os.path.join(root, "artifacts")
     recorded = _read_files(artifacts)
     lost, deleted = [], []
-    for artifact in _live(store, root):
+    for artifact in _live(records, root):
         path = os.path.relpath(artifact.uri, artifacts)
         whole = os.path.isdir(artifact.uri) and _files(artifact.uri) >= set(recorded.get(path, ()))
         # A copy: a look-up in the map itself would add an entry without a value, on which ML Metadata aborts.
@@ -133,7 +163,7 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
         artifact.state = _Artifact.DELETED
         lost.append(artifact)
     if lost:
-        store.put_artifacts(lost)
+        records.store.put_artifacts(lost)
     if deleted:
         more = f" and {len(deleted) - _NAMED} more" if len(deleted) > _NAMED else ""
         logging.warning(
@@ -145,9 +175,9 @@ def _forget_lost_artifacts(store: MetadataStore, root: str) -> None:
         )
 
 
-def _live(store: MetadataStore, root: str) -> Iterator[metadata_store_pb2.Artifact]:
+def _live(records: Records, root: str) -> Iterator[metadata_store_pb2.Artifact]:
     """Yields the artifacts below a root that are LIVE, which means that TFX may use them."""
-    for artifact in store.get_artifacts():
+    for artifact in records.artifacts():
         if artifact.state == _Artifact.LIVE and artifact.uri.startswith(os.path.join(root, "artifacts") + "/"):
             yield artifact
 

@@ -13,6 +13,7 @@ _CONTENTS = {
     "artifacts": True,
     "checkpoints": True,
     "serving_model": True,
+    "metadata.json": False,
     "metadata.sqlite": False,
     "pipeline.log": False,
     "summary.json": False,

@@ -16,7 +16,7 @@ class Run:
 
     Args:
         store: The store.
-        pipeline_name: `config.name`. The newest run of this pipeline is read.
+        pipeline_name: The pipeline's name in the store. The newest run of this pipeline is read.
 
     Raises:
         LookupError: The store knows no run of this pipeline.
@@ -32,7 +32,8 @@ class Run:
         self.executions: dict[str, metadata_store_pb2.Execution] = {}
         for execution in sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id):
             if execution.last_known_state in _SUCCEEDED:
-                self.executions[_context(store, execution, "node").name.split(".", 1)[1]] = execution
+                node = _context(store, execution, "node").name.removeprefix(f"{pipeline_name}.")
+                self.executions[node] = execution
 
     def outputs(self, node: str) -> dict[str, metadata_store_pb2.Artifact]:
         """Returns the outputs of a component by name; an empty dict if the component did not succeed."""

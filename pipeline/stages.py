@@ -1,5 +1,6 @@
 """The stages of the pipeline: the components of each stage, with their inputs and settings."""
 
+import json
 import os
 from typing import Any
 
@@ -12,13 +13,16 @@ from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import json_utils
 
+from components import artifacts
 from components.architecture_deriver.component import ArchitectureDeriver
 from components.architecture_importer.component import ArchitectureImporter
+from components.architecture_importer.source import artifact_of
 from components.baseline import LatestComparableModel
 from components.baselines.component import Baselines
 from components.evaluator.component import Evaluator
 from components.exporter.component import Exporter
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
+from components.latency_table.component import LatencyTable
 from components.planner.component import SearchPlanner, TrainingPlanner
 from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
@@ -26,9 +30,10 @@ from components.supernet_search.component import SupernetSearch
 from components.teacher.component import Teacher
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import Trainer
-from models.costs.latency_table import LatencyTable
+from models.costs import latency_table, runtimes
 from models.settings import Deploy, Evaluate, Settings
 from pipeline import validation
+from pipeline.ingested import Ingested
 
 LATEST_BLESSED = "latest blessed"
 
@@ -38,20 +43,27 @@ class Stages:
 
     Args:
         settings: All settings.
+        local: Whether the components run on this device.
 
     Attributes:
         components: All components created so far, in this order.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, local: bool):
         self.components: list[base_node.BaseNode] = []
         self._settings = settings
+        self._local = local
         self._common = {name: getattr(settings, name) for name in ("seed", "deterministic", "tuned_kernels")}
 
     def ingest(self) -> None:
         """Writes the images as examples, and computes statistics of the examples."""
-        self.examples = self._add(TfdsExampleGen(seed=self._settings.seed, **dict(self._settings.data)))
+        self.examples = self._add(TfdsExampleGen(**dict(self._settings.data)))
         self.statistics = self._add(StatisticsGen(examples=self._examples()))
+
+    def adopt(self, ingested: Ingested) -> None:
+        """Uses the examples of another root, which were read and checked there."""
+        ingested.require(TfdsExampleGen(**dict(self._settings.data)).exec_properties)
+        self.examples, self.images = (self._add(node) for node in ingested.importers())
 
     def validate(self) -> None:
         """Checks the examples against the schema, and every image."""
@@ -115,12 +127,40 @@ class Stages:
             )
             self.soft_labels = self._add(teacher).outputs["soft_labels"]
 
+    def measure_latency(self, checkpoint_dir: str) -> None:
+        """Measures or checks the latency table, if there is one; before the plan, which counts the seconds."""
+        self.latency_table = None
+        derive = self._settings.derive
+        if derive.latency_table and not self._settings.architecture:
+            given = device = None
+            if not derive.measures_latency:
+                table = latency_table.LatencyTable.load(derive.latency_table, "config.derive.latency_table")
+                given = table.model_dump_json()
+            elif self._local:
+                device = json.dumps(runtimes.device(), sort_keys=True)
+            component = LatencyTable(
+                examples=self._examples(),
+                image_report=self.images.outputs["image_report"],
+                space=self._settings.space,
+                derive=derive,
+                training=self._training_parameter(checkpoint_dir),
+                given=given,
+                device=device,
+                checkpoint_dir=os.path.join(checkpoint_dir, "latency"),
+            )
+            self.latency_table = self._add(component).outputs["latency_table"]
+
     def plan(self) -> None:
         """Plans search and training, if the run has a budget."""
         self.planned = None
         if self._settings.budget.minutes:
-            report = self.images.outputs["image_report"]
-            planner = SearchPlanner(self._examples(), report, self.soft_labels, settings=self._settings)
+            planner = SearchPlanner(
+                self._examples(),
+                self.images.outputs["image_report"],
+                self.soft_labels,
+                self.latency_table,
+                settings=self._settings,
+            )
             self.planned = self._add(planner).outputs["plan"]
 
     def correct_plan(self) -> None:
@@ -143,8 +183,15 @@ class Stages:
         image_report = self.images.outputs["image_report"]
         self.learned, self.inherited = {}, None
         if self._settings.architecture:
+            source, uri = None, artifact_of(self._settings.architecture)
+            if uri and self._local:  # other machines do not have the folder
+                source = self._add(
+                    importer.Importer(source_uri=uri, artifact_type=artifacts.Genotype, output_key="genotype").with_id(
+                        "SourceGenotype"
+                    )
+                ).outputs["genotype"]
             self.architecture = first = self._add(
-                ArchitectureImporter(image_report=image_report, architecture=self._settings.architecture)
+                ArchitectureImporter(image_report, source, architecture=self._settings.architecture)
             )
         else:
             search = first = self._add(
@@ -286,13 +333,15 @@ class Stages:
 
     def _costed(self, checkpoint_dir: str) -> dict[str, Any]:
         """Returns what the deriver needs to know the costs of networks."""
-        path = self._settings.derive.latency_table
-        # The same text as the Trainer's parameter: a compiled pipeline has one parameter for both.
         return {
             "examples": self._examples(),
-            "training": json_utils.dumps(self._training(checkpoint_dir)),
-            "latency_table": LatencyTable.load(path, "config.derive.latency_table").model_dump_json() if path else None,
+            "latency_table": self.latency_table,
+            "training": self._training_parameter(checkpoint_dir),
         }
+
+    def _training_parameter(self, checkpoint_dir: str) -> str:
+        """Returns the same text as the Trainer's parameter: a compiled pipeline has one parameter for all of them."""
+        return json_utils.dumps(self._training(checkpoint_dir))
 
     def _add(self, component: Any) -> Any:
         self.components.append(component)

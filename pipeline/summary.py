@@ -28,6 +28,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
 
     Returns:
         `genotype` (its JSON), `genotype_text`, `genotype_origin`, `params`, `macs`, `test_accuracy` (0 to 1),
+        `val_accuracy` (0 to 1; None unless `config.train.hold_out_val`),
         `comparison` (the accuracies with which it is compared: components/comparison.py), `class_accuracy` (by class
         name), `blessed`, `failures` (why the model was not blessed or not pushed, and a warning if its accuracy may be
         chance; one sentence each), `serving_model` (the folder of the pushed version, or None), `serve` (the command
@@ -81,6 +82,7 @@ def summarise(run: Run, tag: str) -> dict[str, Any]:
         "params": training["params"],
         "macs": training["macs"],
         "test_accuracy": evaluation.accuracy,
+        "val_accuracy": training["val_accuracy"],
         "comparison": dataclasses.asdict(compared),
         "class_accuracy": dict(sorted((result.name, result.accuracy) for result in evaluation.classes)),
         "blessed": bool(custom_property(evaluator["blessing"], "blessed")),

@@ -50,6 +50,7 @@ def _ours(path: str) -> bool:
 def log_to(path: str) -> None:
     """Sends the log of this process to a file, and progress and warnings also to the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GLOG_minloglevel", "3")  # ML Metadata's errors are exceptions, too
     # A full disk must not print a traceback for every line of the log.
     logging.raiseExceptions = False
     file = logging.FileHandler(path)

@@ -274,6 +274,14 @@ def _teacher(settings: Settings) -> Iterator[str]:
         )
 
 
+def _hold_out_val(settings: Settings) -> Iterator[str]:
+    if settings.train.hold_out_val and settings.baselines.pretrained:
+        yield (
+            "config.train.hold_out_val: found True; expected False with config.baselines.pretrained: the classifier of "
+            "the pretrained network is fitted on val, too."
+        )
+
+
 def _from_supernet(settings: Settings) -> Iterator[str]:
     """Refuses to start from weights that no search trains, or whose places in the network are not known."""
     if not settings.train.from_supernet:
@@ -291,5 +299,5 @@ def _from_supernet(settings: Settings) -> Iterator[str]:
 
 _COMBINATIONS = (
     *(_budget, _data, _learning_rates, _rule, _warmup, _space, _objective, _derive, _unused, _cells, _image_size),
-    *(_architecture, _derive_costs, _pretrained, _teacher, _from_supernet, _export),
+    *(_architecture, _derive_costs, _pretrained, _teacher, _hold_out_val, _from_supernet, _export),
 )

@@ -9,7 +9,10 @@ import pytest
 from tests.support import pipeline_runs
 
 # Whole pipelines, the longest first: begun last, one of them would keep a single process busy while the other idles.
-_LONGEST = ("kubeflow_test.py", "budget_test.py", "reliability_test.py", "pipeline_test.py", "beam_runner_test.py")
+_LONGEST = (
+    *("kubeflow_test.py", "budget_test.py", "reliability_test.py", "pipeline_test.py", "beam_runner_test.py"),
+    "sweep_test.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -136,7 +136,7 @@ def run(
                 search.batch_size,
                 seed=seed,
                 epoch=epoch,
-                augment=dataset.Augmentation(search.pad, search.flip, search.cutout),
+                augment=dataset.Augmentation.of(search),
             )
             trainer.train_epoch(path, batches, tuner.learning_rate(search, epoch))
             accuracies.append(tuner.validate_path(trainer, path, val, train, search, seed)["accuracy"])

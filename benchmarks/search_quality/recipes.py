@@ -199,7 +199,7 @@ class Trainings:
             data,
             recipe.batch_size,
             epoch=0,
-            augment=dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
+            augment=dataset.Augmentation.of(recipe),
             one_hot=True,
         )
         iterator = iter(batches.repeat())

@@ -149,7 +149,7 @@ class Bench:
         for epoch in range(search.epochs):
             indices = oracle.propose()
             path = {c.name: c.operations[index] for c, index in zip(self.space.choices, indices, strict=True)}
-            augment = dataset.Augmentation(search.pad, search.flip, search.cutout)
+            augment = dataset.Augmentation.of(search)
             batches = dataset.batches(self._images, search.batch_size, seed=self._seed, epoch=epoch, augment=augment)
             trainer.train_epoch(path, batches, tuner.learning_rate(search, epoch))
             figures = tuner.validate_path(trainer, path, self._val, self._images, search, self._seed)

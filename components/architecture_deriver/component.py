@@ -15,11 +15,11 @@ class ArchitectureDeriverSpec(component_spec.ComponentSpec):
         "space": component_spec.ExecutionParameter(type=str),
         "derive": component_spec.ExecutionParameter(type=str),
         "training": component_spec.ExecutionParameter(type=str, optional=True),
-        "latency_table": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "distribution": component_spec.ChannelParameter(type=artifacts.Distribution),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "latency_table": component_spec.ChannelParameter(type=artifacts.LatencyTable, optional=True),
     }
     OUTPUTS = {
         "genotype": component_spec.ChannelParameter(type=artifacts.Genotype),
@@ -42,11 +42,11 @@ class ArchitectureDeriver(base_component.BaseComponent):
         self,
         distribution: channel.BaseChannel,
         examples: channel.BaseChannel | None = None,
+        latency_table: channel.BaseChannel | None = None,
         *,
         space: settings.Space,
         derive: settings.Derive,
         training: str | None = None,
-        latency_table: str | None = None,
     ):
         """Takes two sections of the config, and what the costs of a network depend on.
 
@@ -54,11 +54,10 @@ class ArchitectureDeriver(base_component.BaseComponent):
             distribution: The distribution that SupernetSearch learned.
             examples: Examples of TfdsExampleGen, for the shape of the images and the number of classes; None if
                 `derive` needs no costs.
+            latency_table: The table of LatencyTable; None if latency is not known.
             space: `config.space`.
             derive: `config.derive`.
             training: The Trainer's parameter `custom_config`; None if `derive` needs no costs.
-            latency_table: The content of the file `config.derive.latency_table`, so that a changed table is not taken
-                for the cached one; None if there is none.
 
         Raises:
             ValueError: `derive` needs costs, and `examples` or `training` is missing.

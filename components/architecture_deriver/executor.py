@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact, artifact_utils
 
 from components.genotype_io import write_genotype
-from models.costs.latency_table import LatencyTable, unfit
+from models.costs.latency_table import LatencyTable
 from models.costs.networks import network_costs
 from models.data import dataset_info
 from models.oracle.distribution import Distribution
@@ -76,12 +76,9 @@ def _selector(
     info = dataset_info.load(artifact_utils.get_single_uri(input_dict["examples"]))
     shape = info.image_shape(data.image_size, data.channels)
     costs = network_costs(space, train, shape, len(info.class_names))
-    if exec_properties.get("latency_table"):
-        table = LatencyTable.parse(exec_properties["latency_table"], "config.derive.latency_table")
-        wrong = unfit(table, derive.latency_table, space, train, (shape, len(info.class_names)))
-        if wrong:
-            raise ValueError(wrong)
-        costs = (*costs, table.cost())
+    if input_dict.get("latency_table"):
+        uri = artifact_utils.get_single_uri(input_dict["latency_table"])
+        costs = (*costs, artifact_files.LATENCY_TABLE.load(uri, LatencyTable.model_validate).cost())
     uri = artifact_utils.get_single_uri(input_dict["distribution"])
     return Selector(
         space,

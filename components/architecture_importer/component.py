@@ -7,6 +7,7 @@ from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
 from components.architecture_importer import executor
+from components.architecture_importer.source import origin_of
 from models.architectures import presets
 
 
@@ -17,7 +18,10 @@ class ArchitectureImporterSpec(component_spec.ComponentSpec):
         "architecture": component_spec.ExecutionParameter(type=str),
         "origin": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {"image_report": component_spec.ChannelParameter(type=artifacts.ImageReport)}
+    INPUTS = {
+        "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
+        "source": component_spec.ChannelParameter(type=artifacts.Genotype, optional=True),
+    }
     OUTPUTS = {
         "genotype": component_spec.ChannelParameter(type=artifacts.Genotype),
         "hyperparameters": component_spec.ChannelParameter(type=standard_artifacts.HyperParameters),
@@ -30,21 +34,27 @@ class ArchitectureImporter(base_component.BaseComponent):
     SPEC_CLASS = ArchitectureImporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, image_report: channel.BaseChannel, *, architecture: str):
+    def __init__(
+        self, image_report: channel.BaseChannel, source: channel.BaseChannel | None = None, *, architecture: str
+    ):
         """Reads and checks the architecture at once, so that a mistake is reported before anything runs.
 
         Args:
             image_report: The report of the ImageValidator; training does not start with data that the ImageValidator
                 refused.
+            source: The artifact of an earlier run in which the genotype's file lies; None if it lies elsewhere.
             architecture: The name of a preset (models/architectures/presets.py) or the path of a genotype's JSON file.
 
         Raises:
             GenotypeError: The preset is unknown, the file cannot be read, or the genotype is malformed.
         """
         genotype, origin = presets.resolve_architecture(architecture)
+        if how := origin_of(architecture):
+            origin += f" ({how})"
         super().__init__(
             spec=ArchitectureImporterSpec(
                 image_report=image_report,
+                source=source,
                 # The parameter is the content of the file, not its path: a changed file is not taken for the cached
                 # one, and Kubeflow's pods do not have the file.
                 architecture=json.dumps(genotype.to_dict(), sort_keys=True),

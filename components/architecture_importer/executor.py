@@ -20,6 +20,8 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Called by TFX; see the component for inputs, outputs and parameters."""
-        del input_dict  # the image report is an input only to start this component after the ImageValidator
+        # The image report is an input only to start this component after the ImageValidator, and the source is one for
+        # the lineage.
+        del input_dict
         architecture = genotype_from_dict(json.loads(exec_properties["architecture"]))
         write_genotype(output_dict, architecture, exec_properties["origin"])

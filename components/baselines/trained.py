@@ -55,7 +55,7 @@ class Run:
     @functools.cached_property
     def train(self) -> ImageDataset:
         """The images of the final training."""
-        return load_splits(self.examples, ("train", "val"), self.settings.data)
+        return load_splits(self.examples, self.settings.train.splits, self.settings.data)
 
     @functools.cached_property
     def taught(self) -> tuple[ImageDataset, list[str]]:

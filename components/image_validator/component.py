@@ -1,6 +1,6 @@
 """The interface of the ImageValidator component."""
 
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components import artifacts
@@ -30,7 +30,7 @@ class ImageValidatorSpec(component_spec.ComponentSpec):
     OUTPUTS = {"image_report": component_spec.ChannelParameter(type=artifacts.ImageReport)}
 
 
-class ImageValidator(base_component.BaseComponent):
+class ImageValidator(base_beam_component.BaseBeamComponent):
     """Checks every image before the search and the training, and fails if the data cannot be used.
 
     These findings are errors: anomalies that ExampleValidator found, labels outside the classes, classes without images
@@ -44,7 +44,7 @@ class ImageValidator(base_component.BaseComponent):
     """
 
     SPEC_CLASS = ImageValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(
         self,

@@ -1,32 +1,25 @@
 """The executor of the ImageValidator component."""
 
-import collections
-import functools
-import hashlib
-import itertools
-import math
 import os
-from collections.abc import Sequence
 from typing import Any
 
+import apache_beam as beam
 import tensorflow as tf
 from absl import logging
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from components.image_validator import checks
-from models.data import dataset_info, image_header, preprocessing
+from components.image_validator import checks, inspection, look, pictures
+from models.data import dataset_info
 from models.data.dataset_info import DataError
-from models.data.examples import SPLITS, read_examples
+from models.data.examples import SPLITS, example_files
 from models.data.image_format import ImageFormat, colour
 from models.runtime import artifact_files
 
-_BATCH_BYTES = 2**24  # size of the images that are decoded at a time
 
-
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes a report on all images, and fails if they cannot be used for training."""
 
     def Do(
@@ -47,28 +40,39 @@ class Executor(base_executor.BaseExecutor):
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         info = dataset_info.load(examples.uri)
-        image_format = _format(info, exec_properties)
-        images = {}
-        for split in SPLITS:
-            images[split] = list(_look(artifact_utils.get_split_uri([examples], split), image_format))
-            logging.info("Looked at %d images of %s.", len(images[split]), split)
-        problems = [
-            *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.ERROR),
-            *checks.problems(images, info, exec_properties),
-        ]
-        warnings = [
-            *_anomalies(input_dict, anomalies_pb2.AnomalyInfo.WARNING),
-            *checks.warnings(images, info, exec_properties["max_imbalance"]),
-        ]
-        for warning in warnings:
+        severities = anomalies_pb2.AnomalyInfo.ERROR, anomalies_pb2.AnomalyInfo.WARNING
+        anomalies = [list(_anomalies(input_dict, severity)) for severity in severities]
+        artifact = artifact_utils.get_single_instance(output_dict["image_report"])
+        self._write_report(_files(examples), info, exec_properties, anomalies, artifact.uri)
+        report = artifact_files.IMAGE_REPORT.load(artifact.uri, dict)
+        for warning in report["warnings"]:
             logging.warning("%s", warning)
-        report = artifact_utils.get_single_instance(output_dict["image_report"])
-        artifact_files.IMAGE_REPORT.save(report.uri, _report(images, info, problems, warnings))
-        report.set_int_custom_property("warnings", len(warnings))
-        if problems:
-            raise DataError(
-                "The images cannot be used for training:\n" + "\n".join(f"- {problem}" for problem in problems)
+        artifact.set_int_custom_property("warnings", len(report["warnings"]))
+        if report["problems"]:
+            listed = "\n".join(f"- {problem}" for problem in report["problems"])
+            raise DataError(f"The images cannot be used for training:\n{listed}")
+
+    def _write_report(self, files, info, settings, anomalies, uri):
+        """Looks at all images with Beam. Its last step writes the report, which may be on another machine."""
+        parts = pictures.parts(sum(map(sum, info.counts.values())))
+        look_at_file = look.LookAtFile(_format(info, settings), len(info.class_names), settings["smallest_side"], parts)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Files" >> beam.Create(files)
+                | "Inspect" >> inspection.Inspect(look_at_file)
+                | "Report" >> beam.Map(_report, info, settings, anomalies)
+                | "Write" >> beam.Map(lambda report: artifact_files.IMAGE_REPORT.save(uri, report))
             )
+
+
+def _files(examples):
+    """Returns the files of all splits."""
+    return [
+        look.File(split, number, path)
+        for split, name in enumerate(SPLITS)
+        for number, path in enumerate(example_files(os.path.join(artifact_utils.get_split_uri([examples], name), "*")))
+    ]
 
 
 def _format(info, settings):
@@ -78,45 +82,6 @@ def _format(info, settings):
     except DataError:  # the checks report it as a problem; until then, the images are decoded in this form
         shape = (32, 32, 3)
     return ImageFormat(shape, settings["resize"], colour(settings["background"]))
-
-
-def _look(split_uri, image_format):
-    """Yields the facts about each image of a split; decodes a few images at a time."""
-    size = max(1, _BATCH_BYTES // math.prod(image_format.image_shape))
-    for examples in read_examples(os.path.join(split_uri, "*")).as_numpy_iterator():
-        for start in range(0, len(examples["id"]), size):
-            part = {name: values[start : start + size] for name, values in examples.items()}
-            pixels, sizes, channels = (seen.numpy() for seen in _decoder(image_format)(part["image"]))
-            plain = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
-            for number, image_id in enumerate(part["id"]):
-                yield checks.Image(
-                    image_id.decode(),
-                    int(part["label"][number]),
-                    hashlib.sha256(pixels[number].tobytes()).digest(),
-                    bool(plain[number]),
-                    "{1}x{0}".format(*sizes[number]),
-                    int(channels[number]),
-                )
-
-
-@functools.cache
-def _decoder(image_format):
-    """Returns a function that maps files (batch,) to their pixels, sizes and numbers of channels."""
-
-    def decode(encoded):
-        header = image_header.read(encoded)
-        return preprocessing.decode_image(encoded, image_format), header.size(), header.channels
-
-    kinds = (
-        tf.TensorSpec(image_format.image_shape, tf.uint8),
-        tf.TensorSpec((2,), tf.int32),
-        tf.TensorSpec((), tf.int32),
-    )
-    return tf.function(
-        lambda files: tf.map_fn(decode, files, fn_output_signature=kinds),
-        input_signature=[tf.TensorSpec((None,), tf.string)],
-        autograph=False,
-    )
 
 
 def _anomalies(input_dict, severity):
@@ -134,17 +99,17 @@ def _anomalies(input_dict, severity):
                     yield f"{split}: feature {feature}: {anomaly.short_description}: {anomaly.description}"
 
 
-def _report(images, info, problems: Sequence[str], warnings: Sequence[str]):
-    everything = list(itertools.chain(*images.values()))
-    labels = {split: collections.Counter(image.label for image in found) for split, found in images.items()}
+def _report(findings, info, settings, anomalies):
+    errors, doubts = anomalies
     return {
-        "problems": problems,
-        "warnings": warnings,
-        "images": {split: len(found) for split, found in images.items()},
+        "problems": [*errors, *checks.problems(findings, info, settings)],
+        "warnings": [*doubts, *checks.warnings(findings, info, settings["max_imbalance"])],
+        "images": {split: findings.count(split).total() for split in SPLITS},
         "classes": {
-            name: {split: labels[split][label] for split in SPLITS} for label, name in enumerate(info.class_names)
+            name: {split: findings.labels[split, label] for split in SPLITS}
+            for label, name in enumerate(info.class_names)
         },
-        "sizes": dict(collections.Counter(image.size for image in everything).most_common(20)),
-        "channels": dict(collections.Counter(image.channels for image in everything)),
+        "sizes": dict(findings.usual.get("size", ())),
+        "channels": dict(findings.usual.get("channels", ())),
         "undecodable": dict(info.undecodable),
     }

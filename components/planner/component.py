@@ -29,6 +29,7 @@ class SearchPlannerSpec(component_spec.ComponentSpec):
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "image_report": component_spec.ChannelParameter(type=artifacts.ImageReport),
         "soft_labels": component_spec.ChannelParameter(type=artifacts.SoftLabels, optional=True),
+        "latency_table": component_spec.ChannelParameter(type=artifacts.LatencyTable, optional=True),
     }
     OUTPUTS = {"plan": component_spec.ChannelParameter(type=artifacts.Plan)}
 
@@ -66,6 +67,7 @@ class SearchPlanner(base_component.BaseComponent):
         examples: channel.BaseChannel,
         image_report: channel.BaseChannel,
         soft_labels: channel.BaseChannel | None = None,
+        latency_table: channel.BaseChannel | None = None,
         *,
         settings: Settings,
     ):
@@ -76,6 +78,7 @@ class SearchPlanner(base_component.BaseComponent):
             image_report: The report of the ImageValidator. It does not exist if the data were refused, and then there
                 is no plan.
             soft_labels: The result of Teacher, which records its seconds; None without a teacher.
+            latency_table: The result of LatencyTable, which records its seconds; None without a table.
             settings: All settings.
         """
         super().__init__(
@@ -83,6 +86,7 @@ class SearchPlanner(base_component.BaseComponent):
                 examples=examples,
                 image_report=image_report,
                 soft_labels=soft_labels,
+                latency_table=latency_table,
                 **_values(settings),
                 plan=channel.Channel(type=artifacts.Plan),
             )

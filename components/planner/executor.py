@@ -41,6 +41,7 @@ class SearchPlanner(base_executor.BaseExecutor):
         made = Plan(0.0)
         if settings.budget.minutes:
             used = clock.seconds()
+            before = [examples, *input_dict.get("soft_labels", ()), *input_dict.get("latency_table", ())]
             architecture = settings.architecture
             made = planner.plan_search(
                 settings,
@@ -48,7 +49,7 @@ class SearchPlanner(base_executor.BaseExecutor):
                 genotype_from_dict(json.loads(architecture)) if architecture else None,
                 sum(dataset_info.load(examples.uri).counts["test"]),
                 # On Kubeflow each component has a process of its own, and the start of a pod does not count.
-                _seconds([examples, *input_dict.get("soft_labels", ())]) if used is None else used,
+                _seconds(before) if used is None else used,
             )
         _write(made, output_dict)
 

@@ -67,7 +67,7 @@ def render(found: Inputs, used: Settings) -> str:
         ],
         looked_at=min(found.evaluation.images, LOOKED_AT),
         stages=_stages(found),
-        images_per_second=_images_per_second(found),
+        images_per_second=_images_per_second(found, used.train.splits),
         counts={split: sum(counts) for split, counts in found.info.counts.items()},
         pictures=_pictures(found),
         choices=len(found.search.choices) if found.search else 0,
@@ -145,8 +145,8 @@ def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float 
     return [row for row in rows if any(row[1:])]
 
 
-def _images_per_second(found: Inputs) -> float:
-    images = sum(sum(found.info.counts[split]) for split in ("train", "val"))
+def _images_per_second(found: Inputs, splits: Sequence[str]) -> float:
+    images = sum(sum(found.info.counts[split]) for split in splits)
     return images * len(found.training.history) / max(found.training.seconds, 1e-9)
 
 

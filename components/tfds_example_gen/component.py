@@ -18,7 +18,7 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
         "data_dir": component_spec.ExecutionParameter(type=str),
         "data_version": component_spec.ExecutionParameter(type=str),
         "image_folder": component_spec.ExecutionParameter(type=str),
-        "seed": component_spec.ExecutionParameter(type=int),
+        "data_seed": component_spec.ExecutionParameter(type=int),
         "data_fingerprint": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
@@ -42,13 +42,12 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = TfdsExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, *, seed: int = 0, **data: Any):
+    def __init__(self, **data: Any):
         """Checks the source, so that a mistake is found before the pipeline starts.
 
         A fingerprint of the data becomes a parameter, so TFX does not use cached examples of other data.
 
         Args:
-            seed: The seed of the cut.
             data: Settings of `config.data` (models/settings.py) whose values differ from the defaults.
 
         Raises:
@@ -64,7 +63,7 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
                 data_dir=settings.data_dir,
                 data_version=settings.version,
                 image_folder=settings.image_folder,
-                seed=seed,
+                data_seed=settings.seed,
                 data_fingerprint=images.fingerprint(),
                 examples=channel.Channel(type=standard_artifacts.Examples),
             )

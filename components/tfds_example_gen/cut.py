@@ -1,15 +1,24 @@
 """Cuts images into train, val and test, by a hash of each image's id, within each class."""
 
-import collections
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from models.data.dataset_info import DataError
+from models.data.examples import SPLITS
 
 
-def order_key(image_id: str, seed: int | str) -> int:
-    """Returns the number that decides to which part an image belongs: a hash of id and seed, so it never changes."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{image_id}".encode()).digest()[:8], "big")
+def order_keys(ids: Iterable[str], seed: int | str) -> np.ndarray:
+    """Returns what decides to which part each image belongs: a hash of id and seed, so it never changes.
+
+    Returns:
+        uint64 (images, 2): the first 16 bytes of the hash as two numbers, the more significant one first.
+    """
+    keys = bytearray()
+    for image_id in ids:
+        keys += hashlib.sha256(f"{seed}/{image_id}".encode()).digest()[:16]
+    return np.frombuffer(bytes(keys), ">u8").reshape(-1, 2)
 
 
 def part(count: int, fraction: float, kept: int = 1) -> int:
@@ -25,9 +34,7 @@ def part(count: int, fraction: float, kept: int = 1) -> int:
     return min(max(1, round(fraction * count)), max(count - kept, 0))
 
 
-def cut(
-    ids: Sequence[str], labels: Sequence[int], *, test_fraction: float, val_fraction: float, seed: int
-) -> list[str]:
+def cut(ids: Sequence[str], labels: np.ndarray, *, test_fraction: float, val_fraction: float, seed: int) -> np.ndarray:
     """Cuts images into train, val and test, each class by itself.
 
     A class gives its share to each part: at least one image to train and one to val, and at least one to test if the
@@ -36,19 +43,17 @@ def cut(
 
     Args:
         ids: Ids of the images.
-        labels: Labels of the images.
+        labels: Labels of the images, int (images,).
         test_fraction: Share of the images that goes to test; 0 for none.
         val_fraction: Share of the remaining images that goes to val; 0 for none.
         seed: The seed of the cut between train and val.
 
     Returns:
-        The part of each image, in the order of the ids.
+        The part of each image as a place in SPLITS, in the order of the ids: int8 (images,).
     """
-    classes = collections.defaultdict(list)
-    for position, label in enumerate(labels):
-        classes[label].append(position)
-    parts = ["train"] * len(ids)
-    for positions in classes.values():
+    parts = np.full(len(ids), SPLITS.index("train"), np.int8)
+    by_class = np.argsort(labels, kind="stable")
+    for positions in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
         if test_fraction:
             positions = _take(positions, part(len(positions), test_fraction, kept=2), "test", "test", ids, parts)
         if val_fraction:
@@ -58,9 +63,9 @@ def cut(
 
 def _take(positions, count, name, seed, ids, parts):
     """Assigns the images with the lowest keys to a part; returns the positions of the others."""
-    ordered = sorted(positions, key=lambda position: (order_key(ids[position], seed), ids[position]))
-    for position in ordered[:count]:
-        parts[position] = name
+    keys = order_keys((ids[position] for position in positions), seed)
+    ordered = positions[np.lexsort((keys[:, 1], keys[:, 0]))]
+    parts[ordered[:count]] = SPLITS.index(name)
     return ordered[count:]
 
 

@@ -1,6 +1,5 @@
 """The Beam executor of the TfdsExampleGen component."""
 
-import collections
 import functools
 import json
 import os
@@ -8,6 +7,7 @@ import time
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 from absl import logging
 from tfx import types
@@ -16,7 +16,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.tfds_example_gen import cut, shards, source
+from components.tfds_example_gen import cut, plan, shards, source
 from models.data.dataset_info import DataError, DatasetInfo, load
 from models.data.examples import SPLITS
 from models.runtime import progress
@@ -61,14 +61,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             data_dir=exec_properties["data_dir"],
             version=exec_properties["data_version"],
             image_folder=exec_properties["image_folder"],
+            seed=exec_properties["data_seed"],
         )
         images = source.Source(data).prepare(self._get_tmp_dir())
         settings = {
-            "seed": exec_properties["seed"],
+            "seed": data.seed,
             "test_fraction": data.test_fraction,
             "val_fraction": data.val_fraction,
         }
-        parts, origins = _cut(images, **settings)
+        items = {split: images.items(split) for split in images.splits}
+        parts, origins = _cut(images, items, **settings)
         _say_split(parts, origins)
         about = {
             "name": data.image_folder or data.name,
@@ -78,7 +80,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             "stored": data.store if data.image_size else "original",
             **settings,
         }
-        self._write(images, parts, data, examples, about)
+        self._write(images.reader, items, parts, data, examples, about)
         info = load(examples.uri)
         _refuse_undecodable(info, data.max_corrupt_share)
         examples.set_float_custom_property("seconds", time.monotonic() - began)
@@ -86,24 +88,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for name in ("class_names", "counts", "height", "width", "channels"):
             examples.set_string_custom_property(name, json.dumps(getattr(info, name)))
 
-    def _write(self, images, parts, data, examples, about):
+    def _write(self, reader, items, parts, data, examples, about):
         """Writes the examples of each split, and the facts about the data set."""
         directories = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
         unfinished = os.path.join(examples.uri, "unfinished")
         for directory in (*directories.values(), unfinished):
             tf.io.gfile.makedirs(directory)
-        plan, info_dir = os.path.join(self._get_tmp_dir(), "shards"), examples.uri
-        planned = shards.make_shards(images, parts)
-        places = shards.save(planned, plan)
-        write = shards.WriteShard(images, data, plan, directories, unfinished)
-        written = functools.partial(shards.written, planned, directories)
+        path, info_dir = os.path.join(self._get_tmp_dir(), "shards"), examples.uri
+        planned = plan.write(items, parts, path)
+        write = shards.WriteShard(reader, data, path, directories, unfinished)
+        written = functools.partial(plan.written, planned, directories)
         with (
             progress.watching("images", sum(map(len, parts.values())), written),
             self._make_beam_pipeline() as pipeline,
         ):
             _ = (
                 pipeline
-                | "Shards" >> beam.Create(places)
+                | "Shards" >> beam.Create([shard.place for shard in planned])
                 | "ShareOut" >> beam.Reshuffle()
                 | "Write" >> beam.ParDo(write)
                 | "AddUp" >> beam.CombineGlobally(shards.Totals.sum)
@@ -112,31 +113,35 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         tf.io.gfile.rmtree(unfinished)
 
 
-def _cut(images, seed, test_fraction, val_fraction):
+def _cut(images, items, seed, test_fraction, val_fraction):
     """Returns two mappings.
 
-    The first one: split of the source -> for each of its images the part (train, val or test). The second one: part ->
+    The first one: split of the source -> the part of each of its images, as a place in SPLITS. The second one: part ->
     a text that says where its images come from.
     """
-    splits, origins = images.origins, dict(images.origins)
-    ids, labels = images.items("train")
-    if "val" not in splits:
-        counts = collections.Counter(labels)
-        cut.refuse_small_classes({name: counts[label] for label, name in enumerate(images.class_names)})
+    origins = dict(images.origins)
+    ids, labels = items["train"]
+    if "val" not in items:
+        counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
+        cut.refuse_small_classes(dict(zip(images.class_names, counts, strict=True)))
         origins["val"] = f"{val_fraction:.0%} of each class, config.data.val_fraction"
-    if "test" not in splits:
+    if "test" not in items:
         origins["test"] = f"{test_fraction:.0%} of each class, config.data.test_fraction"
     shares = {
-        "test_fraction": 0 if "test" in splits else test_fraction,
-        "val_fraction": 0 if "val" in splits else val_fraction,
+        "test_fraction": 0 if "test" in items else test_fraction,
+        "val_fraction": 0 if "val" in items else val_fraction,
     }
-    parts = {split: [split] * len(images.items(split)[0]) for split in splits if split != "train"}
+    parts = {
+        split: np.full(len(found), SPLITS.index(split), np.int8)
+        for split, (found, _) in items.items()
+        if split != "train"
+    }
     return {"train": cut.cut(ids, labels, seed=seed, **shares), **parts}, origins
 
 
 def _say_split(parts, origins):
-    counts = collections.Counter(part for found in parts.values() for part in found)
-    told = (f"{counts[split]:,} {split} ({origins[split]})" for split in SPLITS)
+    counts = sum(np.bincount(found, minlength=len(SPLITS)) for found in parts.values())
+    told = (f"{count:,} {split} ({origins[split]})" for split, count in zip(SPLITS, counts, strict=True))
     progress.say(f"images: {', '.join(told)}")
 
 

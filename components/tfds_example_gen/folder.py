@@ -10,12 +10,15 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from components.tfds_example_gen.texts import Texts
 from models.data.dataset_info import DataError
 from models.runtime.messages import some
 
@@ -40,7 +43,8 @@ class ImageFolder:
         path: The folder.
         splits: train, val and test, if they exist -> the split's folder below `path`; "" is `path` itself. Without a
             folder for test, the folder for validation becomes test.
-        images: The same keys -> class -> paths of the class's images relative to `path`. Classes and paths are sorted.
+        paths: The same keys -> paths of the images relative to `path`. They are sorted by class, then by path.
+        counts: The same keys -> class -> number of its images. Classes are sorted.
         passed_over: Names of the files and folders in `path` that are skipped.
         others: Ending -> number of files that are not images, in the folders of splits and classes. Images directly in
             a split's folder are counted separately, under a text in place of the ending.
@@ -48,7 +52,8 @@ class ImageFolder:
 
     path: str
     splits: Mapping[str, str]
-    images: Mapping[str, Mapping[str, Sequence[str]]]
+    paths: Mapping[str, Texts]
+    counts: Mapping[str, Mapping[str, int]]
     passed_over: Sequence[str]
     others: Mapping[str, int]
 
@@ -57,7 +62,7 @@ class ImageFolder:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their labels."""
-        return tuple(self.images["train"])
+        return tuple(self.counts["train"])
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -67,22 +72,19 @@ class ImageFolder:
             named["test"] += ", because there is no test/"
         return named
 
-    def items(self, split: str) -> tuple[list[str], list[int]]:
-        """Returns the ids, which are the paths, and the labels of the images of a split."""
-        classes = enumerate(self.images[split].values())
-        pairs = [(path, label) for label, paths in classes for path in paths]
-        return [path for path, _ in pairs], [label for _, label in pairs]
+    @property
+    def reader(self) -> "Reader":
+        """What a Beam worker needs in order to read the images; it contains no path of an image."""
+        return Reader(self.path)
 
-    def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        """Yields for each of the ids a function that reads the file."""
-        del split, start  # an id is the path of a file, so it is sufficient
-        for path in ids:
-            yield functools.partial(_read, os.path.join(self.path, path))
+    def items(self, split: str) -> tuple[Texts, np.ndarray]:
+        """Returns the ids, which are the paths, and the labels (int32) of the images of a split."""
+        counts = list(self.counts[split].values())
+        return self.paths[split], np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     def fingerprint(self) -> str:
         """Returns a text that changes with the paths, sizes and times of change of the images."""
-        paths = [path for split in self.images for path in self.items(split)[0]]
-        return f"{self.path} {hash_listing(self.path, paths)}"
+        return f"{self.path} {hash_listing(self.path, itertools.chain(*self.paths.values()))}"
 
     def refuse_unreadable(self, allowed_share: float) -> None:
         """Refuses a folder with too many images of formats that cannot be read; the endings decide.
@@ -93,14 +95,17 @@ class ImageFolder:
         Raises:
             DataError: The share of such images is larger.
         """
-        paths = [path for split in self.images for path in self.items(split)[0]]
-        endings = collections.Counter(ending for ending in map(_ending, paths) if ending in UNREADABLE)
-        if endings.total() > allowed_share * len(paths):
-            named = some([path for path in paths if _ending(path) in UNREADABLE], _NAMED)
+        endings, named = collections.Counter(), []
+        for path in itertools.chain(*self.paths.values()):
+            if _ending(path) in UNREADABLE:
+                endings[_ending(path)] += 1
+                named += [path] if len(named) < _NAMED else []
+        total = sum(map(len, self.paths.values()))
+        if endings.total() > allowed_share * total:
             raise DataError(
-                f"{self.path}: {endings.total()} of {len(paths)} images are of kinds that cannot be read "
-                f"({_counted(endings)}: {named}). Convert them to PNG or JPEG, remove them, or raise "
-                f"config.data.max_corrupt_share (now {allowed_share:g}) so that they are left out."
+                f"{self.path}: {endings.total()} of {total} images are of kinds that cannot be read "
+                f"({_counted(endings)}: {some(named, _NAMED, endings.total())}). Convert them to PNG or JPEG, remove "
+                f"them, or raise config.data.max_corrupt_share (now {allowed_share:g}) so that they are left out."
             )
 
     def warn_of_others(self) -> None:
@@ -118,6 +123,23 @@ class ImageFolder:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads the images of a folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: str
+
+    def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
+        """Yields for each of the ids a function that reads the file."""
+        del split, start  # an id is the path of a file, so it is sufficient
+        for path in ids:
+            yield functools.partial(_read, os.path.join(self.path, path))
+
+
 def scan(path: str) -> ImageFolder:
     """Lists the labelled images in a folder, without reading an image.
 
@@ -133,13 +155,14 @@ def scan(path: str) -> ImageFolder:
     entries = _list(path)
     folders = [name for name, is_folder in entries if is_folder]
     splits = _splits(path, folders)
-    images, others, passed_over = {}, collections.Counter(), []
+    paths, counts, others = {}, {}, collections.Counter()
     for split, name in splits.items():
-        images[split] = {}
+        paths[split], counts[split] = Texts(), {}
         for entry, is_folder in _list(os.path.join(path, name)):
             if is_folder:
                 found, none = _images(path, os.path.join(name, entry))
-                images[split][entry] = found
+                paths[split].extend(found)
+                counts[split][entry] = len(found)
                 others.update(none)
             elif name:
                 others[f"images directly in {name}/" if _is_image(entry) else _ending(entry)] += 1
@@ -147,15 +170,15 @@ def scan(path: str) -> ImageFolder:
         passed_over = [name + "/" * is_folder for name, is_folder in entries if name not in splits.values()]
     else:
         passed_over = [name for name, is_folder in entries if not is_folder]
-    found = ImageFolder(path, splits, images, passed_over, others)
+    found = ImageFolder(path, splits, paths, counts, passed_over, others)
     _check(found)
     return found
 
 
-def hash_listing(directory: str, files: Sequence[str]) -> str:
-    """Returns a hash of the names, sizes and times of change of files in a folder."""
+def hash_listing(directory: str, files: Iterable[str]) -> str:
+    """Returns a hash of the names, sizes and times of change of files in a folder, and of the order of the names."""
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in files:
         digest.update(f"{file} {_size_and_time(os.path.join(directory, file))}\n".encode())
     return digest.hexdigest()
 
@@ -241,7 +264,7 @@ def _check(folder):
     for other in others:
         _check_same_classes(folder, train, other)
     for split, name in folder.splits.items():
-        where, classes = os.path.join(folder.path, name).rstrip("/"), folder.images[split]
+        where, classes = os.path.join(folder.path, name).rstrip("/"), folder.counts[split]
         if len(classes) < 2:
             within = [name for name in classes if _has_classes(where, name)]
             hint = f" Did you mean config.data.image_folder={os.path.join(where, *within)}?" if within else ""
@@ -252,7 +275,7 @@ def _check(folder):
             )
         for name in classes:
             _refuse_other_bytes(os.path.join(where, name))
-        empty = [name for name, images in classes.items() if not images]
+        empty = [name for name, count in classes.items() if not count]
         if empty:
             raise DataError(
                 f"{where}/{empty[0]} contains no image ({', '.join(READABLE)}); {len(empty)} of {len(classes)} classes "
@@ -261,7 +284,7 @@ def _check(folder):
 
 
 def _check_same_classes(folder, one, other):
-    classes = {folder.splits[split]: set(folder.images[split]) for split in (one, other)}
+    classes = {folder.splits[split]: set(folder.counts[split]) for split in (one, other)}
     (one, these), (other, those) = classes.items()
     if these != those:
         only = [(one, these - those), (other, those - these)]

@@ -9,43 +9,21 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import itertools
-import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from components.tfds_example_gen import source
+from components.tfds_example_gen import plan, source
 from models.data import image_file, preprocessing
 from models.data.dataset_info import Normalization
 from models.data.examples import serialize_example
 from models.data.image_format import ImageFormat, colour
 from models.settings import Data
-
-# Least and greatest number of images per shard, and the number of shards within these limits.
-_SMALLEST, _LARGEST, _USUAL_NUMBER = 64, 1024, 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """Images at consecutive positions in the source.
-
-    Attributes:
-        split: The split of the source that contains the images: train, val or test.
-        start: Index of the first image in that split.
-        images: Id, label and part (train, val or test) of each image.
-        files: Part -> name of the file for the examples of this part.
-    """
-
-    split: str
-    start: int
-    images: Sequence[tuple[str, int, str]]
-    files: Mapping[str, str]
 
 
 def decode(data: Data, encoded: bytes) -> image_file.Picture:
@@ -108,80 +86,26 @@ class Totals:
         return {channels: _normalization(histogram) for channels, histogram in sorted(self.histograms.items())}
 
 
-def make_shards(images: source.Images, parts: Mapping[str, Sequence[str]]) -> list[Shard]:
-    """Divides the images into shards.
-
-    Args:
-        images: The images of the source.
-        parts: Split of the source (train, val, test) -> the part of each of its images.
-    """
-    pieces = []
-    for split in images.splits:
-        items = list(zip(*images.items(split), parts[split], strict=True))
-        size = min(_LARGEST, max(_SMALLEST, -(-len(items) // _USUAL_NUMBER)))
-        pieces += [(split, start, items[start : start + size]) for start in range(0, len(items), size)]
-    in_part = [{part for _, _, part in items} for _, _, items in pieces]
-    totals = collections.Counter(itertools.chain.from_iterable(in_part))
-    numbers, shards = collections.Counter(), []
-    for piece, filled in zip(pieces, in_part, strict=True):
-        files = {part: f"data_tfrecord-{numbers[part]:05}-of-{totals[part]:05}.gz" for part in sorted(filled)}
-        numbers.update(filled)
-        shards.append(Shard(*piece, files))
-    return shards
-
-
-def save(shards: Sequence[Shard], path: str) -> list[tuple[int, int]]:
-    """Writes shards to a file, so that the graph of Beam's job need not contain them.
-
-    Returns:
-        The place of each shard in the file: first byte and number of bytes.
-    """
-    places = []
-    with tf.io.gfile.GFile(path, "wb") as file:
-        at = 0
-        for shard in shards:
-            text = json.dumps(dataclasses.astuple(shard)).encode()
-            file.write(text)
-            places.append((at, len(text)))
-            at += len(text)
-    return places
-
-
-def written(shards: Sequence[Shard], directories: Mapping[str, str]) -> int:
-    """Returns the number of images whose example file is finished.
-
-    Images that cannot be decoded are counted too, although the file does not contain them.
-
-    Args:
-        shards: The shards to write.
-        directories: train, val and test -> the folder for the examples of this part.
-    """
-    finished = {part: set(tf.io.gfile.listdir(directory)) for part, directory in directories.items()}
-    return sum(shard.files[part] in finished[part] for shard in shards for _, _, part in shard.images)
-
-
 class WriteShard(beam.DoFn):
-    """Writes the examples of shards, which are given by their places in a file. Yields the Totals of each shard."""
+    """Writes the examples of shards, which are given by their places in the plan. Yields the Totals of each shard."""
 
-    def __init__(self, images: source.Images, data: Data, shards: str, directories: Mapping[str, str], unfinished: str):
+    def __init__(self, reader: source.Reader, data: Data, shards: str, directories: Mapping[str, str], unfinished: str):
         """Takes the arguments that are the same for all shards.
 
         Args:
-            images: The images of the source.
+            reader: Reads the images of the source.
             data: `config.data`, which defines the form of the stored images.
-            shards: The file that `save` wrote.
+            shards: The file of the plan (plan.py).
             directories: train, val and test -> the folder for the examples of this part.
             unfinished: A folder for files that are being written.
         """
-        self._images, self._data, self._shards = images, data, shards
+        self._reader, self._data, self._shards = reader, data, shards
         self._directories, self._unfinished = directories, unfinished
 
-    def process(self, place: tuple[int, int]) -> Iterator[Totals]:
+    def process(self, place: plan.Place) -> Iterator[Totals]:
         """Writes one shard."""
-        with tf.io.gfile.GFile(self._shards, "rb") as file:
-            file.seek(place[0])
-            shard = Shard(*json.loads(file.read(place[1])))
-        loads = self._images.read(shard.split, shard.start, [image_id for image_id, _, _ in shard.images])
+        shard = plan.read(self._shards, place)
+        loads = self._reader.read(shard.split, shard.start, [image_id for image_id, _, _ in shard.images])
         looked_at = _map_in_order(functools.partial(_look, self._data), loads)
         totals = []
         with contextlib.ExitStack() as stack:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import gcs_utils
 
-from components.tfds_example_gen import cut, digits, folder, tfds_set
+from components.tfds_example_gen import cut, digits, folder, plan, tfds_set
 from models.data.dataset_info import DataError
 from models.settings import Data
 
@@ -19,27 +19,33 @@ from models.settings import Data
 _EMBEDDED = {"digits": digits.Digits}
 
 
+class Reader(Protocol):
+    """Reads the images. Beam's workers get a copy of the object, so it does not grow with the number of images."""
+
+    def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
+        """Yields for each id a function that returns the file. The ids are those of `items(split)` from `start` on."""
+        ...
+
+
 class Images(Protocol):
-    """Labelled images of a folder or of a TFDS data set. Beam's workers get a copy of the object.
+    """Labelled images of a folder or of a TFDS data set.
 
     Attributes:
         version: The TFDS version; empty for a folder.
         class_names: Names of the classes, in the order of their labels.
         splits: train, val and test, if the source has them -> the name of this split in the source.
         origins: The same keys -> a text that says where the images come from.
+        reader: What reads the images.
     """
 
     version: str
     class_names: tuple[str, ...]
     splits: Mapping[str, str]
     origins: Mapping[str, str]
+    reader: Reader
 
-    def items(self, split: str) -> tuple[list[str], list[int]]:
+    def items(self, split: str) -> plan.Items:
         """Returns the ids and the labels of the images of train, val or test, without reading an image."""
-        ...
-
-    def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        """Yields for each id a function that returns the file. The ids are `items(split)` from `start` on."""
         ...
 
 
@@ -90,7 +96,7 @@ class Source:
         if self._data.download:
             checksums = sorted((url, info.checksum) for url, info in builder.url_infos.items())
             return f"{name} {hashlib.sha256(repr(checksums).encode()).hexdigest()}"
-        return f"{name} {folder.hash_listing(builder.data_dir, tf.io.gfile.listdir(builder.data_dir))}"
+        return f"{name} {folder.hash_listing(builder.data_dir, sorted(tf.io.gfile.listdir(builder.data_dir)))}"
 
     def builder(self, scratch_dir: str = "") -> tfds.core.DatasetBuilder:
         """Returns the TFDS builder, prepared or not.
@@ -149,7 +155,7 @@ class Source:
         found = folder.scan(os.path.expanduser(self._data.image_folder))
         found.refuse_unreadable(self._data.max_corrupt_share)
         if "val" not in found.splits:  # val is then cut from train
-            cut.refuse_small_classes({name: len(images) for name, images in found.images["train"].items()})
+            cut.refuse_small_classes(found.counts["train"])
         return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
+from components.tfds_example_gen.texts import Texts
 from models.data.dataset_info import DataError
 
 _VALIDATION = ("validation", "valid", "val")
@@ -47,7 +48,12 @@ class TfdsSet:
         without = f", because {' and '.join(self.unlabelled)} has no labels" if self.unlabelled else ""
         return {split: name + (without if split == "test" else "") for split, name in self.splits.items()}
 
-    def items(self, split: str) -> tuple[list[str], list[int]]:
+    @property
+    def reader(self) -> "TfdsSet":
+        """What a Beam worker needs in order to read the images."""
+        return self
+
+    def items(self, split: str) -> tuple[Texts, np.ndarray]:
         """Returns the ids and the labels of the images of a split.
 
         An id is NAME/SPLIT/INDEX. The index does not depend on the number of files of the data set.
@@ -64,7 +70,8 @@ class TfdsSet:
                 f"{len(self.class_names)} classes: {', '.join(map(str, strange[:10]))}. Each image needs a class."
             )
         digits = len(str(len(labels) - 1))
-        return [f"{self.builder.name}/{name}/{index:0{digits}}" for index in range(len(labels))], labels.tolist()
+        ids = Texts(f"{self.builder.name}/{name}/{index:0{digits}}" for index in range(len(labels)))
+        return ids, labels.astype(np.int32)
 
     def read(self, split: str, start: int, ids: Sequence[str]) -> Iterator[Callable[[], bytes]]:
         """Yields for each id a function that returns the image's file. The ids are consecutive from index `start`."""

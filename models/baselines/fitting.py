@@ -160,7 +160,7 @@ def _measure(
     prepare(classifier, train.image_shape, len(train.class_names))
     before = [np.asarray(variable) for variable in loop.state(classifier)]
     recipe = settings.train
-    augment = dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+    augment = dataset.Augmentation.of(recipe)
     seconds: list[float] = []
     epoch = 0
     while len(seconds) < 2 or (len(seconds) <= _MEASURED and sum(seconds[1:]) < _SECONDS):

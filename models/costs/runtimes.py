@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.runtime.quiet import quiet
+
 TENSORFLOW, LITERT = "tensorflow", "litert"
 BACKENDS = (TENSORFLOW, LITERT)
 """TensorFlow's own runtime with a traced function, and LiteRT with float32 numbers."""
@@ -71,8 +73,9 @@ def ready(
         # The function refers to the variables of its layers weakly, so the call keeps it alive.
         return lambda function=function: traced(*tensors).numpy()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], tf.Module())
-    interpreter = tf.lite.Interpreter(model_content=converter.convert(), num_threads=threads)
-    interpreter.allocate_tensors()
+    with quiet():
+        interpreter = tf.lite.Interpreter(model_content=converter.convert(), num_threads=threads)
+        interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), values, strict=True):
         interpreter.set_tensor(detail["index"], value)
     (made,) = interpreter.get_output_details()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -176,9 +175,9 @@ def _alone(site: Site, timed: Stopwatch, empty: dict[int, float]) -> float:
 
 def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
     """Returns the table of a file if it is the same measurement, or a fresh one if there is no file."""
-    if not os.path.exists(path):
+    if not tf.io.gfile.exists(path):
         return fresh
-    with open(path, encoding="utf-8") as file:
+    with tf.io.gfile.GFile(path, "r") as file:
         earlier = LatencyTable.parse(file.read(), path)
     differences = [
         f"{name} {getattr(earlier, name)!r} instead of {getattr(fresh, name)!r}"

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.data import dataset_info, preprocessing
-from models.data.augment import Augmentation, crop_and_flip, cutout
+from models.data.augment import Augmentation, crop_and_flip, cutout, jitter, resized_crop
 from models.data.dataset_info import DataError
 from models.data.examples import read_sorted
 from models.data.image_format import ImageFormat
@@ -135,6 +135,8 @@ class ImageDataset:
             encoded = isinstance(all_images, EncodedImages)
             images = all_images.take(indices) if encoded else tf.gather(all_images, indices)
             labels = tf.gather(all_labels, indices)
+            images = resized_crop(images, key, augment.crop_area)
+            images = jitter(images, key, augment.jitter)
             images = crop_and_flip(images, key, augment.pad, augment.flip)
             images = preprocessing.normalise(images, self.mean, self.std)
             images = cutout(images, key, augment.cutout)

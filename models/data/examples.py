@@ -17,8 +17,8 @@ _FEATURES = {
 }
 
 
-def read_examples(patterns: str | Sequence[str]) -> tf.data.Dataset:
-    """Returns the parsed examples of the files that match, 1,024 at a time: `id`, `label` and the encoded `image`.
+def example_files(patterns: str | Sequence[str]) -> list[str]:
+    """Returns the sorted files that match.
 
     Raises:
         DataError: No file matches.
@@ -26,8 +26,26 @@ def read_examples(patterns: str | Sequence[str]) -> tf.data.Dataset:
     files = sorted(file for pattern in np.atleast_1d(patterns) for file in tf.io.gfile.glob(str(pattern)))
     if not files:
         raise DataError(f"There are no examples in {', '.join(np.atleast_1d(patterns))}.")
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return records.batch(1024).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).prefetch(2)
+    return files
+
+
+def read_examples(patterns: str | Sequence[str]) -> tf.data.Dataset:
+    """Returns the parsed examples of the files that match, 1,024 at a time.
+
+    Raises:
+        DataError: No file matches.
+    """
+    return read_records(example_files(patterns)).batch(1024).map(parse_examples).prefetch(2)
+
+
+def read_records(files: str | Sequence[str]) -> tf.data.Dataset:
+    """Returns the serialized examples of files."""
+    return tf.data.TFRecordDataset(files, compression_type="GZIP")
+
+
+def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns `id`, `label` and the encoded `image` of serialized examples (batch,)."""
+    return tf.io.parse_example(serialized, _FEATURES)
 
 
 def read_sorted(patterns: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

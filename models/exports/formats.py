@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.runtime.quiet import quiet
+
 SAVED_MODEL = "saved_model"
 LITERT, LITERT_INT8, ONNX = "litert", "litert_int8", "onnx"
 
@@ -109,7 +111,8 @@ def _mirror_lowest_numbers(graph: Any) -> None:
 
 
 def _to_litert(model_dir: str, _: np.ndarray) -> bytes:
-    return _litert_converter(model_dir).convert()
+    with quiet():
+        return _litert_converter(model_dir).convert()
 
 
 def _to_litert_int8(model_dir: str, pixels: np.ndarray) -> bytes:
@@ -117,7 +120,8 @@ def _to_litert_int8(model_dir: str, pixels: np.ndarray) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None].astype(np.float32)] for image in pixels)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
+    with quiet():
+        return converter.convert()
 
 
 def _load_litert(content: bytes, threads: int) -> Predict:

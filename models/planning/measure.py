@@ -71,7 +71,7 @@ def network(
         recipe.batch_size,
         seed=settings.seed,
         epoch=0,
-        augment=dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
+        augment=dataset.Augmentation.of(recipe),
         one_hot=True,
     )
     iterator = iter(strategy.experimental_distribute_dataset(batches.repeat()))
@@ -149,7 +149,7 @@ def trained_search(
     start = watch.lap()
     generator = np.random.default_rng(settings.seed)
     path = {choice.name: str(generator.choice(choice.operations)) for choice in space.choices}
-    augment = dataset.Augmentation(search.pad, search.flip, search.cutout)
+    augment = dataset.Augmentation.of(search)
     training = dataset.batches(train, search.batch_size, seed=settings.seed, epoch=0, augment=augment)
     norm = dataset.batches(train, search.batch_size, seed=settings.seed, sample=search.norm_images)
     validation = dataset.batches(val, search.batch_size)

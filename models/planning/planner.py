@@ -33,7 +33,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     """
     watch = measure.Stopwatch()
     space = create_space(settings.space)
-    data = load(("train", "val"))
+    data = load(settings.train.splits)
     loaded = watch.seconds()
     fixed = rules.fixed(settings)
     settings, candidates = _fit_memory(space, settings, data, fixed)
@@ -118,7 +118,7 @@ def plan_training(
     reasons = [f"The search took {searched:.0f} s; {before.seconds[plan.SEARCH]:.0f} s were planned."] * bool(searched)
     costs, sizes, derived = Costs(figures), [], None
     if rules.correction(costs, size, batch, settings):
-        data = load(("train", "val"))
+        data = load(settings.train.splits)
         measured_for = rules.MEASURING * 60 * before.minutes / 2
         derived = _measure_network(settings, create_space(settings.space), architecture, data, measured_for)
         predicted = costs.step(size, batch)

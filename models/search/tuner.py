@@ -139,7 +139,7 @@ class SupernetTuner(ResumableTuner):
             search.batch_size,
             seed=self._seed,
             epoch=epoch,
-            augment=dataset.Augmentation(search.pad, search.flip, search.cutout),
+            augment=dataset.Augmentation.of(search),
         )
         before = self.trainer.snapshot(path)
         try:

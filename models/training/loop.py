@@ -90,7 +90,7 @@ def train(
             seed=seed,
             epoch=epoch,
             start_step=first,
-            augment=dataset.Augmentation(recipe.pad, recipe.flip, recipe.cutout),
+            augment=dataset.Augmentation.of(recipe),
             one_hot=True,
         )
         iterator = iter(strategy.experimental_distribute_dataset(batches))

@@ -71,6 +71,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.derive.max_skip_connections = None
     config.derive.front = 0
     config.derive.latency_table = ""
+    config.derive.latency_backend = "litert"
+    config.derive.latency_threads = 1
     for limit in ("latency_ms", "params", "macs", "file_mb"):
         config.derive.budget[limit] = None
 
@@ -92,6 +94,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.pad = 4
     train.flip = True
     train.cutout = 16
+    train.crop_area = 1.0
+    train.jitter = 0.0
     train.drop_path = 0.3
     train.auxiliary_weight = 0.4
     train.dropout = 0.2
@@ -102,4 +106,5 @@ def get_config() -> ml_collections.ConfigDict:
     train.teacher_temperature = 4.0  # not used without a teacher
     train.teacher_weight = 0.7
     train.from_supernet = False
+    train.hold_out_val = False
     return config

@@ -3,10 +3,12 @@
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_mobile.py --root=runs/imagenet_mobile \\
         --config.data.data_dir=DIR
 
-Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). The paper
-reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This search
-is not the paper's: it scores untrained networks (docs/search.md). This project did not run the config: see README.md,
-"What was not run".
+Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). Or give a
+folder of photos, --config.data.image_folder=DIR, of ImageNet or others.
+
+The paper reports 2 GPU days of search, and 75.2 % (backbone mdenas_gpu) and 73.8 % (mdenas_cpu) top-1 accuracy. This
+search is not the paper's: it scores untrained networks (docs/search.md). This project ran the recipe only at a small
+scale (tests/pipeline/transfer_test.py): see README.md, "What was not run".
 """
 
 import ml_collections

@@ -1,10 +1,17 @@
-"""ImageNet without a search: trains a network of the published cell, which the paper found on CIFAR-10.
+"""ImageNet without a search: trains a network of a cell that was found on other images.
 
     python -m pipeline.local_runner --config=pipeline/configs/imagenet_transfer.py --root=runs/imagenet_transfer \\
         --config.data.data_dir=DIR
 
-Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). The paper
-reports 74.5 % top-1 and 92.1 % top-5 accuracy. This project did not run the config: see README.md, "What was not run".
+Prepare ImageNet in DIR first (TFDS's data set imagenet2012; its licence forbids an automatic download). Or give a
+folder of photos, --config.data.image_folder=DIR, of ImageNet or others.
+
+The cell is the published one, which the paper found on CIFAR-10, or one that this project found: give a genotype of
+another run, --config.architecture=runs/cifar10/artifacts/ArchitectureDeriver/genotype/7/genotype.json. The new run's
+lineage then begins with the genotype of the other one.
+
+The paper reports 74.5 % top-1 and 92.1 % top-5 accuracy for the published cell. This project ran the recipe only at a
+small scale (tests/pipeline/transfer_test.py): see README.md, "What was not run".
 """
 
 import ml_collections
@@ -39,5 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.cutout = 0
     train.drop_path = 0.0
     train.dropout = 0.0
-    train.pad = 16
+    train.pad = 0
+    train.crop_area = 0.08  # DARTS, whose recipe the paper follows
+    train.jitter = 0.4  # DARTS
     return config

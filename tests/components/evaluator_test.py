@@ -91,10 +91,10 @@ def _model(folder, class_names=("cat", "dog"), right=True):
     return model
 
 
-def _evaluate(tmp_path, model, baseline):
+def _evaluate(tmp_path, model, baseline, beam_args=image_fixtures.BEAM_ARGS):
     """Runs the executor; returns the comparison, whether the model was blessed, and the failures of TFMA."""
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=image_fixtures.BEAM_ARGS, tmp_dir=str(tmp_path / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args), tmp_dir=str(tmp_path / "tmp"), unique_id="1"
     )
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
@@ -128,6 +128,16 @@ def test_always_guessing_is_not_blessed_and_other_classes_are_not_compared_with(
     assert (blessed, failures) == (False, 1)
     assert (found.threshold, found.baseline_accuracy) == (0.9, None)
     assert found.baseline_not_compared == "its classes are different (removed: 'fox')"
+
+
+def test_the_metrics_do_not_depend_on_the_workers(tmp_path):
+    workers = ["--direct_running_mode=multi_threading", "--direct_num_workers=2", "--requirements_file=/dev/null"]
+    found = []
+    for name, beam_args in (("one", image_fixtures.BEAM_ARGS), ("two", workers)):
+        _evaluate(tmp_path / name, _model(tmp_path / name / "model"), [], beam_args)
+        found.append(sorted(map(str, tfma.load_metrics(str(tmp_path / name / "evaluation")))))
+    assert found[0] == found[1]
+    assert len(found[0]) == 3  # all images, and each class
 
 
 @pytest.mark.parametrize("given,asked", [(None, 0.63), (0.0, 0.0), (1.0, 1.0)])

@@ -1,6 +1,7 @@
 """ImageValidator: what it refuses, what it warns of, and the schema of an image data set."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -11,10 +12,11 @@ import tensorflow_data_validation as tfdv
 from PIL import Image
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components import artifacts
-from components.image_validator import executor
+from components.image_validator import executor, pictures
 from components.image_validator.component import SCHEMA_FILE, ImageValidator
 from models.data import dataset_info
 from models.data.dataset_info import DataError
@@ -37,12 +39,13 @@ def validate(directory, splits, anomalies=None, **settings):
     return check(directory, image_fixtures.write_examples(directory / "examples", splits), anomalies, **settings)
 
 
-def check(directory, examples, anomalies=None, **settings):
+def check(directory, examples, anomalies=None, beam_args=image_fixtures.BEAM_ARGS, **settings):
     component = ImageValidator(channel.Channel(type=standard_artifacts.Examples), **settings)
     report = artifacts.ImageReport()
     report.uri = str(directory / "report")
     inputs = {"examples": [examples], **({"anomalies": [anomalies]} if anomalies else {})}
-    executor.Executor().Do(inputs, {"image_report": [report]}, component.exec_properties)
+    context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))
+    executor.Executor(context).Do(inputs, {"image_report": [report]}, component.exec_properties)
     with open(os.path.join(report.uri, artifact_files.IMAGE_REPORT.name)) as file:
         return json.load(file)
 
@@ -99,11 +102,8 @@ def test_a_class_without_training_images_is_refused(tmp_path):
     splits = images()
     splits["train"] = [(image_id, 2 * label, file) for image_id, label, file in splits["train"]]
     examples = image_fixtures.write_examples(tmp_path / "examples", splits, class_names=("cat", "dog", "eel"))
-    report = artifacts.ImageReport()
-    report.uri = str(tmp_path / "report")
-    component = ImageValidator(channel.Channel(type=standard_artifacts.Examples))
     with pytest.raises(DataError) as error:
-        executor.Executor().Do({"examples": [examples]}, {"image_report": [report]}, component.exec_properties)
+        check(tmp_path, examples)
     assert "train has no image of 1 classes: dog." in str(error.value)
     assert "val has no image of 1 classes: eel." in str(error.value)
 
@@ -277,6 +277,115 @@ def test_very_unequal_classes_are_warned_of(tmp_path):
     assert validate(tmp_path / "allowed", splits, max_imbalance=2)["warnings"] == []
     (warning,) = validate(tmp_path / "refused", splits, max_imbalance=1.9)["warnings"]
     assert warning.startswith("The classes are very unequal: 16 training images of cat, 8 of dog.")
+
+
+THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=2", "--requirements_file=/dev/null"]
+
+
+def troublesome():
+    """Images with many findings of each kind, sorted by class, with a class of one image; and what is said of them."""
+    pictures = [image_fixtures.encode(number) for number in range(12)]
+    splits = {
+        "train": [(f"train/cat/{number}", 0, pictures[number]) for number in range(12)]
+        + [(f"train/dog/{number}", 1, pictures[number % 3]) for number in range(9)]
+        + [("train/eel/0", 2, image_fixtures.encode(99, mode="L"))],
+        "val": [(f"val/cat/{number}", 0, image_fixtures.encode(20 + number, size=(8, 9))) for number in range(6)]
+        + [(f"val/dog/{number}", 1, image_fixtures.encode(40 + number, size=(7, 9))) for number in range(6)]
+        + [("val/owl/0", 7, pictures[4])],
+        "test": [(f"test/cat/{number}", 0, pictures[number]) for number in range(7)]
+        + [("test/dog/0", 1, image_fixtures.encode(40, size=(7, 9)))],
+    }
+    problems = [
+        "1 labels lie outside the 3 classes (0 to 2): val/owl/0 has 7.",
+        "val has no image of 1 classes: eel. Add images or remove the class.",
+        "The images differ in size: 30 have 8x8, 13 do not: val/cat/0 has 8x9, val/cat/1 has 8x9, val/cat/2 has 8x9, "
+        "val/cat/3 has 8x9, val/cat/4 has 8x9 and 8 more. Set config.data.image_size to the size in pixels to which "
+        "all images are resized.",
+        "The images differ in channels: 42 have 3, 1 do not: train/eel/0 has 1. Set config.data.channels to 1 (grey) "
+        "or 3 (colours), to convert them all.",
+        "7 images have a side of less than 8 pixels, but the network needs 8: val/dog/0 has 7x9, val/dog/1 has 7x9, "
+        "val/dog/2 has 7x9, val/dog/3 has 7x9, val/dog/4 has 7x9 and 2 more. Set config.data.image_size to 8 or more.",
+    ]
+    warnings = [
+        "7 images of test are also in train, so the accuracy on test is too high: test/cat/0 equals train/cat/0, "
+        "test/cat/1 equals train/cat/1, test/cat/2 equals train/cat/2, test/cat/3 equals train/cat/3, test/cat/4 "
+        "equals train/cat/4 and 2 more.",
+        "2 images of test are also in val, so the accuracy on test is too high: test/cat/4 equals val/owl/0, "
+        "test/dog/0 equals val/dog/0.",
+        "1 images of test that are also in val have another label in val: test/cat/4 equals val/owl/0.",
+        "1 images of val are also in train, so the accuracy on val is too high: val/owl/0 equals train/cat/4.",
+        "1 images of val that are also in train have another label in train: val/owl/0 equals train/cat/4.",
+        "test has no image of 1 classes: eel. Their accuracy will be unknown.",
+        "The classes are very unequal: 18 training images of cat, 1 of eel. The accuracy will say little about the "
+        "small classes; look at the metrics per class.",
+    ]
+    return splits, problems, warnings
+
+
+@pytest.mark.parametrize(
+    ("beam_args", "per_file", "part"),
+    [(image_fixtures.BEAM_ARGS, 1000, 16_384), (image_fixtures.BEAM_ARGS, 3, 5), (THREADS, 3, 5)],
+    ids=["one file", "many files", "two workers"],
+)
+def test_the_report_depends_neither_on_the_files_nor_on_the_workers(tmp_path, monkeypatch, beam_args, per_file, part):
+    monkeypatch.setattr(pictures, "_PART", part)
+    splits, problems, warnings = troublesome()
+    class_names = ("cat", "dog", "eel")
+    examples = image_fixtures.write_examples(tmp_path / "examples", splits, class_names, per_file)
+    info = dataclasses.replace(
+        dataset_info.load(examples.uri), counts={"train": (12, 9, 1)}, undecodable=(("train/dog/9", "no image"),)
+    )
+    info.save(examples.uri)
+    with pytest.raises(DataError):
+        check(tmp_path, examples, beam_args=beam_args, smallest_side=8, needed_by="the network")
+    with open(tmp_path / "report" / artifact_files.IMAGE_REPORT.name) as file:
+        report = json.load(file)
+    assert report == {
+        "problems": problems,
+        "warnings": warnings,
+        "images": {"train": 22, "val": 13, "test": 8},
+        "classes": {
+            "cat": {"train": 12, "val": 6, "test": 7},
+            "dog": {"train": 9, "val": 6, "test": 1},
+            "eel": {"train": 1, "val": 0, "test": 0},
+        },
+        "sizes": {"8x8": 30, "7x9": 7, "8x9": 6},
+        "channels": {"3": 42, "1": 1},
+        "undecodable": {"train/dog/9": "no image"},
+    }
+    assert list(report["sizes"]) == ["8x8", "7x9", "8x9"]
+
+
+def test_sizes_of_equal_frequency_are_in_the_order_of_their_images(tmp_path):
+    splits = images()
+    sizes = [(9, 9), (8, 8), (10, 10), (7, 7)]
+    for split, found in splits.items():
+        splits[split] = [
+            (image_id, label, image_fixtures.encode(number, size=sizes[number // 2]))
+            for number, (image_id, label, _) in enumerate(found)
+        ]
+    report = validate(tmp_path, splits, image_size=8)
+    assert list(report["sizes"].items()) == [("9x9", 6), ("8x8", 6), ("10x10", 6), ("7x7", 6)]
+
+
+def test_a_picture_needs_the_same_memory_however_many_images_show_it():
+    def divided(count):
+        shown = ((b"digest", number % 2, (0, 0, number), f"train/{number}.png") for number in range(count))
+        return dict(pictures.divide(shown, pictures.parts(1)))
+
+    few, many = divided(100), divided(20_000)
+    assert len(many[0]) < len(few[0]) + 20
+    together = pictures.compare([many[0]] * 50)  # a million images
+    assert (together.pictures, together.reachable, together.different) == (1, 500_000, {0: 1, 1: 1})
+
+
+def test_many_pictures_are_compared_in_parts_of_bounded_size():
+    count = 40_000
+    shown = [(hashlib.sha256(b"%d" % number).digest(), 0, (0, 0, number), str(number)) for number in range(count)]
+    found = dict(pictures.divide(shown, pictures.parts(count)))
+    sizes = [pictures.compare([part]).pictures for part in found.values()]
+    assert sum(sizes) == count
+    assert len(sizes) == 3 and max(sizes) < 16_384
 
 
 @pytest.mark.parametrize(

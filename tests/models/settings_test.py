@@ -9,7 +9,7 @@ import pytest
 from components.tfds_example_gen.component import TfdsExampleGen
 from models.runtime.checkpoint import fingerprint
 from models.runtime.section import AFTERWARDS, EXAMPLES, NOTHING, PLAN, SEARCH, TRAINING, expected, leaves, value
-from models.settings import ConfigError, Data, MobileSpace, Pod, Search, Settings, document, runtime_parameters
+from models.settings import ConfigError, Data, MobileSpace, Pod, Search, Settings, Space, document, runtime_parameters
 from pipeline import kubeflow_runner
 from pipeline.configs import base
 from tests.support import paths
@@ -34,6 +34,7 @@ OTHERS = {
     "derive.source": "best",
     "derive.max_skip_connections": 2,
     "derive.front": 20,
+    "derive.latency_backend": "tensorflow",
     "derive.budget.latency_ms": 3.5,
     "derive.budget.params": 1000,
     "derive.budget.macs": 1000,
@@ -200,6 +201,7 @@ def test_a_runtime_parameter_is_declared_once():
         "seed": "seed",
         "search_epochs": "search.epochs",
         "data_dir": "data.data_dir",
+        "data_seed": "data.seed",
         "data_version": "data.version",
         "image_folder": "data.image_folder",
         "budget_minutes": "budget.minutes",
@@ -214,3 +216,18 @@ def test_sections_are_immutable_and_have_the_declared_types():
     for key, (found, _) in SETTINGS.items():
         assert isinstance(found, str | int | float | bool | tuple | dict | type(None)), key
     assert typing.get_type_hints(Settings)["search"] is Search
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "nasbench201"},
+        {"name": "mobile", "backbone": {"stem": 8, "stem_stride": 1, "blocks": [[8, 1]], "head": 16}},
+        {"name": "tests.support.tiny_space", "depth": 3},
+    ],
+)
+def test_a_space_that_a_component_gets_as_json_has_all_its_settings(values):
+    space = Settings.parse({"space": values}).space
+    assert Space.from_json(space.to_json()) == space
+    with pytest.raises(ConfigError, match=r"config\.space\.backbone: there is no such setting"):
+        Space.parse({"name": "cell", "backbone": "mdenas_gpu"})

@@ -22,6 +22,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from pipeline import kubeflow_entrypoint, kubeflow_options, kubeflow_runner, validation
 from pipeline.configs import digits
 from pipeline.roots import UsageError
+from pipeline.sweep.kubeflow import Package
 from tests.support import image, image_fixtures, pipeline_runs
 
 IMAGE = "registry.example/mdenas@sha256:" + "0" * 64
@@ -160,15 +161,14 @@ def test_runtime_parameters_default_to_the_config_and_reach_their_tasks(document
     assert parameters["seed"]["defaultValue"] == 0
     assert json.loads(parameters["training"]["defaultValue"])["train"]["epochs"] == 4
     tasks = spec["root"]["dag"]["tasks"]
-    everywhere = ("TfdsExampleGen", "SupernetSearch", "ReportGen")
     targets = {
-        "seed": [(task, "seed") for task in everywhere],
+        "seed": [("SupernetSearch", "seed"), ("ReportGen", "seed")],
         "search_epochs": [("SupernetSearch", "search_epochs"), ("ReportGen", "search_epochs")],
         "training": [("Trainer", "custom_config"), ("ReportGen", "training")],
         "data_fingerprint": [("TfdsExampleGen", "data_fingerprint")],
         **{
             name: [("TfdsExampleGen", name), ("ReportGen", name)]
-            for name in ("data_dir", "data_version", "image_folder")
+            for name in ("data_dir", "data_version", "image_folder", "data_seed")
         },
     }
     found = {name: [] for name in kubeflow_runner.RUNTIME_PARAMETERS if name != "budget_minutes"}
@@ -191,8 +191,22 @@ def test_a_pipeline_without_a_search_has_no_parameter_of_one_and_still_a_report(
     assert set(spec["root"]["inputDefinitions"]["parameters"]) == set(kubeflow_runner.RUNTIME_PARAMETERS) - {
         "search_epochs",
         "budget_minutes",
+        "seed",
     }
-    assert tasks["ReportGen"]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
+    assert tasks["ReportGen"]["inputs"]["parameters"]["seed"] == {"runtimeValue": {"constant": 0}}
+
+
+def test_a_sweep_sets_parameters_that_a_compiled_pipeline_has(documents, tmp_path):
+    path = str(tmp_path / "pipeline.yaml")
+    kubeflow_runner._write(path, documents)
+    package = Package(path)
+    arguments = package.arguments(3)
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    assert set(arguments) == {"seed", "training"} <= set(parameters)
+    given, compiled = json.loads(arguments["training"]), json.loads(parameters["training"]["defaultValue"])
+    assert (given.pop("seed"), compiled.pop("seed")) == (3, 0)
+    assert (given["train"].pop("hold_out_val"), compiled["train"].pop("hold_out_val")) == (True, False)
+    assert given == compiled
 
 
 def test_a_budget_adds_two_planners_whose_minutes_are_a_runtime_parameter():

@@ -91,12 +91,12 @@ def test_a_run_from_elsewhere_is_told_where_to_start(tmp_path):
 
 def test_a_root_in_use_says_who_holds_it(tmp_path):
     with (
-        launch._locked(str(tmp_path)),
+        launch.locked(str(tmp_path)),
         pytest.raises(UsageError, match=r"is in use by process \d+ on .*Wait for it"),
-        launch._locked(str(tmp_path)),
+        launch.locked(str(tmp_path)),
     ):
         pass
-    with launch._locked(str(tmp_path)):  # free again
+    with launch.locked(str(tmp_path)):  # free again
         pass
 
 

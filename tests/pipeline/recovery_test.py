@@ -7,7 +7,8 @@ import pytest
 from absl import logging
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline import recovery, roots
+from pipeline import metadata_store, recovery, roots
+from pipeline.root_records import Records
 
 Artifact, Execution = metadata_store_pb2.Artifact, metadata_store_pb2.Execution
 OUTPUTS = (("TfdsExampleGen", "examples"), ("Trainer", "model"), ("Pusher", "pushed_model"))
@@ -23,7 +24,7 @@ def warnings(monkeypatch):
 def make_root(root) -> str:
     """Writes a root as a run leaves it: three artifacts of two files each, one of them of a pushed model."""
     root.mkdir()
-    store = recovery.open_store(str(root))
+    store = metadata_store.of_root(str(root)).open()
     execution_type = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Any"))
     for number, (node, output) in enumerate(OUTPUTS, 1):
         store.put_executions([Execution(type_id=execution_type, last_known_state=Execution.COMPLETE)])
@@ -38,16 +39,16 @@ def make_root(root) -> str:
             artifact.custom_properties["pushed_destination"].string_value = str(root / "serving_model" / "5")
             artifact.custom_properties["note"].string_value = "/elsewhere"
         store.put_artifacts([artifact])
-    recovery.record_files(store, str(root))
+    recovery.record_files(Records(store), str(root))
     return str(root)
 
 
 def recover(root) -> dict[str, Artifact]:
     """Lets the next run begin; returns the artifacts it finds by their output's name."""
-    recovery.require_metadata(str(root))
-    store = recovery.open_store(str(root))
-    recovery.recover(store, str(root))
-    return {artifact.type: artifact for artifact in store.get_artifacts()}
+    store = metadata_store.of_root(str(root))
+    recovery.require_metadata(str(root), store)
+    recovery.recover(str(root), store)
+    return {artifact.type: artifact for artifact in store.open().get_artifacts()}
 
 
 def lost(artifacts) -> set[str]:
@@ -56,7 +57,7 @@ def lost(artifacts) -> set[str]:
 
 def test_a_root_that_nobody_touched_is_left_as_it_is(tmp_path, warnings):
     root = make_root(tmp_path / "root")
-    before = {artifact.type: artifact for artifact in recovery.open_store(root).get_artifacts()}
+    before = {artifact.type: artifact for artifact in metadata_store.of_root(root).open().get_artifacts()}
     # Not a field of them may change, the time of the last change among them, or TFX takes nothing from its cache.
     assert recover(root) == before
     assert warnings == []
@@ -64,7 +65,7 @@ def test_a_root_that_nobody_touched_is_left_as_it_is(tmp_path, warnings):
 
 def test_what_a_killed_run_left_running_has_failed(tmp_path):
     root = make_root(tmp_path / "root")
-    store = recovery.open_store(root)
+    store = metadata_store.of_root(root).open()
     (running, *_) = store.get_executions()
     running.last_known_state = Execution.RUNNING
     store.put_executions([running])
@@ -147,20 +148,20 @@ def test_artifacts_that_ml_metadata_does_not_know_are_refused(tmp_path, database
     else:
         os.makedirs(os.path.join(root, "artifacts", "Trainer", "model", "4"))
     with pytest.raises(roots.UsageError) as error:
-        recovery.require_metadata(root)
+        recovery.require_metadata(root, metadata_store.of_root(root))
     said = "is older than the" if database == "older" else "is missing, but there are"
     assert f"{path} {said} artifacts beside it" in str(error.value)
     assert path.exists() == (database != "gone")
     os.rename(os.path.join(root, "artifacts"), tmp_path / "elsewhere")  # as the message says
-    recovery.require_metadata(root)
+    recovery.require_metadata(root, metadata_store.of_root(root))
 
 
 def test_a_file_that_is_no_database_is_told_of(tmp_path):
     (tmp_path / "metadata.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(roots.UsageError, match="metadata.sqlite is not a database that ML Metadata can use"):
-        recovery.open_store(str(tmp_path))
+        metadata_store.of_root(str(tmp_path)).open()
 
 
 def test_an_empty_root_needs_nothing(tmp_path):
-    recovery.require_metadata(str(tmp_path))
+    recovery.require_metadata(str(tmp_path), metadata_store.of_root(str(tmp_path)))
     assert os.listdir(tmp_path) == []

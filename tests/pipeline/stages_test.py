@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 from models.costs.latency_table import LatencyTable
 from models.settings import Settings
@@ -158,13 +159,31 @@ def test_the_deriver_knows_the_final_network_only_if_it_needs_costs(key, value):
     assert deriver.exec_properties.get("training") == expected
 
 
-def test_the_deriver_gets_the_content_of_the_latency_table(tmp_path):
+def test_the_deriver_gets_the_latency_table_of_a_file_or_of_this_device(tmp_path):
     config = digits.get_config()
     settings = Settings.parse(config)
     space = make_space({"name": settings.space.name, "operations": list(settings.space.operations)})
     path = str(tmp_path / "table.json")
     table = measured(path, space, settings.train, (8, 8, 1), 10)
     config.derive.front, config.derive.latency_table = 3, path
-    created = pipeline.create_pipeline(config, pipeline_root="/x/a", serving_dir="/x/s", checkpoint_dir="/x/c")
-    (deriver,) = (node for node in created.components if node.id == "ArchitectureDeriver")
-    assert LatencyTable.parse(deriver.exec_properties["latency_table"], "") == table
+
+    def nodes():
+        store = metadata_store_pb2.ConnectionConfig()
+        created = pipeline.create_pipeline(
+            config, pipeline_root="/x/a", serving_dir="/x", checkpoint_dir="/x", metadata_connection_config=store
+        )
+        return {node.id: node for node in created.components}
+
+    found = nodes()
+    parameters = found["LatencyTable"].exec_properties
+    assert LatencyTable.parse(parameters["given"], "") == table and parameters.get("device") is None
+    assert found["LatencyTable"] in found["ArchitectureDeriver"].upstream_nodes
+    assert found["ArchitectureDeriver"] not in found["LatencyTable"].upstream_nodes
+    config.derive.latency_table = "measure"
+    config.budget.minutes, config.budget.keep = 5.0, ("train.cells", "train.channels")
+    found = nodes()
+    parameters = found["LatencyTable"].exec_properties
+    assert parameters.get("given") is None and json.loads(parameters["device"])["cores"] >= 1
+    assert found["LatencyTable"] in found["SearchPlanner"].upstream_nodes
+    config.derive.latency_table = ""
+    assert "LatencyTable" not in nodes()

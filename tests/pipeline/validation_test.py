@@ -391,3 +391,10 @@ def test_a_budget_of_the_derivation_is_refused_where_nothing_uses_it():
         validation.ConfigError, match=r"derive\.budget: the costs of the tests\.support\.tiny_space spac"
     ):
         validation.validate(config)
+
+
+def test_a_pretrained_network_needs_val_for_its_classifier():
+    given = {"train": {"hold_out_val": True}, "baselines": {"pretrained": "MobileNet"}}
+    (problem,) = validation._hold_out_val(Settings.parse(given))
+    assert problem.startswith("config.train.hold_out_val: found True; expected False with config.baselines.pretrained")
+    assert not list(validation._hold_out_val(Settings.parse({"train": {"hold_out_val": True}})))

@@ -3,7 +3,7 @@
 import io
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
 from models.data.dataset_info import DatasetInfo, Normalization
+from models.data.examples import serialize_example
 from pipeline import command_line
 
 BEAM_ARGS = command_line.BEAM_PIPELINE_ARGS.default
@@ -54,23 +55,22 @@ def run_example_gen(directory, *, beam_args: Iterable[str] = BEAM_ARGS, **argume
 
 
 def write_examples(
-    uri, splits: Mapping[str, Iterable[tuple[str, int, bytes]]], class_names: tuple[str, ...] = ("cat", "dog")
+    uri,
+    splits: Mapping[str, Sequence[tuple[str, int, bytes]]],
+    class_names: tuple[str, ...] = ("cat", "dog"),
+    per_file: int = 1000,
 ) -> standard_artifacts.Examples:
-    """Writes an examples artifact of (id, label, file) by hand, right or wrong."""
+    """Writes an examples artifact of (id, label, file) by hand, right or wrong; so many images to a file."""
     examples = standard_artifacts.Examples()
     examples.uri = str(uri)
     examples.split_names = artifact_utils.encode_split_names(list(splits))
     for split, images in splits.items():
         directory = artifact_utils.get_split_uri([examples], split)
         os.makedirs(directory)
-        with tf.io.TFRecordWriter(os.path.join(directory, "data.gz"), "GZIP") as writer:
-            for image_id, label, encoded in images:
-                features = {
-                    "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
-                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
-                }
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        for start in range(0, len(images), per_file):
+            with tf.io.TFRecordWriter(os.path.join(directory, f"data-{start:05}.gz"), "GZIP") as writer:
+                for image in images[start : start + per_file]:
+                    writer.write(serialize_example(*image))
     info = DatasetInfo(
         name="by hand",
         version="",

@@ -30,11 +30,13 @@ class Finished:
     summary: dict[str, Any] | None
 
 
-def command(root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner") -> list[str]:
-    """Returns the command line of a small run in `root`; flags replace the small settings of the same name."""
+def command(
+    root, *flags, config="pipeline/configs/digits.py", module="pipeline.local_runner", small=SMALL
+) -> list[str]:
+    """Returns the command line of a run in `root`; flags replace the settings `small` of the same name."""
     given = {flag.partition("=")[0] for flag in flags}
-    small = [flag for flag in SMALL if flag.partition("=")[0] not in given]  # a tuple that is given twice is joined
-    return [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *small, *flags]
+    kept = [flag for flag in small if flag.partition("=")[0] not in given]  # a tuple that is given twice is joined
+    return [sys.executable, "-m", module, f"--config={config}", f"--root={root}", *kept, *flags]
 
 
 def run(root, *flags, **settings) -> Finished:

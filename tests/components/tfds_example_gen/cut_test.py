@@ -2,6 +2,7 @@
 
 import collections
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +18,15 @@ def images(counts):
     return ids, [label for label, count in enumerate(counts) for _ in range(count)]
 
 
+def cut_images(ids, labels, **arguments):
+    """Returns the name of the part of each image."""
+    return [examples.SPLITS[part] for part in cut.cut(ids, np.array(labels), **arguments)]
+
+
 def sizes(counts, test_fraction=0.2, val_fraction=0.5, seed=0):
     """Returns for each class how many images are in train, val and test."""
     ids, labels = images(counts)
-    parts = cut.cut(ids, labels, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
+    parts = cut_images(ids, labels, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     found = collections.Counter(zip(labels, parts, strict=True))
     return [tuple(found[label, part] for part in examples.SPLITS) for label in range(len(counts))]
 
@@ -62,17 +68,26 @@ def test_no_class_lacks_a_part(counts, test_fraction, val_fraction, seed):
 def test_the_order_of_the_images_does_not_matter(random):
     ids, labels = images([5, 9])
     arguments = {"test_fraction": 0.3, "val_fraction": 0.4, "seed": 3}
-    expected = dict(zip(ids, cut.cut(ids, labels, **arguments), strict=True))
+    expected = dict(zip(ids, cut_images(ids, labels, **arguments), strict=True))
     pairs = list(zip(ids, labels, strict=True))
     random.shuffle(pairs)
     ids, labels = zip(*pairs, strict=True)
-    assert dict(zip(ids, cut.cut(ids, labels, **arguments), strict=True)) == expected
+    assert dict(zip(ids, cut_images(ids, labels, **arguments), strict=True)) == expected
 
 
 def parts(count=1000, **changed):
     ids, labels = images([count])
-    found = cut.cut(ids, labels, **{"test_fraction": 0.2, "val_fraction": 0.5, "seed": 0, **changed})
+    found = cut_images(ids, labels, **{"test_fraction": 0.2, "val_fraction": 0.5, "seed": 0, **changed})
     return {part: {name for name, there in zip(ids, found, strict=True) if there == part} for part in examples.SPLITS}
+
+
+def test_the_images_with_the_lowest_hashes_are_taken():
+    """The cut must stay the same in all versions, or a model would be tested on images that it was trained on."""
+    ids, labels = images([7, 5])
+    assert cut_images(ids, labels, test_fraction=0.3, val_fraction=0.4, seed=3) == [
+        *("test", "train", "val", "test", "val", "train", "train"),
+        *("test", "val", "train", "test", "train"),
+    ]
 
 
 def test_another_seed_moves_val_but_not_test():

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import pickle
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tfx.types import artifact_utils
 
-from components.tfds_example_gen import shards, source
+from components.tfds_example_gen import plan, shards, source
 from components.tfds_example_gen.component import TfdsExampleGen
 from models.data import dataset_info, preprocessing
 from models.data.dataset_info import DataError
@@ -202,33 +203,58 @@ def content(directory):
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def two_workers(mode):
+    """Returns Beam's options for two workers on this machine."""
+    return [f"--direct_running_mode={mode}", "--direct_num_workers=2", "--requirements_file=/dev/null"]
+
+
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_the_bytes_do_not_depend_on_beams_workers(photos, tmp_path, mode, monkeypatch):
-    monkeypatch.setattr("components.tfds_example_gen.shards._SMALLEST", 7)
+    monkeypatch.setattr("components.tfds_example_gen.plan._SMALLEST", 7)
     settings = {"image_folder": photos, "image_size": 8, "val_fraction": 0.3}
     image_fixtures.run_example_gen(tmp_path / "one", **settings)
-    workers = [f"--direct_running_mode={mode}", "--direct_num_workers=2", "--requirements_file=/dev/null"]
-    image_fixtures.run_example_gen(tmp_path / "two", beam_args=workers, **settings)
+    image_fixtures.run_example_gen(tmp_path / "two", beam_args=two_workers(mode), **settings)
     one, two = (content(tmp_path / name / "examples") for name in ("one", "two"))
     assert one == two
     assert len(one) > 10 and not [path for path in one if "unfinished" in path]
 
 
+def test_the_bytes_of_a_tfds_data_set_do_not_depend_on_beams_workers(digits, tmp_path):
+    builder, examples = digits
+    data_dir = str(pathlib.Path(builder.data_dir).parents[1])
+    again = image_fixtures.run_example_gen(
+        tmp_path, beam_args=two_workers("multi_threading"), name="digits", data_dir=data_dir
+    )
+    one, two = (content(pathlib.Path(found.uri)) for found in (examples, again))
+    assert one == two
+    assert len(one) > 20
+
+
 def test_a_shard_that_is_written_again_takes_the_place_of_the_first(folder, tmp_path):
     images = source.Source(Data(image_folder=folder)).prepare("")
-    parts = {"train": ["train", "val"] * 11, "test": ["test"] * 4}
-    planned = shards.make_shards(images, parts)
-    (place, _), plan = shards.save(planned, str(tmp_path / "plan")), str(tmp_path / "plan")
+    items = {split: images.items(split) for split in images.splits}
+    parts = {"train": np.array([0, 1] * 11), "test": np.full(4, 2)}
+    path = str(tmp_path / "plan")
+    planned = plan.write(items, parts, path)
     directories = {part: str(tmp_path / part) for part in ("train", "val", "test")}
     for directory in (*directories.values(), str(tmp_path / "unfinished")):
         os.mkdir(directory)
-    write = shards.WriteShard(images, Data(), plan, directories, str(tmp_path / "unfinished"))
-    assert shards.written(planned, directories) == 0
+    write = shards.WriteShard(images.reader, Data(), path, directories, str(tmp_path / "unfinished"))
+    assert plan.written(planned, directories) == 0
     (tmp_path / "unfinished/train-data_tfrecord-00000-of-00001.gz").write_bytes(b"cut off")
-    once = next(write.process(place)), content(tmp_path)
-    twice = next(write.process(place)), content(tmp_path)
+    once = next(write.process(planned[0].place)), content(tmp_path)
+    twice = next(write.process(planned[0].place)), content(tmp_path)
     assert once[1] == twice[1] and once[0].counts == twice[0].counts
-    assert shards.written(planned, directories) == 22
+    assert plan.written(planned, directories) == 22
+
+
+def test_beams_job_does_not_grow_with_the_number_of_images(tmp_path):
+    def job(count):
+        images = source.Source(Data(image_folder=image_fixtures.write_folder(tmp_path / str(count), count))).prepare("")
+        write = shards.WriteShard(images.reader, Data(), "plan", {"train": "train"}, "unfinished")
+        return len(pickle.dumps(write))
+
+    assert job(2) == job(9)
 
 
 def test_undecodable_images_are_refused_by_name(damaged, tmp_path):

@@ -95,9 +95,15 @@ def test_splits(tmp_path, splits, settings, expected):
     assert set(found.splits) == set(expected)
 
 
+def cut(images):
+    """Returns what the executor makes of the images: the parts of the splits, and their origins."""
+    items = {split: images.items(split) for split in images.splits}
+    return executor._cut(images, items, seed=0, test_fraction=0.2, val_fraction=0.5)
+
+
 def test_what_a_set_lacks_is_cut_from_train_and_said_in_one_line(tmp_path, capsys):
     images = source.Source(Data(**prepare(tmp_path, train=(0, 1) * 10))).prepare("")
-    parts, origins = executor._cut(images, seed=0, test_fraction=0.2, val_fraction=0.5)
+    parts, origins = cut(images)
     executor._say_split(parts, origins)
     assert capsys.readouterr().err.splitlines()[-1] == (
         "images: 8 train (train), 8 val (50% of each class, config.data.val_fraction), "
@@ -107,8 +113,12 @@ def test_what_a_set_lacks_is_cut_from_train_and_said_in_one_line(tmp_path, capsy
 
 def test_a_val_split_of_its_own_leaves_train_whole(tmp_path):
     images = source.Source(Data(**prepare(tmp_path, train=(0, 1), validation=KNOWN, test=KNOWN))).prepare("")
-    parts, _ = executor._cut(images, seed=0, test_fraction=0.2, val_fraction=0.5)
-    assert parts == {"train": ["train"] * 2, "val": ["val"] * 4, "test": ["test"] * 4}
+    parts, _ = cut(images)
+    assert {split: found.tolist() for split, found in parts.items()} == {
+        "train": [0] * 2,
+        "val": [1] * 4,
+        "test": [2] * 4,
+    }
 
 
 @pytest.mark.parametrize(
@@ -199,4 +209,4 @@ def test_an_unfit_set_is_refused_when_the_pipeline_is_built(tmp_path, features, 
 def test_labels_that_cannot_be_trained_on_are_refused_before_an_image_is_read(tmp_path, splits, settings, message):
     named = source.Source(Data(**prepare(tmp_path, **splits), **settings))
     with pytest.raises(DataError, match=message):
-        executor._cut(named.prepare(""), seed=0, test_fraction=0.2, val_fraction=0.5)
+        cut(named.prepare(""))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.data.augment import Augmentation, crop_and_flip, cutout
+from models.data.augment import Augmentation, crop_and_flip, cutout, jitter, resized_crop
+from models.settings import Search, Train
 
 KEY = tf.constant([1, 2], tf.int64)
 
@@ -95,3 +96,58 @@ def test_the_key_alone_decides():
 def test_negative_settings_are_refused(setting):
     with pytest.raises(ValueError, match=f"{setting}: found -1; expected 0 or more pixels"):
         Augmentation(**{setting: -1})
+
+
+def test_a_resized_crop_is_a_part_of_the_image_of_the_size_that_was_asked_for():
+    height, width = 40, 60
+    rows, columns = np.mgrid[0:height, 0:width]
+    # The channels are the pixel's own row and column, so the corners of a crop say which part it is.
+    batch = tf.constant(np.stack([rows, columns], -1)[None].repeat(3000, 0), tf.float32)
+    crops = resized_crop(batch, KEY, 0.25).numpy()
+    assert crops.shape == batch.shape
+    first, last = crops[:, 0, 0], crops[:, -1, -1]
+    assert first.min() >= -1e-3 and (last.max(axis=0) <= np.array([height - 1, width - 1]) + 1e-3).all()
+    sides = (last - first) / np.array([height - 1, width - 1])
+    area, ratio = sides.prod(axis=1), sides[:, 1] / sides[:, 0]
+    assert 0.24 <= area.min() < 0.27 and area.max() > 0.9
+    assert abs(area.mean() - 0.6) < 0.05  # a side that would be too long is clipped, else 0.625
+    assert 0.74 < ratio.min() < 0.76 and 1.32 < ratio.max() < 1.34
+    free = 1 - sides
+    place = (first / np.array([height - 1, width - 1]))[free[:, 0] > 0.1, 0] / free[free[:, 0] > 0.1, 0]
+    assert abs(place.mean() - 0.5) < 0.03 and place.min() < 0.05 and place.max() > 0.95
+    assert np.array_equal(crops, resized_crop(batch, KEY, 0.25).numpy())
+
+
+def test_the_whole_image_and_no_jitter_leave_the_bytes_as_they_are():
+    batch = tf.constant(images(4) % 256, tf.uint8)
+    assert resized_crop(batch, KEY, 1.0) is batch and jitter(batch, KEY, 0.0) is batch
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_changes_brightness_contrast_and_saturation_within_its_bounds(channels):
+    # Half of each image is darker than the other half, and coloured if there are colours.
+    pixels = np.full((2000, 4, 4, channels), 60.0, np.float32)
+    pixels[:, :2] += 40
+    pixels[..., 0] += 20 if channels == 3 else 0
+    changed = jitter(tf.constant(pixels), KEY, 0.4).numpy()
+    assert changed.min() >= 0 and changed.max() <= 255
+    brightness = changed.mean(axis=(1, 2)).mean(axis=-1) / pixels.mean()
+    contrast = (changed[:, 0, 0, -1] - changed[:, 3, 0, -1]) / 40 / brightness
+    for factor in (brightness, contrast):
+        assert 0.55 < factor.min() < 0.66 and 1.35 < factor.max() < 1.45 and abs(factor.mean() - 1) < 0.03
+    if channels == 3:
+        saturation = (changed[..., 0] - changed[..., 1]).mean(axis=(1, 2)) / 20 / brightness / contrast
+        assert 0.55 < saturation.min() < 0.65 and 1.35 < saturation.max() < 1.45
+    assert np.array_equal(changed, jitter(tf.constant(pixels), KEY, 0.4).numpy())
+
+
+def test_the_recipe_of_a_training_has_photos_and_that_of_a_search_has_not():
+    train = Augmentation.of(Train(pad=0, flip=False, cutout=3, crop_area=0.5, jitter=0.2))
+    assert train == Augmentation(0, False, 3, 0.5, 0.2)
+    assert Augmentation.of(Search(pad=2, flip=True, cutout=1)) == Augmentation(2, True, 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("crop_area", 0.0), ("crop_area", 1.1), ("jitter", -0.1), ("jitter", 1.0)])
+def test_an_impossible_change_of_a_photo_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}: found {value}"):
+        Augmentation(**{name: value})

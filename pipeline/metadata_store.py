@@ -1,0 +1,242 @@
+"""The store in which ML Metadata records a run: an SQLite file in the root, or a store that several roots share.
+
+This module starts fast: ML Metadata and TensorFlow are imported inside functions.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import socket
+import time
+import urllib.parse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.roots import UsageError
+
+if TYPE_CHECKING:
+    from ml_metadata import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2
+
+PASSWORD = "MDENAS_METADATA_PASSWORD"  # environment variable
+
+# MySQL's client library reads the password from this variable. So no message that describes a connection, which TFX
+# logs and Beam copies, contains the password.
+_CLIENT_PASSWORD = "MYSQL_PWD"
+
+_FORMS = "mysql://USER@HOST:PORT/DATABASE, or sqlite:///PATH for a file"
+_MYSQL_PORT = 3306
+_PATIENCE = 10  # seconds until a server must accept a connection
+_ATTEMPTS = 5  # to open a store: two runs can create its tables at the same time
+
+
+@dataclasses.dataclass(frozen=True)
+class Sqlite:
+    """A store in an SQLite file.
+
+    Attributes:
+        path: The file, which need not exist.
+        shared: Whether several roots use the store.
+    """
+
+    path: str
+    shared: bool = False
+
+    @property
+    def address(self) -> str:
+        """The store, for messages."""
+        return self.path
+
+    @property
+    def connection(self) -> "metadata_store_pb2.ConnectionConfig":
+        """What ML Metadata needs to open the store."""
+        from tfx.orchestration import metadata
+
+        return metadata.sqlite_metadata_connection_config(self.path)
+
+    def open(self) -> "MetadataStore":
+        """Opens the store. Creates the file if it is missing.
+
+        Raises:
+            UsageError: The file is not a database of ML Metadata.
+        """
+        from ml_metadata import MetadataStore
+
+        try:
+            return MetadataStore(self.connection)
+        except Exception as error:  # ML Metadata has one class of exceptions per error code
+            raise UsageError(
+                f"{self.path} is not a database that ML Metadata can use; pipeline.log gives the reason. Restore the "
+                "file from a copy; or rename both the file and the folder artifacts beside it, and run again."
+            ) from error
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Returns a context in which the store is used. A file needs no explanation of its errors."""
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Mysql:
+    """A database of a MySQL or MariaDB server, which several roots on several machines can share."""
+
+    user: str
+    host: str
+    port: int
+    database: str
+    shared = True
+
+    @property
+    def address(self) -> str:
+        """The store, for messages. It has no password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mysql://{self.user}@{host}:{self.port}/{self.database}"
+
+    @property
+    def connection(self) -> "metadata_store_pb2.ConnectionConfig":
+        """What ML Metadata needs to open the store, without the password."""
+        from ml_metadata.proto import metadata_store_pb2
+
+        # The client library takes the name localhost as a request for a Unix socket.
+        host = "127.0.0.1" if self.host == "localhost" else self.host
+        return metadata_store_pb2.ConnectionConfig(
+            mysql=metadata_store_pb2.MySQLDatabaseConfig(
+                host=host, port=self.port, database=self.database, user=self.user, skip_db_creation=True
+            )
+        )
+
+    def open(self) -> "MetadataStore":
+        """Opens the store. Creates the tables if they are missing, but not the database.
+
+        Raises:
+            UsageError: The server does not answer, refuses the user, or has no such database.
+        """
+        from ml_metadata import MetadataStore
+
+        for attempt in range(_ATTEMPTS):
+            self._require_server()
+            try:
+                return MetadataStore(self.connection)
+            except Exception as error:
+                reason = self._refusal(str(error))
+                if reason or attempt == _ATTEMPTS - 1:
+                    raise UsageError(
+                        f"ML Metadata cannot use the database {self.database!r} at {self.host}, port {self.port}, as "
+                        f"user {self.user!r}: {reason or error} Then give the same command again."
+                    ) from error
+                time.sleep(0.5 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+    def _require_server(self) -> None:
+        try:
+            socket.create_connection((self.host, self.port), timeout=_PATIENCE).close()
+        except OSError as error:
+            raise UsageError(
+                f"No database server answers at {self.host}, port {self.port} ({error.strerror or error}), where "
+                f"--metadata places the database {self.database!r} of user {self.user!r}. Start the server or correct "
+                "--metadata. Then give the same command again; it resumes."
+            ) from error
+
+    def _refusal(self, message: str) -> str:
+        """Returns why the server refused, and what to do; "" for an error that can be over soon."""
+        if "mysql_real_connect failed" in message:
+            return (
+                f"the server refuses this user or the password. Check the user, and the password in {PASSWORD} or "
+                "--metadata_password_file."
+            )
+        if "to database" in message or "Unknown database" in message:
+            return "there is no such database, or the user may not use it. Create it, and grant the user all rights."
+        return ""
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Returns a context in which the store is used. It explains a connection that was lost.
+
+        Raises:
+            UsageError: The connection to the server was lost.
+        """
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:
+            self.open()
+            if re.search("mysql|Metadata storage", str(error)):
+                raise UsageError(
+                    f"The connection to the database {self.database!r} at {self.host}, port {self.port}, was lost for "
+                    "a while; the server answers again. The same command resumes."
+                ) from error
+            raise
+
+
+Store = Sqlite | Mysql
+
+
+def of_root(root: str) -> Sqlite:
+    """Returns the store that belongs to one root alone."""
+    return Sqlite(os.path.join(root, "metadata.sqlite"))
+
+
+def choose(address: str, password_file: str, root: str) -> Store:
+    """Returns the store that the flags name. Hands a password to MySQL's client library.
+
+    Args:
+        address: The value of --metadata; "" for the root's own file.
+        password_file: The value of --metadata_password_file; "" for none.
+        root: Absolute path of the run's folder.
+
+    Raises:
+        UsageError: The flags name no store, or a password is in a wrong place. The message contains no password.
+    """
+    if not address.startswith("mysql:"):
+        if password_file:
+            raise UsageError("--metadata_password_file is only used with --metadata=mysql://... Leave it out.")
+        return _sqlite(address) if address else of_root(root)
+    store = _mysql(address)
+    password = _password(password_file)
+    if password is not None:
+        os.environ[_CLIENT_PASSWORD] = password
+    return store
+
+
+def _sqlite(address: str) -> Sqlite:
+    path = address.removeprefix("sqlite:///")
+    if path == address or not path:
+        raise UsageError(f"--metadata names no store of ML Metadata. Give {_FORMS}.")
+    return Sqlite(os.path.realpath(os.path.expanduser(path)), shared=True)
+
+
+def _mysql(address: str) -> Mysql:
+    """Parses an address. Messages do not repeat it, because it may contain a password."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        port = parts.port or _MYSQL_PORT
+    except ValueError:
+        raise UsageError(f"--metadata has an impossible host or port. Give {_FORMS}.") from None
+    if parts.password is not None:
+        raise UsageError(
+            f"--metadata contains a password, which others on this machine can read. Give mysql://USER@HOST/DATABASE, "
+            f"and the password in the environment variable {PASSWORD} or in --metadata_password_file=FILE."
+        )
+    user, database = (urllib.parse.unquote(part or "") for part in (parts.username, parts.path.removeprefix("/")))
+    if not (user and parts.hostname and database) or "/" in database or parts.query or parts.fragment:
+        raise UsageError(f"--metadata is not an address of a database. Give {_FORMS}.")
+    return Mysql(user, parts.hostname, port, database)
+
+
+def _password(file: str) -> str | None:
+    given = os.environ.get(PASSWORD)
+    if not file:
+        return given
+    if given is not None:
+        raise UsageError(f"There are two passwords: {PASSWORD} and --metadata_password_file. Give one of them.")
+    try:
+        with open(os.path.expanduser(file)) as opened:
+            password = opened.read().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"--metadata_password_file={file} cannot be read: {why}.") from None
+    if not password or "\n" in password:
+        raise UsageError(f"--metadata_password_file={file}: found no or several lines; expected one: the password.")
+    return password

@@ -1,0 +1,1 @@
+"""The same pipeline for several seeds or update rules (docs/sweep.md)."""
