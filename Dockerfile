@@ -37,6 +37,8 @@ RUN useradd --uid 10001 --create-home mdenas \
     && install --directory --owner=mdenas /gcs /s3 /minio
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
+# What Beam's workers need, as options of a run on Flink or Spark name it.
+COPY requirements.txt requirements.txt
 COPY components components
 COPY models models
 COPY pipeline pipeline
@@ -50,5 +52,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     TF_USE_LEGACY_KERAS=0
 RUN python -m compileall -q /app
 USER 10001
-# Kubeflow gives each component's command; started by hand, the image says what it can do.
+# Kubeflow gives each component's command, and a worker of Flink or Spark has beside it
+#   python -m pipeline.worker_pool --port=50000
+# Started by hand, the image says what it can do.
 CMD ["python", "-m", "pipeline.local_runner", "--help"]

@@ -32,6 +32,13 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
     "Beam option of TfdsExampleGen, StatisticsGen, ImageValidator, Evaluator and BulkInferrer; may be given several "
     "times.",
 )
+BEAM_TIMEOUT_S = flags.DEFINE_float(
+    "beam_timeout_s",
+    300,
+    "Limit in seconds for a first job of one element, with which a run checks the engine that --beam_pipeline_args "
+    "name by a --job_endpoint (Flink, Spark).",
+    lower_bound=1,
+)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -23,6 +23,7 @@ from models.runtime import clock
 from pipeline import command_line, memory_plan, metadata_store, roots, validation
 from pipeline.command_line import (
     BEAM_PIPELINE_ARGS,
+    BEAM_TIMEOUT_S,
     CONFIG,
     ROOT,
     expand_home,
@@ -158,12 +159,13 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
         with locked(root):
             log_to(os.path.join(root, "pipeline.log"))
             try:
-                from pipeline import recovery
+                from pipeline import beam_engine, recovery
 
                 recovery.require_metadata(root, store)  # before `memory_plan` writes a file
-                for line in memory_plan.fit(CONFIG.value, root, given):
-                    say(line)
-                came_to = run(CONFIG.value, root, create_runner(), BEAM_PIPELINE_ARGS.value, store, others)
+                with beam_engine.checked(BEAM_PIPELINE_ARGS.value, root, BEAM_TIMEOUT_S.value) as beam_args:
+                    for line in memory_plan.fit(CONFIG.value, root, given):
+                        say(line)
+                    came_to = run(CONFIG.value, root, create_runner(), beam_args, store, others)
             except Exception:
                 # The log gets the traceback; the terminal shows only one line.
                 logging.getLogger().info("%s", traceback.format_exc())

@@ -1,10 +1,12 @@
 """The output of a run: progress, warnings and one line per error in the terminal; everything in the log file."""
 
 import errno
+import itertools
 import logging
 import os
 import re
 import sys
+import threading
 import time
 
 from absl import logging as absl_logging
@@ -60,6 +62,10 @@ def log_to(path: str) -> None:
     absl_logging.get_absl_logger().propagate = True
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.captureWarnings(True)
+    # Beam's threads end with an error when a job server is lost; the run says so itself.
+    threading.excepthook = lambda thread: logging.getLogger().info(
+        "Thread %s ended.", thread.thread and thread.thread.name, exc_info=thread.exc_value
+    )
     import tensorflow as tf
 
     tf.get_logger().handlers = []
@@ -73,12 +79,18 @@ def one_line(error: BaseException) -> str:
     message = getattr(error, "message", None) or told or type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message += ". Make room there or in the folder for temporary files, and give the same command again."
+    # An engine answers with the traceback of its Python worker. The lines after the last frame are the error.
+    _, frame, rest = message.rpartition('\n  File "')
+    if frame:
+        after = itertools.dropwhile(lambda line: line.startswith("    "), rest.splitlines()[1:])
+        message = re.sub(r"^(\w+\.)+\w+: ", "", "\n".join(after))
     # Beam appends the step in which the error occurred.
     message = re.sub(r"\s*\[while running .*?\]", "", message, flags=re.DOTALL)
     # The message of ml_collections about a mistyped setting is nested in several quotations.
     meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message)
     if meant:
         return f"--config has no setting {meant[2]!r}. Did you mean {meant[1]!r}?"
+    message = re.sub(r"\n\s+at \S+\(.*\)(?=\n|$)", "", message)  # the frames of Java
     lines = [" ".join(line.split()).removeprefix("- ") for line in message.splitlines()]
     told, *more = [line for line in lines if line] or [message]
     for line in more:

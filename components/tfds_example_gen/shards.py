@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import apache_beam as beam
@@ -118,7 +119,8 @@ class WriteShard(beam.DoFn):
     @contextlib.contextmanager
     def _writer(self, part, name):
         """Yields a writer of examples. When its file is complete, the file is moved to its final folder."""
-        unfinished = os.path.join(self._unfinished, f"{part}-{name}")
+        # A worker that its engine has given up may still write when another one does its work again.
+        unfinished = os.path.join(self._unfinished, f"{part}-{name}-{uuid.uuid4().hex}")
         # Image files are already compressed.
         options = tf.io.TFRecordOptions("GZIP", compression_level=0)
         with tf.io.TFRecordWriter(unfinished, options) as writer:

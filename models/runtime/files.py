@@ -2,8 +2,6 @@
 
 import os
 
-import tensorflow as tf
-
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file in place of an earlier one; a reader sees the whole of one or the other, after a crash too.
@@ -20,6 +18,8 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
     data = content.encode() if isinstance(content, str) else content
     partial = path + ".part"
     if "://" in path:
+        import tensorflow as tf  # imported only here, because the import is slow
+
         with tf.io.gfile.GFile(partial, "wb") as file:
             file.write(data)
         tf.io.gfile.rename(partial, path, overwrite=True)

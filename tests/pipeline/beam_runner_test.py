@@ -6,6 +6,7 @@ import re
 import pytest
 from apache_beam.options import pipeline_options
 
+from pipeline.engines import cluster, engine, hosts
 from tests.support import image, pipeline_runs
 
 
@@ -32,8 +33,7 @@ def test_the_documentation_has_a_set_for_every_place():
     assert set(documented()) == {
         "--direct_running_mode=in_memory",
         "--direct_running_mode=multi_threading",
-        "--job_endpoint=flink-job-server:8099",
-        "--job_endpoint=spark-job-server:8099",
+        "--job_endpoint=JOB_SERVER:8099",
         "--runner=DataflowRunner",
     }
 
@@ -44,6 +44,13 @@ def test_documented_options_are_ones_that_beam_knows(options):
     parsed = pipeline_options.PipelineOptions(options)
     name = parsed.view_as(pipeline_options.StandardOptions).runner or "DirectRunner"
     assert name in pipeline_options.StandardOptions.KNOWN_RUNNER_NAMES or name == "PortableRunner"
+
+
+@pytest.mark.parametrize("name", cluster.ENGINES)
+def test_the_documented_options_of_flink_and_spark_are_those_that_run(name):
+    network = hosts.Network(name)
+    ran = [option.replace(network.address("master"), "JOB_SERVER") for option in engine.beam_options(network)]
+    assert documented()["--job_endpoint=JOB_SERVER:8099"] == ran
 
 
 def test_an_option_that_beam_does_not_know_is_found():

@@ -100,6 +100,18 @@ def test_a_root_in_use_says_who_holds_it(tmp_path):
         pass
 
 
+def test_the_traceback_of_a_thread_is_in_the_log_and_not_in_the_terminal(tmp_path):
+    script = (
+        "import threading\nfrom pipeline import terminal\nterminal.log_to('run.log')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()"
+    )
+    variables = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "ZeroDivisionError" in (tmp_path / "run.log").read_text()
+
+
 def test_an_error_is_one_line_without_beams_notes():
     error = ValueError("bad image\n  a.png [while running 'Map(x)/Decode']")
     assert terminal.one_line(error) == "bad image; a.png"
@@ -107,6 +119,21 @@ def test_an_error_is_one_line_without_beams_notes():
     assert terminal.one_line(listed) == "Not decoded: a.png: empty; b.png: cut off; Repair them."
     assert terminal.one_line(KeyError()) == "KeyError"
     assert terminal.one_line(KeyError("no 'epoch'")) == "no 'epoch'"
+
+
+def test_an_error_of_a_worker_on_an_engine_is_what_the_worker_raised():
+    error = RuntimeError(
+        "Pipeline job-1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness for "
+        'instruction 3: Traceback (most recent call last):\n  File "apache_beam/runners/common.py", line 1501, in p\n'
+        '    return self.do_fn(x)\n  File "shards.py", line 3, in process\n    raise DataError(text)\n'
+        "models.data.dataset_info.DataError: Not decoded:\n  a.png: empty\nRepair them. [while running 'Write']\n"
+    )
+    assert terminal.one_line(error) == "Not decoded: a.png: empty; Repair them."
+    compiled = RuntimeError('Traceback:\n  File "beam/common.pyx", line 7, in run\nOSError: disk is gone\n')
+    assert terminal.one_line(compiled) == "OSError: disk is gone"
+    java = RuntimeError("failed: Exception: no slot\n\tat org.Task$1.<init>(Task.java:7)\n\tat java.base/Thread.run()")
+    assert terminal.one_line(java) == "failed: Exception: no slot"
+    assert terminal.one_line(RuntimeError("failed: java.io.IOException: gone")) == "failed: java.io.IOException: gone"
 
 
 def test_a_full_disk_says_what_to_do():

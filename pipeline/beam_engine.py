@@ -1,0 +1,133 @@
+"""Beam's work on an engine with a job server (Flink, Spark): a check before a run, and an end of jobs that it left.
+
+Both engines wait without an end and without an error for a Python worker that does not come up. A first job of one
+element, with a limit of time, finds this out before hours are spent.
+"""
+
+import contextlib
+import hashlib
+import re
+import sys
+import urllib.request
+from collections.abc import Iterator
+
+import apache_beam as beam
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.portability.portable_runner import TERMINAL_STATES
+from apache_beam.runners.runner import PipelineState
+
+from pipeline import worker_pool
+from pipeline.engines.engine import ask
+from pipeline.roots import UsageError
+from pipeline.terminal import one_line
+
+_JOB_SERVER_S = 5.0
+# Beam lists the installed packages for its own log, with pip, which this project's environment does not have.
+_QUIET = "--experiments=disable_logging_submission_environment"
+
+
+@contextlib.contextmanager
+def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list[str]]:
+    """Checks the engine that Beam options name, if they name a job server, and yields the options for the components.
+
+    Jobs that an earlier run in this root left on the engine are cancelled, and after an error or an interruption in the
+    block those that this run left.
+
+    Args:
+        arguments: The Beam options of a run.
+        root: Absolute path of the run's folder, which no other run uses at this time.
+        patience_s: The limit for the first job in seconds. The engine may have to start its workers in this time.
+
+    Raises:
+        UsageError: There is no job server, no worker has answered in this time, the first job failed, or the job
+            server was lost in the block.
+    """
+    portable = PipelineOptions(arguments).view_as(PortableOptions)
+    if not portable.job_endpoint or portable.job_endpoint == "embed":
+        yield arguments
+        return
+    # All jobs of a root have it. TFX's cache compares the options, so they are the same in the next run.
+    name = f"mdenas-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+    arguments = [*arguments, _QUIET, f"--job_name={name}"]
+    with grpc.insecure_channel(portable.job_endpoint) as channel:
+        _require_job_server(channel, portable.job_endpoint)
+        _cancel(channel, name)
+        try:
+            _require_worker(arguments, portable, patience_s)
+            yield arguments
+        except grpc.RpcError as error:
+            raise UsageError(
+                f"--job_endpoint={portable.job_endpoint} (--beam_pipeline_args): the job server was lost. When the "
+                "engine is there again, the same command resumes."
+            ) from error
+        except BaseException as error:
+            _cancel(channel, name)
+            if _given_up(error, name):
+                raise UsageError(
+                    f"The engine gave up a job: {one_line(error)}. Its page and the logs of its workers say why (jobs "
+                    f"{name}). The same command repeats the job."
+                ) from error
+            raise
+
+
+def _require_job_server(channel: grpc.Channel, endpoint: str) -> None:
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_JOB_SERVER_S)
+    except grpc.FutureTimeoutError:
+        raise UsageError(
+            f"--job_endpoint={endpoint} (--beam_pipeline_args): no job server answers there. Start Beam's job server "
+            "of the engine, or correct the address: docs/deploy.md."
+        ) from None
+
+
+def _require_worker(arguments: list[str], portable: PortableOptions, patience_s: float) -> None:
+    where = f"the engine behind --job_endpoint={portable.job_endpoint}"
+    pipeline = beam.Pipeline(argv=arguments)
+    _ = pipeline | "Ask" >> beam.Create([0]) | "Answer" >> beam.Map(_answer)
+    try:
+        state = pipeline.run().wait_until_finish(duration=patience_s * 1000)
+    except (RuntimeError, grpc.RpcError) as error:
+        raise UsageError(f"A first job of one element failed on {where}: {one_line(error)}") from error
+    if state != PipelineState.DONE:
+        raise UsageError(
+            f"No worker has answered a first job of one element on {where} in {patience_s:g} s. Look at the log of the "
+            f"worker pool at {portable.environment_config or 'the address in --environment_config'}, as the engine's "
+            "workers see it: it needs the project's Python first in PATH, as `python -m pipeline.worker_pool` puts it. "
+            "If the engine has no free slot, wait, or raise --beam_timeout_s."
+        )
+
+
+def _answer(element: int) -> int:
+    """Runs on a worker; it fails if the worker finds not all that the next jobs need."""
+    if worker_pool.missing():
+        raise ImportError(f"The Python of the worker, {sys.executable}, has no {', '.join(worker_pool.missing())}.")
+    return element
+
+
+def _given_up(error: BaseException, name: str) -> bool:
+    """Returns whether an error is of a job of a name, but not of the Python in it, which says itself what is wrong."""
+    return (
+        isinstance(error, RuntimeError) and str(error).startswith(f"Pipeline {name}") and "Traceback" not in str(error)
+    )
+
+
+def _cancel(channel: grpc.Channel, name: str) -> None:
+    """Cancels the jobs of a name that have not ended, as far as the engine answers."""
+    server = beam_job_api_pb2_grpc.JobServiceStub(channel)
+    with contextlib.suppress(grpc.RpcError, OSError):
+        for job in server.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_JOB_SERVER_S).job_info:
+            if job.job_name == name and job.state not in TERMINAL_STATES:
+                server.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_JOB_SERVER_S)
+                flink = dict(job.pipeline_options).get("beam:option:flink_master:v1", "")
+                if re.fullmatch(r"[^\[\]]+:\d+", flink):
+                    _cancel_on_flink(f"http://{flink}/jobs", name)
+
+
+def _cancel_on_flink(jobs: str, name: str) -> None:
+    """Cancels the jobs of a name by Flink's REST API: the job server forgets them, and Flink goes on with them."""
+    for job in ask(f"{jobs}/overview")["jobs"]:
+        if job["name"] == name and job["end-time"] < 0:
+            request = urllib.request.Request(f"{jobs}/{job['jid']}?mode=cancel", method="PATCH")
+            urllib.request.urlopen(request, timeout=_JOB_SERVER_S).close()

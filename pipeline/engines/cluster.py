@@ -1,0 +1,148 @@
+"""Starts and stops the cluster of an engine on this machine."""
+
+import functools
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from pipeline.engines import EngineError, engine, java, processes, state
+from pipeline.engines.flink import Flink
+from pipeline.engines.hosts import WORKERS
+from pipeline.engines.spark import Spark
+
+ENGINES: dict[str, type[engine.Engine]] = {"flink": Flink, "spark": Spark}
+_PATIENCE_S = 120.0
+
+
+def check(name: str) -> None:
+    """Refuses a machine on which a cluster cannot be started, before anything is fetched or started.
+
+    Args:
+        name: "flink" or "spark".
+
+    Raises:
+        EngineError: Java, Maven, `ip` or the rights of root are missing, a cluster runs, or its addresses are taken.
+    """
+    if os.geteuid():
+        raise EngineError("Not root. Network namespaces, the hosts of the cluster, need it: give the command as root.")
+    java.require()
+    for program, package in (("mvn", "maven"), ("ip", "iproute2")):
+        if not shutil.which(program):
+            raise EngineError(f"No {program} found. Install it: `apt-get install {package}`.")
+    if state.load(name):
+        raise EngineError(f"The {name} cluster is started already. `make {name}-stop` ends it.")
+    ENGINES[name]().network.refuse_taken()
+
+
+def start(name: str) -> list[str]:
+    """Starts a cluster, and waits until its REST API says that both workers are registered.
+
+    Args:
+        name: "flink" or "spark".
+
+    Returns:
+        The Beam options with which a pipeline runs on it.
+
+    Raises:
+        EngineError: It did not start. What had started is stopped.
+    """
+    check(name)
+    cluster = ENGINES[name]()
+    folder = state.folder(name)
+    if not os.path.exists(engine.job_server(folder)):
+        raise EngineError(
+            f"{engine.job_server(folder)} is missing. Start the cluster by `make {name}`, which builds it."
+        )
+    shutil.rmtree(os.path.join(folder, "work"), ignore_errors=True)
+    for made in ("logs", "work/driver", "work/artifacts", *(f"work/{host}" for host in WORKERS)):
+        os.makedirs(os.path.join(folder, made), exist_ok=True)
+    cluster.configure()
+    started = state.State(name)
+    started.save()  # first: what fails from here on is stopped by the state
+    try:
+        cluster.network.create()
+        daemons = _pools() + cluster.daemons()
+        for daemon in daemons:
+            log = os.path.join(folder, "logs", f"{daemon.name}.log")
+            command = cluster.network.inside(daemon.host, daemon.command)
+            started.add(processes.start(daemon.name, command, daemon.environment, log, os.getcwd()))
+        for daemon in daemons:
+            if daemon.port:
+                address = cluster.network.address(daemon.host), daemon.port
+                _wait(started, f"{daemon.name} to listen", functools.partial(_listens, address))
+        _wait(started, "both workers to register", lambda: cluster.workers() == len(WORKERS))
+    except BaseException:
+        stop(name)
+        raise
+    return engine.beam_options(cluster.network)
+
+
+def stop(name: str) -> bool:
+    """Ends all processes of a cluster and deletes its network; does nothing if there is none.
+
+    Args:
+        name: "flink" or "spark".
+
+    Returns:
+        Whether there was a cluster.
+
+    Raises:
+        EngineError: Something cannot be deleted.
+    """
+    started = state.load(name)
+    if not started:
+        return False
+    network = ENGINES[name]().network
+    processes.stop([found for one in started.processes if (found := one.process)])
+    while left := network.processes():  # what they started: executors of Spark, Pythons of the pools
+        processes.stop(processes.find(left))
+    network.delete()
+    os.unlink(state.path(name))
+    return True
+
+
+def jobs(name: str) -> list[dict[str, str]]:
+    """Returns `name` and `state` of each job that a cluster's REST API knows, the newest last.
+
+    Args:
+        name: "flink" or "spark".
+
+    Raises:
+        EngineError: No cluster is started: another machine may have its addresses.
+        OSError: The cluster does not answer.
+    """
+    if not state.load(name):
+        raise EngineError(f"No {name} cluster is started. `make {name}` starts one.")
+    return ENGINES[name]().jobs()
+
+
+def _pools() -> list[engine.Daemon]:
+    command = [sys.executable, "-m", "pipeline.worker_pool", f"--port={engine.POOL_PORT}"]
+    return [engine.Daemon(f"pool-{number}", host, command, engine.POOL_PORT) for number, host in enumerate(WORKERS, 1)]
+
+
+def _wait(started: state.State, what: str, is_ready: Callable[[], bool]) -> None:
+    """Waits for something while all processes of a cluster live."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            if is_ready():
+                return
+        except OSError:
+            pass  # does not answer yet
+        for one in started.processes:
+            if not one.process:
+                raise EngineError(f"{one.name} ended: {one.last_words() or 'it said nothing'} (log: {one.log})")
+        if time.monotonic() > until:
+            raise EngineError(
+                f"Waited {_PATIENCE_S:.0f} s for {what}. Logs: {os.path.dirname(started.processes[-1].log)}"
+            )
+        time.sleep(0.3)
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    with socket.create_connection(address, timeout=2):
+        return True

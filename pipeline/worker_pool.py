@@ -1,0 +1,128 @@
+"""Runs Beam's worker pool, from which Flink and Spark get their Python workers, with the Python that runs this module.
+
+    python -m pipeline.worker_pool --port=50000
+
+Beam's own pool starts its workers as `python`, whatever the PATH makes of this name, and does not look after them. If
+that Python lacks a package, or is killed while it starts, the job waits for it without an end and without a word.
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+_PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NEEDED = ("apache_beam", "tensorflow", "tfx", "components", "models", "pipeline")
+_STARTS = 3
+
+
+def missing() -> list[str]:
+    """Returns the packages that a worker needs and this Python does not find."""
+    return [name for name in _NEEDED if not importlib.util.find_spec(name)]
+
+
+def environment() -> dict[str, str]:
+    """Returns the variables with which `python` is this Python and finds the project's modules."""
+    path = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+    modules = [_PROJECT, os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join(path),
+        "PYTHONPATH": os.pathsep.join(part for part in modules if part),
+    }
+
+
+def problem(port: int) -> str:
+    """Returns why the pool cannot work, in one line; "" if it can.
+
+    Args:
+        port: The port at which the pool is to listen.
+    """
+    variables = environment()
+    python = shutil.which("python", path=os.path.dirname(sys.executable))
+    if not python:
+        return f"There is no `python` beside {sys.executable}, but Beam starts workers by this name. {_advice()}"
+    ask = "from pipeline.worker_pool import missing; print(*missing())"
+    asked = subprocess.run([python, "-c", ask], env=variables, capture_output=True, text=True)
+    if asked.returncode:
+        return f"{python} does not work: {(asked.stderr.strip().splitlines() or ['it said nothing'])[-1]}. {_advice()}"
+    if asked.stdout.strip():
+        return f"{python} has no {', '.join(asked.stdout.split())}. {_advice()}"
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("::", port))
+        except OSError as error:
+            return f"Port {port} cannot be used: {error.strerror}. Choose another one, --port=..., for pool and job."
+    return ""
+
+
+def start(port: int) -> Any:
+    """Starts the pool in threads of this process.
+
+    Args:
+        port: The port at which it listens.
+
+    Returns:
+        The gRPC server.
+    """
+    from apache_beam.runners.worker import worker_pool_main  # here, as `problem` says if it is missing
+
+    class Pool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
+        """Beam's pool; a worker that ends while its engine still listens is started again."""
+
+        def StartWorker(self, start_worker_request, unused_context, starts=1):
+            """Called by the engine."""
+            answer = super().StartWorker(start_worker_request, unused_context)
+            worker = self._worker_processes.get(start_worker_request.worker_id)
+            if worker and not answer.error:
+                threading.Thread(target=self._watch, args=(worker, start_worker_request, starts), daemon=True).start()
+            return answer
+
+        def _watch(self, worker, request, starts):
+            status = worker.wait()
+            asked = status == -signal.SIGTERM or self._worker_processes.get(request.worker_id) is not worker
+            if status and not asked and starts < _STARTS and _listens(request.control_endpoint.url):
+                logging.warning("Worker %s ended with status %s; it is started again.", request.worker_id, status)
+                self.StartWorker(request, None, starts + 1)
+
+    _, server = Pool.start(use_process=True, port=port)
+    return server
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _advice() -> str:
+    return f"Use the project's Python: {os.path.join(_PROJECT, '.venv/bin/python')} -m pipeline.worker_pool."
+
+
+def main() -> None:
+    """Checks the Python, then runs the pool until it is told to end; its workers end with it."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.worker_pool", description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=50000, help="where the workers of the engine ask for a Python")
+    port = parser.parse_args().port
+    found = problem(port)
+    if found:
+        sys.exit(f"ERROR: {found}")
+    os.environ.update(environment())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logging.basicConfig(level=logging.INFO)
+    start(port).wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""pipeline/worker_pool.py: the pool's workers are started with the Python that started the pool, or not at all."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+
+from pipeline import worker_pool
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """Returns a function that makes this module's Python another one, a script."""
+
+    def make(script):
+        (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "python").chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+    return make
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_own_python_comes_first(monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    variables = worker_pool.environment()
+    assert shutil.which("python", path=variables["PATH"]) == os.path.join(os.path.dirname(sys.executable), "python")
+    assert variables["PYTHONPATH"].endswith(":/elsewhere")
+
+
+def test_this_environment_is_a_right_one():
+    assert worker_pool.problem(free_port()) == ""
+
+
+def test_a_python_without_the_packages_is_refused(python):
+    python(f'exec {sys.executable} -S "$@"')
+    told = worker_pool.problem(free_port())
+    assert "python has no apache_beam, tensorflow, tfx" in told
+    assert told.endswith(".venv/bin/python -m pipeline.worker_pool.")
+
+
+def test_a_python_that_does_not_work_is_refused(python):
+    python("echo loading; echo no such library >&2; exit 127")
+    assert "python does not work: no such library. Use the project's Python" in worker_pool.problem(free_port())
+
+
+def test_a_python_of_another_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3.10"))
+    assert worker_pool.problem(free_port()).startswith(f"There is no `python` beside {tmp_path}/python3.10, but Beam")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line():
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "pipeline.worker_pool", f"--port={port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ERROR: Port {port} cannot be used: Address already in use.")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def request_worker(tmp_path, monkeypatch):
+    """Returns a function that asks a pool, whose `python` ends with a status, for a worker; it returns the starts."""
+    starts = tmp_path / "starts"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def ask(status, control):
+        starts.write_text("")
+        (tmp_path / "python").write_text(f"#!/bin/sh\necho >> {starts}\nexit {status}\n")
+        (tmp_path / "python").chmod(0o755)
+        port = free_port()
+        server = worker_pool.start(port)
+        request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1", control_endpoint={"url": control})
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+            assert not pool.StartWorker(request, timeout=30).error
+            settled = time.monotonic() + 3
+            while time.monotonic() < settled and starts.read_text().count("\n") <= 3:
+                time.sleep(0.05)
+        server.stop(0)
+        return starts.read_text().count("\n")
+
+    return ask
+
+
+def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_ever(request_worker):
+    with socket.socket() as engine:
+        engine.bind(("localhost", 0))
+        engine.listen()
+        control = f"localhost:{engine.getsockname()[1]}"
+        assert request_worker(1, control) == 3
+        assert request_worker(0, control) == 1
+    assert request_worker(1, control) == 1  # the engine is gone
