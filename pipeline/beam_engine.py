@@ -1,7 +1,7 @@
-"""Beam's work on an engine with a job server (Flink, Spark): a check before a run, and an end of jobs that it left.
+"""Beam's work on an engine with a job server (Flink, Spark): a check before a run, and the end of jobs that are left.
 
-Both engines wait without an end and without an error for a Python worker that does not come up. A first job of one
-element, with a limit of time, finds this out before hours are spent.
+Both engines wait forever, without an error, for a Python worker that does not start. A first job of one element, with
+a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
@@ -77,8 +77,8 @@ def _require_job_server(channel: grpc.Channel, endpoint: str) -> None:
         grpc.channel_ready_future(channel).result(timeout=_JOB_SERVER_S)
     except grpc.FutureTimeoutError:
         raise UsageError(
-            f"--job_endpoint={endpoint} (--beam_pipeline_args): no job server answers there. Start Beam's job server "
-            "of the engine, or correct the address: docs/deploy.md."
+            f"--job_endpoint={endpoint} (--beam_pipeline_args): no job server answers there. Start the engine's job "
+            "server, or correct the address: docs/deploy.md."
         ) from None
 
 

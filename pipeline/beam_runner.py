@@ -3,8 +3,8 @@
     python -m pipeline.beam_runner --config=pipeline/configs/digits.py --root=runs/digits
 
 With this runner, Beam also orders the components. With both runners, some components use Beam for their own work
-(reading, statistics, evaluation), and --beam_pipeline_args sets the options of Beam for this work. docs/deploy.md has
-the options for several workers, Flink, Spark and Dataflow.
+(reading, statistics, checks of the images, evaluation), and --beam_pipeline_args sets the options of Beam for this
+work. docs/deploy.md has the options for several workers, Flink, Spark and Dataflow.
 """
 
 from absl import flags

@@ -35,8 +35,8 @@ BEAM_PIPELINE_ARGS = flags.DEFINE_multi_string(
 BEAM_TIMEOUT_S = flags.DEFINE_float(
     "beam_timeout_s",
     300,
-    "Limit in seconds for a first job of one element, with which a run checks the engine that --beam_pipeline_args "
-    "name by a --job_endpoint (Flink, Spark).",
+    "Limit in seconds for a first job of one element, which checks that a worker answers. It is only used with a "
+    "--job_endpoint among --beam_pipeline_args (Flink, Spark).",
     lower_bound=1,
 )
 

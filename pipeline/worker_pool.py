@@ -2,8 +2,8 @@
 
     python -m pipeline.worker_pool --port=50000
 
-Beam's own pool starts its workers as `python`, whatever the PATH makes of this name, and does not look after them. If
-that Python lacks a package, or is killed while it starts, the job waits for it without an end and without a word.
+Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
+package, or is killed while it starts, the job waits for it forever and shows no message.
 """
 
 import argparse
@@ -60,7 +60,10 @@ def problem(port: int) -> str:
         try:
             probe.bind(("::", port))
         except OSError as error:
-            return f"Port {port} cannot be used: {error.strerror}. Choose another one, --port=..., for pool and job."
+            return (
+                f"Port {port} cannot be used: {error.strerror}. Choose another --port, and the same one in the run's "
+                "--environment_config."
+            )
     return ""
 
 
@@ -113,7 +116,7 @@ def _advice() -> str:
 def main() -> None:
     """Checks the Python, then runs the pool until it is told to end; its workers end with it."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.worker_pool", description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=50000, help="where the workers of the engine ask for a Python")
+    parser.add_argument("--port", type=int, default=50000, help="where the engine asks for a Python worker (50000)")
     port = parser.parse_args().port
     found = problem(port)
     if found:

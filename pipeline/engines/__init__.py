@@ -1,4 +1,4 @@
-"""Flink and Spark clusters on this machine, as trial and test of what runs on real ones: docs/engines.md."""
+"""Flink and Spark clusters on this machine, to try and to test what runs on larger ones: docs/engines.md."""
 
 
 class EngineError(Exception):

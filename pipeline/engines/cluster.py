@@ -27,7 +27,10 @@ def check(name: str) -> None:
         EngineError: Java, Maven, `ip` or the rights of root are missing, a cluster runs, or its addresses are taken.
     """
     if os.geteuid():
-        raise EngineError("Not root. Network namespaces, the hosts of the cluster, need it: give the command as root.")
+        raise EngineError(
+            "Not root. The hosts of the cluster are network namespaces, which only root can create: give the "
+            "command as root."
+        )
     java.require()
     for program, package in (("mvn", "maven"), ("ip", "iproute2")):
         if not shutil.which(program):

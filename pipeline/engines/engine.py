@@ -68,10 +68,10 @@ def beam_options(network: Network) -> list[str]:
         f"--job_endpoint={network.address(MASTER)}:{JOB_PORT}",
         "--environment_type=EXTERNAL",
         f"--environment_config=localhost:{POOL_PORT}",
-        # Else each stage waits for a new Python that imports TensorFlow.
+        # Otherwise each stage waits for a new Python that imports TensorFlow.
         "--environment_cache_millis=60000",
         "--parallelism=2",
-        # Else TFX packs its own source for the workers, which have it.
+        # Otherwise TFX packs its own source for the workers, which have it.
         "--requirements_file=requirements.txt",
         "--requirements_cache=skip",
     ]

@@ -33,7 +33,7 @@ class Flink:
         os.makedirs(self._conf, exist_ok=True)
         options = {
             "jobmanager.rpc.address": self.network.address(MASTER),
-            # All of the host's own: the job manager hands out jars by localhost too.
+            # All addresses of the host: the job manager hands out jars by localhost too.
             "jobmanager.bind-host": "0.0.0.0",
             "rest.address": self.network.address(MASTER),
             "rest.bind-address": "0.0.0.0",

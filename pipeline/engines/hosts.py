@@ -1,8 +1,8 @@
 """Hosts of a cluster on one machine: network namespaces, each with an address of its own, on one bridge.
 
 Two workers need two hosts. Each has a worker pool at localhost:50000 and asks it for a worker of the same name, so two
-workers on one localhost would get each other's. All that listens, also on all interfaces, is reached from this machine
-alone, and no port of this machine is taken.
+workers on one localhost would get each other's. A program that listens on all addresses of a host can be reached only
+from this machine, and it takes no port of this machine.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Processes that go on after the program that started them, and that are stopped by their ids."""
+"""Processes that continue after the program that started them has ended, and that are stopped by their ids."""
 
 import contextlib
 import dataclasses

@@ -31,7 +31,7 @@ from pipeline.terminal import one_line, say
 
 SEEDS = flags.DEFINE_string("seeds", None, "Seeds of search and training: 0..7 (eight of them), or 1,5,20..22.")
 RULES = flags.DEFINE_string("rules", "", "Update rules, separated by commas; each runs with each seed.")
-WORKERS = flags.DEFINE_integer("workers", 1, "Runs at the same time.")
+WORKERS = flags.DEFINE_integer("workers", 1, "Number of runs at the same time.")
 ENDPOINT = flags.DEFINE_string("kubeflow_endpoint", "", "Address of Kubeflow Pipelines, on which the runs are started.")
 PACKAGE = flags.DEFINE_string("package", "", "Pipeline file of pipeline.kubeflow_runner, for --kubeflow_endpoint.")
 flags.adopt_module_key_flags(launch)
@@ -120,7 +120,7 @@ def _sweep(root: str, name: str, identity: dict[str, Any], runs: list[plan.Plann
     Args:
         root: Absolute path of the sweep's root.
         name: The name of the pipeline.
-        identity: What makes the sweep what it is.
+        identity: The settings or the package that identify the sweep.
         runs: The runs.
         engine: Processes or Kubeflow.
 

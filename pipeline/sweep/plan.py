@@ -140,7 +140,7 @@ def _with_rule(config: ml_collections.ConfigDict, rule: str) -> dict[str, Any]:
 
 
 def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Returns the settings that make a sweep what it is, as JSON values by dotted name: all but seed and rule."""
+    """Returns the settings that identify a sweep, as JSON values by dotted name: all but seed and rule."""
     return json.loads(
         json.dumps(
             {

@@ -82,7 +82,7 @@ class Processes:
                 raise
 
     def _move_records(self, runs: Sequence[Planned]) -> None:
-        """Has ML Metadata know where the files of finished runs are, if the root of the sweep has been moved."""
+        """Tells ML Metadata where the files of finished runs are, if the root of the sweep has been moved."""
         for run in runs:
             root = os.path.join(self._root, run.name)
             identity = Identity.read(root)
@@ -129,7 +129,7 @@ class Processes:
                 ready.set()
 
     def _take_over(self, first: Planned, root: str) -> None:
-        """Gives a run the batch sizes of the first one, which it would else choose by the memory that is free now."""
+        """Gives a run the batch sizes of the first one, which otherwise depend on the memory that is free now."""
         os.makedirs(root, exist_ok=True)
         chosen = os.path.join(root, memory_plan.FILE_NAME)
         if not os.path.exists(chosen):

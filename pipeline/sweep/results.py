@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to: a row for each run, and the mean, deviation and interval for each rule."""
+"""The results of the runs of a sweep: a row for each run, and the mean, deviation and interval for each rule."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def document(
     """Returns sweep.json.
 
     Args:
-        identity: What makes the sweep what it is; another sweep is refused in its root.
+        identity: What identifies the sweep; another sweep is refused in its root.
         rows: A row for each run.
         submitted: Name of a run -> the ids of its runs on Kubeflow; empty for processes.
     """
