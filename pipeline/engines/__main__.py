@@ -2,10 +2,12 @@
 
     python -m pipeline.engines start flink
 
-`check` says whether a cluster can be started here, and `jobs` lists the jobs that the engine's REST API knows.
+`check` says whether a cluster can be started here. `options` prints the flags with which a run uses the started one,
+and `jobs` lists the jobs that the engine's REST API knows.
 """
 
 import argparse
+import os
 import sys
 
 from pipeline.engines import EngineError, cluster
@@ -14,16 +16,18 @@ from pipeline.engines import EngineError, cluster
 def main() -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.engines", description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=("check", "start", "jobs", "stop"))
+    parser.add_argument("action", choices=("check", "start", "options", "jobs", "stop"))
     parser.add_argument("engine", choices=tuple(cluster.ENGINES))
     given = parser.parse_args()
     try:
         if given.action == "check":
             cluster.check(given.engine)
         elif given.action == "start":
-            options = cluster.start(given.engine)
-            print(f"{given.engine}: two workers are registered. Add this to the command of a run:")
-            print(" \\\n".join(f"    --beam_pipeline_args={option}" for option in options))
+            cluster.start(given.engine)
+            command = f"$({os.path.relpath(sys.executable)} -m pipeline.engines options {given.engine})"
+            print(f"{given.engine}: two workers are registered. Add this to the command of a run:\n    {command}")
+        elif given.action == "options":
+            print(" ".join(f"--beam_pipeline_args={option}" for option in cluster.options(given.engine)))
         elif given.action == "jobs":
             for job in cluster.jobs(given.engine):
                 print(f"{job['state']:<9} {job['name']}")

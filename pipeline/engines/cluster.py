@@ -40,14 +40,11 @@ def check(name: str) -> None:
     ENGINES[name]().network.refuse_taken()
 
 
-def start(name: str) -> list[str]:
+def start(name: str) -> None:
     """Starts a cluster, and waits until its REST API says that both workers are registered.
 
     Args:
         name: "flink" or "spark".
-
-    Returns:
-        The Beam options with which a pipeline runs on it.
 
     Raises:
         EngineError: It did not start. What had started is stopped.
@@ -80,7 +77,19 @@ def start(name: str) -> list[str]:
     except BaseException:
         stop(name)
         raise
-    return engine.beam_options(cluster.network)
+
+
+def options(name: str) -> list[str]:
+    """Returns the Beam options with which a pipeline runs on a started cluster.
+
+    Args:
+        name: "flink" or "spark".
+
+    Raises:
+        EngineError: No cluster is started.
+    """
+    _require_started(name)
+    return engine.beam_options(ENGINES[name]().network)
 
 
 def stop(name: str) -> bool:
@@ -117,9 +126,13 @@ def jobs(name: str) -> list[dict[str, str]]:
         EngineError: No cluster is started: another machine may have its addresses.
         OSError: The cluster does not answer.
     """
+    _require_started(name)
+    return ENGINES[name]().jobs()
+
+
+def _require_started(name: str) -> None:
     if not state.load(name):
         raise EngineError(f"No {name} cluster is started. `make {name}` starts one.")
-    return ENGINES[name]().jobs()
 
 
 def _pools() -> list[engine.Daemon]:

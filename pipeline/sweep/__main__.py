@@ -18,6 +18,7 @@ from ml_collections import config_flags
 from pipeline import launch, metadata_store, roots
 from pipeline.command_line import (
     BEAM_PIPELINE_ARGS,
+    BEAM_TIMEOUT_S,
     CONFIG,
     ROOT,
     expand_home,
@@ -109,6 +110,7 @@ def _command(file: str, overrides: dict[str, Any], address: str) -> list[str]:
     """Returns what the commands of all runs have in common."""
     flags = [f"--config={file}", *(f"--config.{key}={value}" for key, value in overrides.items())]
     flags += [f"--metadata={address}", *(f"--beam_pipeline_args={value}" for value in BEAM_PIPELINE_ARGS.value)]
+    flags += [f"--beam_timeout_s={BEAM_TIMEOUT_S.value}"]
     if launch.METADATA_PASSWORD_FILE.value:
         flags.append(f"--metadata_password_file={launch.METADATA_PASSWORD_FILE.value}")
     return [sys.executable, "-m", "pipeline.local_runner", *flags]

@@ -47,8 +47,9 @@ def test_a_state_is_read_as_it_was_written(folder):
 
 def test_without_a_start_there_is_nothing_to_stop_or_to_ask(folder):
     assert not cluster.stop("flink")
-    with pytest.raises(EngineError, match="No flink cluster is started"):
-        cluster.jobs("flink")
+    for ask in (cluster.jobs, cluster.options):
+        with pytest.raises(EngineError, match="No flink cluster is started"):
+            ask("flink")
 
 
 def test_a_process_ends_by_its_id_and_not_one_that_has_its_id_now(folder):
