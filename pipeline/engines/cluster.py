@@ -56,8 +56,8 @@ def start(name: str) -> None:
         raise EngineError(
             f"{engine.job_server(folder)} is missing. Start the cluster by `make {name}`, which builds it."
         )
-    shutil.rmtree(os.path.join(folder, "work"), ignore_errors=True)
-    for made in ("logs", "work/driver", "work/artifacts", *(f"work/{host}" for host in WORKERS)):
+    shutil.rmtree(os.path.join(folder, "scratch"), ignore_errors=True)
+    for made in ("logs", "scratch/driver", "scratch/artifacts", *(f"scratch/{host}" for host in WORKERS)):
         os.makedirs(os.path.join(folder, made), exist_ok=True)
     cluster.configure()
     started = state.State(name)

@@ -102,7 +102,7 @@ class Flink:
         own = {
             "taskmanager.host": self.network.address(host),
             "taskmanager.resource-id": host,
-            "io.tmp.dirs": os.path.join(self._folder, "work", host),
+            "io.tmp.dirs": os.path.join(self._folder, "scratch", host),
         }
         return [part for key, value in own.items() for part in ("-D", f"{key}={value}")]
 
@@ -113,7 +113,7 @@ class Flink:
             f"--flink-conf-dir={self._conf}",
             f"--job-host={master}",
             f"--job-port={engine.JOB_PORT}",
-            f"--artifacts-dir={self._folder}/work/artifacts",
+            f"--artifacts-dir={self._folder}/scratch/artifacts",
             "--expansion-port=-1",
         ]
         main = "org.apache.beam.runners.flink.FlinkJobServerDriver"

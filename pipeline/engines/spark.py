@@ -64,7 +64,7 @@ class Spark:
     def _of_worker(self, host: str) -> list[str]:
         return [
             *("--host", self.network.address(host), "--cores", "1", "--memory", f"{_EXECUTOR_MB}m"),
-            *("--work-dir", os.path.join(self._folder, "work", host)),
+            *("--work-dir", os.path.join(self._folder, "scratch", host)),
             f"spark://{self.network.address(MASTER)}:{_PORT}",
         ]
 
@@ -73,7 +73,7 @@ class Spark:
         options = [
             f"-Dspark.driver.host={master}",
             f"-Dspark.executor.memory={_EXECUTOR_MB}m",
-            f"-Dspark.local.dir={self._folder}/work/driver",
+            f"-Dspark.local.dir={self._folder}/scratch/driver",
             "-Dspark.ui.enabled=false",
             # Beam keeps a Python worker that was lost for this executor: four attempts there fail within a second.
             "-Dspark.excludeOnFailure.enabled=true",
@@ -82,7 +82,7 @@ class Spark:
             f"--spark-master-url=spark://{master}:{_PORT}",
             f"--job-host={master}",
             f"--job-port={engine.JOB_PORT}",
-            f"--artifacts-dir={self._folder}/work/artifacts",
+            f"--artifacts-dir={self._folder}/scratch/artifacts",
             "--expansion-port=-1",
         ]
         main = "org.apache.beam.runners.spark.SparkJobServerDriver"

@@ -140,6 +140,18 @@ def test_a_teacher_and_the_supernets_weights_reach_the_training():
     assert "retryPolicy" in spec["root"]["dag"]["tasks"]["Teacher"]
 
 
+def test_a_latency_table_is_measured_by_a_pod_of_the_training_and_reaches_the_deriver():
+    spec, _ = compile_small("gs://bucket/mdenas", **{"derive.front": 3, "derive.latency_table": "measure"})
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    task, deriver = (spec["root"]["dag"]["tasks"][name] for name in ("LatencyTable", "ArchitectureDeriver"))
+    # The device of the compilation is not that of the pod.
+    assert "device" not in task["inputs"]["parameters"] and "retryPolicy" in task
+    assert task["inputs"]["parameters"]["training"] == deriver["inputs"]["parameters"]["training"]
+    assert deriver["inputs"]["artifacts"]["latency_table"]["taskOutputArtifact"]["producerTask"] == "LatencyTable"
+    resources = {name: container["resources"] for name, container in containers(spec).items()}
+    assert resources["LatencyTable"] == resources["Trainer"]
+
+
 def test_nothing_asks_for_a_resolver_which_kubeflow_does_not_have(documents):
     assert all("container" in executor for executor in documents[0]["deploymentSpec"]["executors"].values())
 
