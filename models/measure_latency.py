@@ -3,7 +3,7 @@
     python -m models.measure_latency --space=cell --cells=6 --channels=16 --image_size=32 --classes=10 --out=table.json
 
 `config.derive.latency_table` takes the file, also on another machine. A killed measurement continues if the same
-command is given again. docs/costs.md has the details.
+command is given again. docs/latency.md has the details.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def _measure(options) -> None:
     )
     errors = sorted(map(abs, table.errors()))
     print(
-        f"{options.out}: {len(table.operations)} operations and {len(table.whole)} networks. Each network predicted "
+        f"{options.out}: {len(table.operations)} operations and {table.wanted} networks. Each network predicted "
         f"from the others: median error {errors[len(errors) // 2]:.1%}, largest {errors[-1]:.1%}."
     )
 

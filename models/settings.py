@@ -372,7 +372,7 @@ class Derive(Section):
     latency_table: str = setting(
         "",
         "measure: the run measures a latency table on its device; or the file of a table, which `python -m "
-        "models.measure_latency` writes on any device (docs/costs.md); '': latency is not known",
+        "models.measure_latency` writes on any device (docs/latency.md); '': latency is not known",
         AFTERWARDS,
     )
     latency_backend: Literal["litert", "tensorflow"] = setting(

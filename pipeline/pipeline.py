@@ -7,7 +7,7 @@
 LatestBlessedModel selects the baseline. It runs before the search, so that a warning about the baseline appears early.
 
 `config.train.teacher` adds a Teacher before the search: docs/baselines.md.
-`config.derive.latency_table` adds a LatencyTable before the search: docs/costs.md.
+`config.derive.latency_table` adds a LatencyTable before the search: docs/latency.md.
 `config.budget` adds a SearchPlanner before the search and a TrainingPlanner before the training: docs/budget.md.
 Exporter is left out if `config.export` names no format, and Baselines if `config.baselines` names none.
 `config.deploy` adds an InfraValidator before the Pusher and a BulkInferrer after the Evaluator.

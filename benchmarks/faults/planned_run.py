@@ -2,19 +2,26 @@
 
     python -m benchmarks.faults.planned_run --root=runs/planned --minutes=5
 
-Prints, for each result, whether it is equal.
+With `--kill` the run with the budget is killed (SIGKILL) in each of its components, so many seconds after the component
+began, and the same command is given again. Then each planner must have made one plan. Prints, for each result, whether
+it is equal.
 """
 
 import argparse
+import glob
 import html
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 from benchmarks.faults import chaos
+
+_PLANNERS = ("Search", "Training")
 
 
 def main() -> None:
@@ -23,10 +30,15 @@ def main() -> None:
     parser.add_argument("--root", default="runs/planned", help="folder of both runs; emptied first")
     parser.add_argument("--config", default="pipeline/configs/digits.py", help="the pipeline's config")
     parser.add_argument("--minutes", type=float, default=5.0, help="the budget")
+    parser.add_argument("--kill", type=float, metavar="S", help="kills the run S seconds after each component's begin")
     args = parser.parse_args()
     shutil.rmtree(args.root, ignore_errors=True)
     planned, repeated = (os.path.join(args.root, name) for name in ("planned", "repeated"))
-    _run(args.config, planned, f"--config.budget.minutes={args.minutes}")
+    minutes = f"--config.budget.minutes={args.minutes}"
+    if args.kill is not None:
+        print("killed in", ", ".join(_run_and_kill(args.kill, args.config, planned, minutes)), flush=True)
+    else:
+        subprocess.run(_command(args.config, planned, minutes), check=True)
     with open(os.path.join(planned, "summary.json"), encoding="utf-8") as file:
         report = json.load(file)["report"]
     with open(report, encoding="utf-8") as file:
@@ -34,8 +46,9 @@ def main() -> None:
     path = os.path.join(args.root, "repeated.py")
     with open(path, "w", encoding="utf-8") as file:
         file.write(config)
-    _run(path, repeated)
-    equal = chaos.compare(planned, repeated)
+    subprocess.run(_command(path, repeated), check=True)
+    plans = [glob.glob(os.path.join(planned, "artifacts", f"{name}Planner", "plan", "*")) for name in _PLANNERS]
+    equal = {"one plan of each planner": [len(found) for found in plans] == [1, 1], **chaos.compare(planned, repeated)}
     for name, same in equal.items():
         print(f"{name}: {'equal' if same else 'DIFFERENT'}")
     sys.exit(not all(equal.values()))
@@ -48,9 +61,30 @@ def config_of(report: str) -> str:
     return config + "\n"
 
 
-def _run(config: str, root: str, *overrides: str) -> None:
-    command = [sys.executable, "-m", "pipeline.local_runner", f"--config={config}", f"--root={root}", *overrides]
-    subprocess.run(command, check=True)
+def _command(config: str, root: str, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.local_runner", f"--config={config}", f"--root={root}", *overrides]
+
+
+def _run_and_kill(seconds: float, *arguments: str) -> list[str]:
+    """Runs until the run ends by itself; returns the components in which it was killed."""
+    killed: list[str] = []
+    while True:
+        process = subprocess.Popen(_command(*arguments), stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            begun = re.match(r"\[[0-9:]+\] (\w+) \.\.\.$", line)
+            if begun and begun[1] not in killed:
+                time.sleep(seconds)
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+                    killed.append(begun[1])
+                    break
+            sys.stderr.write(line)
+        process.stderr.close()
+        status = process.wait()
+        if status == 0:
+            return killed
+        if status != -signal.SIGKILL:
+            sys.exit(f"the run ended with status {status}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Predicted against measured latency of random architectures that were not used for a latency table's fit.
+"""Predicted against measured latency of architectures that were not used for a latency table's fit.
 
     python -m models.measure_latency --space=nasbench201 --cells=1 --channels=16 --out=table.json
     python -m benchmarks.speed.latency_prediction --table=table.json --architectures=30 --json=measured.json
 
-Run both on the same device. The architectures are measured in rounds, one after the other, so that other work on the
-machine hits all of them alike; the median of the rounds counts. A killed run continues with the same command.
+Run both on the same device. The architectures are random ones, or those of `--genotypes`. They are measured in rounds,
+one after the other, so that other work on the machine hits all of them alike; the median of the rounds counts. A killed
+run continues with the same command, which may ask for more rounds.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import numpy as np
 from scipy import stats
 
+from models.architectures.genotype import load_genotype
 from models.costs import runtimes, table_measurement
 from models.costs.latency_table import LatencyTable
 from models.runtime.files import write_atomically
@@ -26,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", required=True, help="the table, measured on this device")
     parser.add_argument("--architectures", type=int, default=30)
+    parser.add_argument("--genotypes", nargs="+", metavar="FILE", help="files of genotypes instead of random ones")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1, help="not that of the table")
     parser.add_argument("--json", help="a file of what is measured, from which a killed run continues")
@@ -36,9 +39,10 @@ def main() -> None:
     settings = Settings.parse({"space": networks.space, "train": {**networks.options, "auxiliary_weight": 0.0}})
     space = create_space(settings.space)
     timed = table_measurement.stopwatch(table.backend, table.threads, table.batch)
-    fitted = [whole.path for whole in table.whole]
-    drawn = table_measurement.random_paths(space, options.architectures + len(fitted), options.seed)
-    paths = [path for path in drawn if table.used(space, path) not in fitted][: options.architectures]
+    if options.genotypes:
+        paths = [space.path(load_genotype(file)) for file in options.genotypes]
+    else:
+        paths = _random(space, table, options.architectures, options.seed)
     measured = _known(options.json) or [[] for _ in paths]
     loads = [os.getloadavg()[0]]
     for number in range(options.rounds):
@@ -50,8 +54,15 @@ def main() -> None:
             loads.append(os.getloadavg()[0])
             if options.json:
                 write_atomically(options.json, json.dumps(measured))
-    _print(np.array([table.predict(space, path) for path in paths]), np.median(measured, axis=1))
+    names = options.genotypes or [f"random {number}" for number in range(len(paths))]
+    _print(names, np.array([table.predict(space, path) for path in paths]), np.median(measured, axis=1))
     print(f"load of the machine: {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} cores")
+
+
+def _random(space, table, count, seed):
+    fitted = [network.path for network in table.fitted]
+    drawn = table_measurement.random_paths(space, count + len(fitted), seed)
+    return [path for path in drawn if table.used(space, path) not in fitted][:count]
 
 
 def _known(path):
@@ -61,11 +72,11 @@ def _known(path):
         return json.load(file)
 
 
-def _print(predicted, measured):
+def _print(names, predicted, measured):
     errors = predicted / measured - 1
-    print("| measured ms | predicted ms | error |\n|---|---|---|")
+    print("| architecture | measured ms | predicted ms | error |\n|---|---|---|---|")
     for number in np.argsort(measured):
-        print(f"| {measured[number]:.3f} | {predicted[number]:.3f} | {errors[number]:+.1%} |")
+        print(f"| {names[number]} | {measured[number]:.3f} | {predicted[number]:.3f} | {errors[number]:+.1%} |")
     size = np.abs(errors)
     print(
         f"{len(measured)} architectures: Spearman {stats.spearmanr(predicted, measured).statistic:.3f}, error: median "

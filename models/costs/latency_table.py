@@ -121,9 +121,10 @@ class LatencyTable(_Document):
         batch: The images of a batch.
         networks: The networks that it is for.
         wanted: How many whole networks are measured.
+        rounds: How often each of them is measured.
         places: Choice name -> operation -> the keys in `operations` of everywhere that it is built.
         operations: Operation and shape in words -> what was measured.
-        whole: The whole networks that were measured.
+        whole: The measured whole networks, round after round, in each round in the same order.
     """
 
     device: Device
@@ -132,6 +133,7 @@ class LatencyTable(_Document):
     batch: Annotated[int, pydantic.Field(ge=1)]
     networks: Networks
     wanted: Annotated[int, pydantic.Field(ge=LEAST_NETWORKS)]
+    rounds: Annotated[int, pydantic.Field(ge=1)] = 1
     places: dict[str, dict[str, tuple[str, ...]]]
     operations: dict[str, Operation] = {}
     whole: tuple[Whole, ...] = ()
@@ -177,7 +179,7 @@ class LatencyTable(_Document):
                 "`python -m models.measure_latency`."
             ) from None
         table = cls.parse(text, origin)
-        if table.missing or len(table.whole) < table.wanted:
+        if table.missing or table.missing_networks:
             raise ValueError(
                 f"{origin}: found {path!r}, whose measurement is not finished. Give the same command with the same "
                 "--out again; it continues."
@@ -194,12 +196,27 @@ class LatencyTable(_Document):
         keys = (key for found in self.places.values() for places in found.values() for key in places)
         return [key for key in dict.fromkeys(keys) if key not in self.operations]
 
+    @property
+    def missing_networks(self) -> range:
+        """The measurements of whole networks that are left: positions in `whole`."""
+        return range(len(self.whole), self.wanted * self.rounds)
+
+    @property
+    def fitted(self) -> list[Whole]:
+        """The whole networks to which the prediction is fitted, each with the median of its rounds."""
+        networks = (self.whole[number :: self.wanted] for number in range(self.wanted))
+        return [
+            Whole(path=found[0].path, ms=float(np.median([network.ms for network in found])))
+            for found in networks
+            if found
+        ]
+
     def cost(self) -> AdditiveCost:
         """Returns the predicted latency as a cost.
 
         In NAS-Bench-201's space operations that are cut off from the output count here, though they are not computed.
         """
-        return self._fitted(self.whole)
+        return self._fitted(self.fitted)
 
     def predict(self, space: SearchSpace, path: Path) -> float:
         """Returns the predicted milliseconds of a batch, of what the network computes.
@@ -216,9 +233,10 @@ class LatencyTable(_Document):
 
     def errors(self) -> list[float]:
         """Returns the relative error of each whole network, predicted by a fit to the others."""
+        fitted = self.fitted
         return [
-            _sum(self._fitted([*self.whole[:number], *self.whole[number + 1 :]]), network.path) / network.ms - 1
-            for number, network in enumerate(self.whole)
+            _sum(self._fitted([*fitted[:number], *fitted[number + 1 :]]), network.path) / network.ms - 1
+            for number, network in enumerate(fitted)
         ]
 
     def _fitted(self, whole: Sequence[Whole]) -> AdditiveCost:
@@ -276,5 +294,5 @@ def unfit(
         return ""
     return (
         f"config.derive.latency_table: found {path!r}, which is for other networks: {'; '.join(found)}. Measure a "
-        "table for these settings (docs/costs.md)."
+        "table for these settings (docs/latency.md)."
     )

@@ -64,6 +64,7 @@ def measure(
     threads: int = 1,
     batch: int = 1,
     networks: int = 10,
+    rounds: int = 3,
     seed: int = 0,
     timed: Stopwatch | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -80,6 +81,7 @@ def measure(
         threads: The threads of the runtime.
         batch: The images of a batch.
         networks: The number of whole networks.
+        rounds: The rounds in which they are measured. A short disturbance hits one round of a network, not its median.
         seed: Decides which networks are measured.
         timed: Measures; None for the stopwatch of this device.
         say: Takes a line about the progress.
@@ -97,6 +99,7 @@ def measure(
         batch=batch,
         networks=Networks.of(space, train, image_shape, classes),
         wanted=networks,
+        rounds=rounds,
         places={
             choice: {operation: tuple(map(str, places)) for operation, places in operations.items()}
             for choice, operations in found.items()
@@ -105,7 +108,7 @@ def measure(
     table = _continued(path, fresh)
     by_key = {str(site): site for operations in found.values() for places in operations.values() for site in places}
     began, done = time.monotonic(), 0
-    steps = len(table.missing) + table.wanted - len(table.whole)
+    steps = len(table.missing) + len(table.missing_networks)
 
     def told(what: str, ms: float) -> None:
         nonlocal done
@@ -121,9 +124,10 @@ def measure(
         table.save(path)
         told(key, ms)
     paths = random_paths(space, networks, seed)
-    for number in range(len(table.whole), networks):
-        ms = timed([network_of(space, train, image_shape, classes, paths[number])], image_shape)
-        whole = Whole(path=table.used(space, paths[number]), ms=ms)
+    for number in table.missing_networks:
+        drawn = paths[number % networks]
+        ms = timed([network_of(space, train, image_shape, classes, drawn)], image_shape)
+        whole = Whole(path=table.used(space, drawn), ms=ms)
         table = table.model_copy(update={"whole": (*table.whole, whole)})
         table.save(path)
         told("a whole network", ms)
@@ -181,7 +185,7 @@ def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
         earlier = LatencyTable.parse(file.read(), path)
     differences = [
         f"{name} {getattr(earlier, name)!r} instead of {getattr(fresh, name)!r}"
-        for name in ("backend", "threads", "batch", "wanted")
+        for name in ("backend", "threads", "batch", "wanted", "rounds")
         if getattr(earlier, name) != getattr(fresh, name)
     ]
     differences += [

@@ -24,8 +24,9 @@ def main() -> int:
             cluster.check(given.engine)
         elif given.action == "start":
             cluster.start(given.engine)
-            command = f"$({os.path.relpath(sys.executable)} -m pipeline.engines options {given.engine})"
-            print(f"{given.engine}: two workers are registered. Add this to the command of a run:\n    {command}")
+            options = f"$({os.path.relpath(sys.executable)} -m pipeline.engines options {given.engine})"
+            print(f"{given.engine}: two workers are registered. A run on it, where RUN is the command of a local run:")
+            print(f"    OPTIONS={options} && RUN $OPTIONS")
         elif given.action == "options":
             print(" ".join(f"--beam_pipeline_args={option}" for option in cluster.options(given.engine)))
         elif given.action == "jobs":

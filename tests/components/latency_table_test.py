@@ -92,11 +92,11 @@ def test_a_table_is_measured_once_whatever_else_of_the_training_changes(tmp_path
 def test_the_process_measures_what_is_missing_and_tells_of_its_end(tmp_path):
     settings, path = settings_of(latency_table="measure", front=3), str(tmp_path / "t.json")
     options = {"backend": "litert", "threads": 1, "seed": 3}
-    whole = table_of(path, settings).model_copy(update={"wanted": 10})
-    rest = whole.whole * 2
-    whole.model_copy(update={"whole": rest[:9]}).save(path)
+    whole = table_of(path, settings).model_copy(update={"wanted": 10, "rounds": 3})
+    rest = whole.whole * 5
+    whole.model_copy(update={"whole": rest[:29]}).save(path)
     table_process.measure_elsewhere(path, settings.space, settings.train, SHAPE, 3, **options)
     table = LatencyTable.load(path, "--table")
-    assert table.operations == whole.operations and table.whole[:9] == rest[:9] and len(table.whole) == 10
+    assert table.operations == whole.operations and table.whole[:29] == rest[:29] and len(table.whole) == 30
     with pytest.raises(RuntimeError, match="ended with status 1"):
         table_process.measure_elsewhere(path, settings.space, settings.train, SHAPE, 5, **options)

@@ -153,9 +153,13 @@ def test_a_worker_of_the_engine_killed_in_the_middle(engine, folder, local, tmp_
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of Beam's own threads
-def test_a_job_server_that_is_lost_in_the_middle(engine, folder, tmp_path):
+def test_a_job_server_that_is_lost_in_the_middle(engine, folder, local, tmp_path):
     with pytest.raises(UsageError, match="the job server was lost"):
-        ingest_and_kill(engine, folder, tmp_path, lambda: daemon(engine, "job-server"))
+        ingest_and_kill(engine, folder, tmp_path / "lost", lambda: daemon(engine, "job-server"))
+    # The same again, as soon as the engine is there again.
+    cluster.stop(engine)
+    cluster.start(engine)
+    assert ingest(engine, folder, tmp_path / "again") == local
 
 
 def assert_no_network(engine):

@@ -28,5 +28,5 @@ def _computed(network):
 
 def measured(path, space, train, image_shape, classes, timed=counted, **options):
     """Returns a table that the stopwatch `timed` has measured."""
-    options = {"backend": "litert", "networks": 6, **options}
+    options = {"backend": "litert", "networks": 6, "rounds": 1, **options}
     return table_measurement.measure(str(path), space, train, image_shape, classes, timed=timed, **options)

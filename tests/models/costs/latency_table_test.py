@@ -92,6 +92,21 @@ def test_the_fit_uses_a_common_factor_for_operations_that_no_measured_network_ha
     assert parts["nor_conv_3x3"] == pytest.approx(2 * 3 * table.operations[keys["nor_conv_3x3"]].ms, rel=0.1)
 
 
+def test_a_disturbance_of_one_round_does_not_change_the_prediction(tmp_path):
+    space, train = described(NASBENCH201)
+    calm = measured(tmp_path / "calm.json", space, train, IMAGE, CLASSES, rounds=3)
+    networks = 0
+
+    def timed(layers, shape):
+        nonlocal networks
+        networks += hasattr(layers[0], "genotype")
+        return counted(layers, shape) * (5 if 3 <= networks <= 8 else 1)
+
+    disturbed = measured(tmp_path / "disturbed.json", space, train, IMAGE, CLASSES, timed, rounds=3)
+    assert disturbed.whole != calm.whole
+    assert disturbed.fitted == calm.fitted and disturbed.cost() == calm.cost()
+
+
 def test_a_killed_measurement_keeps_what_it_has_and_ends_with_the_same_table(tmp_path):
     space, train = described(NASBENCH201)
     whole = measured(tmp_path / "whole.json", space, train, IMAGE, CLASSES)
@@ -147,7 +162,7 @@ def test_a_table_of_other_networks_is_refused_by_name(tmp_path):
     wider = Train.parse({**NASBENCH201[1], "channels": 4})
     assert unfit(table, "t.json", space, wider, ((8, 8, 3), CLASSES)) == (
         "config.derive.latency_table: found 't.json', which is for other networks: config.train.channels 2 instead of "
-        "4; image shape '8x8x1' instead of '8x8x3'. Measure a table for these settings (docs/costs.md)."
+        "4; image shape '8x8x1' instead of '8x8x3'. Measure a table for these settings (docs/latency.md)."
     )
     other = make_space({"name": "nasbench201", "operations": ["none", "skip_connect"]})
     assert "config.space.operations" in unfit(table, "t.json", other, train, None)
@@ -218,7 +233,7 @@ def test_the_command_writes_a_table_and_tells_its_error(tmp_path, capsys, monkey
     flags = ["--space=nasbench201", "--cells=1", "--channels=2", "--image_size=8", "--image_channels=1", "--classes=2"]
     measure_latency.main([*flags, "--networks=5", f"--out={out}"])
     printed = capsys.readouterr().out
-    assert "1/17  skip_connect, 8x8x2 to 2 channels  0.000 ms  about " in printed
+    assert "1/27  skip_connect, 8x8x2 to 2 channels  0.000 ms  about " in printed
     assert "12 operations and 5 networks. Each network predicted from the others: median error " in printed
     space, train = described(NASBENCH201)
     table = LatencyTable.load(out, "x")
