@@ -99,13 +99,16 @@ class Network:
         return [int(line) for name in names for line in _ip("netns", "pids", name).split()]
 
     def delete(self) -> None:
-        """Deletes what exists of bridge and hosts. The links of a host end with it."""
+        """Deletes what exists of bridge and hosts.
+
+        The links come first: the end of a host deletes its link too, but some moments later.
+        """
+        for number in range(len(self.hosts)):
+            self._delete_link(f"{self.bridge}-{number}")
         there = _namespaces()
         for name in map(self.namespace, self.hosts):
             if name in there:
                 _ip("netns", "delete", name)
-        for number in range(len(self.hosts)):  # of a start that ended between a link and its host
-            self._delete_link(f"{self.bridge}-{number}")
         self._delete_link(self.bridge)
 
     def _delete_link(self, name: str) -> None:
