@@ -3,7 +3,9 @@
     python -m pipeline.worker_pool --port=50000
 
 Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
-package, or is killed while it starts, the job waits for it forever and shows no message.
+package, or is killed while it starts, the job waits for it forever and shows no message. It also knows a worker by its
+id alone, and every job of an engine calls its first worker 1-1. So it ends the worker of a later job when the engine
+gives back that of an earlier one, `--environment_cache_millis` after the end of the earlier job.
 """
 
 import argparse
@@ -16,11 +18,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NEEDED = ("apache_beam", "tensorflow", "tfx", "components", "models", "pipeline")
 _STARTS = 3
+_CLOSING_S = 30.0
 
 
 def missing() -> list[str]:
@@ -76,28 +80,55 @@ def start(port: int) -> Any:
     Returns:
         The gRPC server.
     """
-    from apache_beam.runners.worker import worker_pool_main  # here, as `problem` says if it is missing
+    # Here, as `problem` says if it is missing.
+    from apache_beam.portability.api import beam_fn_api_pb2
+    from apache_beam.runners.worker import worker_pool_main
 
     class Pool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
-        """Beam's pool; a worker that ends while its engine still listens is started again."""
+        """Beam's pool, which knows its workers by id and engine, and starts one that ends while its engine listens."""
 
         def StartWorker(self, start_worker_request, unused_context, starts=1):
             """Called by the engine."""
             answer = super().StartWorker(start_worker_request, unused_context)
-            worker = self._worker_processes.get(start_worker_request.worker_id)
+            worker = self._worker_processes.pop(start_worker_request.worker_id, None)
             if worker and not answer.error:
+                self._worker_processes[_key(start_worker_request)] = worker
                 threading.Thread(target=self._watch, args=(worker, start_worker_request, starts), daemon=True).start()
             return answer
 
+        def StopWorker(self, stop_worker_request, unused_context):
+            """Called by the engine, which then closes the address at which the worker asked for work."""
+            for identity, address in list(self._worker_processes):
+                if identity == stop_worker_request.worker_id:
+                    threading.Thread(target=self._end, args=((identity, address),), daemon=True).start()
+            return beam_fn_api_pb2.StopWorkerResponse()
+
+        def _end(self, key):
+            until = time.monotonic() + _CLOSING_S
+            while _listens(key[1]):
+                if time.monotonic() > until:
+                    return  # the worker of another job
+                time.sleep(0.2)
+            worker = self._worker_processes.pop(key, None)
+            if worker:
+                worker_pool_main.kill_process_gracefully(worker)
+
         def _watch(self, worker, request, starts):
             status = worker.wait()
-            asked = status == -signal.SIGTERM or self._worker_processes.get(request.worker_id) is not worker
-            if status and not asked and starts < _STARTS and _listens(request.control_endpoint.url):
+            if self._worker_processes.get(_key(request)) is not worker:
+                return  # it was given back
+            del self._worker_processes[_key(request)]
+            failed = status not in (0, -signal.SIGTERM)
+            if failed and starts < _STARTS and _listens(request.control_endpoint.url):
                 logging.warning("Worker %s ended with status %s; it is started again.", request.worker_id, status)
                 self.StartWorker(request, None, starts + 1)
 
     _, server = Pool.start(use_process=True, port=port)
     return server
+
+
+def _key(request: Any) -> tuple[str, str]:
+    return request.worker_id, request.control_endpoint.url
 
 
 def _listens(address: str) -> bool:

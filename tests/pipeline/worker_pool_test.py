@@ -8,6 +8,7 @@ import sys
 import time
 
 import grpc
+import psutil
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
@@ -106,3 +107,33 @@ def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_
         assert request_worker(1, control) == 3
         assert request_worker(0, control) == 1
     assert request_worker(1, control) == 1  # the engine is gone
+
+
+def test_a_worker_that_is_given_back_is_ended_and_not_that_of_a_later_job_with_the_same_name(tmp_path, monkeypatch):
+    (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    port = free_port()
+    server = worker_pool.start(port)
+    known = set(psutil.Process().children())
+    started = []
+    with socket.socket() as earlier, socket.socket() as later, grpc.insecure_channel(f"localhost:{port}") as channel:
+        pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+        for engine in (earlier, later):
+            engine.bind(("localhost", 0))
+            engine.listen()
+            control = {"url": f"localhost:{engine.getsockname()[1]}"}
+            request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1", control_endpoint=control)
+            assert not pool.StartWorker(request, timeout=30).error
+            (child,) = set(psutil.Process().children()) - known
+            known.add(child)
+            started.append(child)
+        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), timeout=30)
+        time.sleep(1)
+        assert all(child.is_running() for child in started)  # which of the two is not known yet
+        earlier.close()
+        gone, alive = psutil.wait_procs(started, timeout=3)
+        assert (gone, alive) == (started[:1], started[1:])
+        later.close()
+        assert psutil.wait_procs(alive, timeout=20)[0] == alive
+    server.stop(0)
