@@ -4,8 +4,8 @@
 
 Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
 package, or is killed while it starts, the job waits for it forever and shows no message. It also knows a worker by its
-id alone, and every job of an engine calls its first worker 1-1. So it ends the worker of a later job when the engine
-gives back that of an earlier one, `--environment_cache_millis` after the end of the earlier job.
+id alone. Every job of an engine begins to count its workers at 1-1, so of two jobs at the same time, the end of one
+would end a worker of the other.
 """
 
 import argparse
@@ -98,6 +98,7 @@ def start(port: int) -> Any:
 
         def StopWorker(self, stop_worker_request, unused_context):
             """Called by the engine, which then closes the address at which the worker asked for work."""
+            logging.info("A worker %s is given back.", stop_worker_request.worker_id)
             for identity, address in list(self._worker_processes):
                 if identity == stop_worker_request.worker_id:
                     threading.Thread(target=self._end, args=((identity, address),), daemon=True).start()
@@ -112,6 +113,7 @@ def start(port: int) -> Any:
             worker = self._worker_processes.pop(key, None)
             if worker:
                 worker_pool_main.kill_process_gracefully(worker)
+                logging.info("The worker %s of %s is ended.", *key)
 
         def _watch(self, worker, request, starts):
             status = worker.wait()
@@ -154,7 +156,7 @@ def main() -> None:
         sys.exit(f"ERROR: {found}")
     os.environ.update(environment())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s:%(name)s:%(message)s")
     start(port).wait_for_termination()
 
 

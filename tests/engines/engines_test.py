@@ -3,6 +3,7 @@
 Tests that take a worker away come last: the cluster has one worker less from then on.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import subprocess
@@ -84,6 +85,12 @@ def test_a_started_cluster_is_not_started_again(engine):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{engine}: The {engine} cluster is started already. `make {engine}-stop` ends it.\n"
+
+
+def test_two_jobs_at_once_do_not_take_each_others_workers(engine, folder, local, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        running = [threads.submit(ingest, engine, folder, tmp_path / name) for name in ("one", "other")]
+        assert all(one.result() == local for one in running)
 
 
 def test_a_pool_whose_python_is_wrong_gets_a_limit_and_a_line(engine, tmp_path):
