@@ -9,6 +9,7 @@ would end a worker of the other.
 """
 
 import argparse
+import atexit
 import importlib.util
 import logging
 import os
@@ -24,7 +25,7 @@ from typing import Any
 _PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NEEDED = ("apache_beam", "tensorflow", "tfx", "components", "models", "pipeline")
 _STARTS = 3
-_CLOSING_S = 30.0
+_CLOSING_S = 30.0  # An engine closes the address of a worker soon after it has given the worker back.
 
 
 def missing() -> list[str]:
@@ -87,21 +88,29 @@ def start(port: int) -> Any:
     class Pool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
         """Beam's pool, which knows its workers by id and engine, and starts one that ends while its engine listens."""
 
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self._lock = threading.Lock()
+            self._workers = {}
+            atexit.register(self._end_all)
+
         def StartWorker(self, start_worker_request, unused_context, starts=1):
             """Called by the engine."""
-            answer = super().StartWorker(start_worker_request, unused_context)
-            worker = self._worker_processes.pop(start_worker_request.worker_id, None)
-            if worker and not answer.error:
-                self._worker_processes[_key(start_worker_request)] = worker
+            with self._lock:  # Beam keeps a worker by its id alone: two calls would overwrite each other's worker
+                answer = super().StartWorker(start_worker_request, unused_context)
+                worker = self._worker_processes.pop(start_worker_request.worker_id, None)
+                if worker:
+                    self._workers[_key(start_worker_request)] = worker
+            if worker:
                 threading.Thread(target=self._watch, args=(worker, start_worker_request, starts), daemon=True).start()
             return answer
 
         def StopWorker(self, stop_worker_request, unused_context):
             """Called by the engine, which then closes the address at which the worker asked for work."""
-            logging.info("A worker %s is given back.", stop_worker_request.worker_id)
-            for identity, address in list(self._worker_processes):
-                if identity == stop_worker_request.worker_id:
-                    threading.Thread(target=self._end, args=((identity, address),), daemon=True).start()
+            with self._lock:
+                keys = [key for key in self._workers if key[0] == stop_worker_request.worker_id]
+            for key in keys:
+                threading.Thread(target=self._end, args=(key,), daemon=True).start()
             return beam_fn_api_pb2.StopWorkerResponse()
 
         def _end(self, key):
@@ -110,16 +119,24 @@ def start(port: int) -> Any:
                 if time.monotonic() > until:
                     return  # the worker of another job
                 time.sleep(0.2)
-            worker = self._worker_processes.pop(key, None)
+            with self._lock:
+                worker = self._workers.pop(key, None)
             if worker:
                 worker_pool_main.kill_process_gracefully(worker)
-                logging.info("The worker %s of %s is ended.", *key)
+                logging.info("The worker %s of %s was given back.", *key)
+
+        def _end_all(self):
+            with self._lock:  # what is not known is not started again
+                workers, self._workers = list(self._workers.values()), {}
+            for worker in workers:
+                worker_pool_main.kill_process_gracefully(worker)
 
         def _watch(self, worker, request, starts):
             status = worker.wait()
-            if self._worker_processes.get(_key(request)) is not worker:
-                return  # it was given back
-            del self._worker_processes[_key(request)]
+            with self._lock:
+                if self._workers.get(_key(request)) is not worker:
+                    return  # it was given back
+                del self._workers[_key(request)]
             failed = status not in (0, -signal.SIGTERM)
             if failed and starts < _STARTS and _listens(request.control_endpoint.url):
                 logging.warning("Worker %s ended with status %s; it is started again.", request.worker_id, status)
@@ -138,8 +155,10 @@ def _listens(address: str) -> bool:
     try:
         with socket.create_connection((host, int(port)), timeout=5):
             return True
-    except OSError:
+    except ConnectionRefusedError:
         return False
+    except OSError:
+        return True  # a busy machine; only a refusal says that nobody listens
 
 
 def _advice() -> str:

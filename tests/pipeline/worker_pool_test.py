@@ -1,5 +1,6 @@
 """pipeline/worker_pool.py: the pool's workers are started with the Python that started the pool, or not at all."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -109,31 +110,81 @@ def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_
     assert request_worker(1, control) == 1  # the engine is gone
 
 
-def test_a_worker_that_is_given_back_is_ended_and_not_that_of_a_later_job_with_the_same_name(tmp_path, monkeypatch):
+@pytest.fixture
+def engines():
+    """Returns a function that makes so many addresses at which engines listen."""
+    with contextlib.ExitStack() as stack:
+
+        def make(count):
+            made = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for one in made:
+                one.bind(("localhost", 0))
+                one.listen()
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def patient_python(tmp_path, monkeypatch):
+    """The first `python` in PATH is one that waits for a minute; returns a function that lists its processes."""
     (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return lambda parent: [child for child in psutil.Process(parent).children() if child.name() == "sleep"]
+
+
+def start_workers(channel, addresses, name="1-1"):
+    """Asks a pool for a worker for each address, all at the same time."""
+    pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+    calls = [
+        pool.StartWorker.future(
+            beam_fn_api_pb2.StartWorkerRequest(
+                worker_id=name, control_endpoint={"url": f"localhost:{address.getsockname()[1]}"}
+            ),
+            timeout=60,
+        )
+        for address in addresses
+    ]
+    assert not [call.result().error for call in calls if call.result().error]
+
+
+def test_a_worker_that_is_given_back_is_ended_and_not_those_of_other_jobs_with_the_same_name(patient_python, engines):
     port = free_port()
     server = worker_pool.start(port)
-    known = set(psutil.Process().children())
-    started = []
-    with socket.socket() as earlier, socket.socket() as later, grpc.insecure_channel(f"localhost:{port}") as channel:
-        pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
-        for engine in (earlier, later):
-            engine.bind(("localhost", 0))
-            engine.listen()
-            control = {"url": f"localhost:{engine.getsockname()[1]}"}
-            request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1", control_endpoint=control)
-            assert not pool.StartWorker(request, timeout=30).error
-            (child,) = set(psutil.Process().children()) - known
-            known.add(child)
-            started.append(child)
-        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), timeout=30)
-        time.sleep(1)
-        assert all(child.is_running() for child in started)  # which of the two is not known yet
-        earlier.close()
-        gone, alive = psutil.wait_procs(started, timeout=3)
-        assert (gone, alive) == (started[:1], started[1:])
-        later.close()
-        assert psutil.wait_procs(alive, timeout=20)[0] == alive
-    server.stop(0)
+    try:
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            addresses = engines(8)
+            for address in addresses[:2]:
+                start_workers(channel, [address])
+            first, second = sorted(patient_python(os.getpid()), key=psutil.Process.create_time)
+            start_workers(channel, addresses[2:])
+            others = set(patient_python(os.getpid())) - {first, second}
+            assert len(others) == 6
+            pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+            pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), timeout=30)
+            time.sleep(1)
+            assert len(patient_python(os.getpid())) == 8  # whose worker it is, is not known yet
+            addresses[1].close()
+            assert psutil.wait_procs([second], timeout=20) == ([second], [])
+            assert {first, *others} == set(patient_python(os.getpid()))
+    finally:
+        server.stop(0)
+        for child in patient_python(os.getpid()):
+            child.kill()
+
+
+def test_all_workers_end_with_the_pool(patient_python, engines, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    program = f"from pipeline import worker_pool; worker_pool.start({port}); print(1, flush=True); input()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout.readline() == "1\n"
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            start_workers(channel, engines(3))
+        started = patient_python(process.pid)
+        assert len(started) == 3
+        _, told = process.communicate("\n", timeout=60)
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert "Traceback" not in told
