@@ -66,7 +66,7 @@ def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list
             _cancel(channel, name)
             if _given_up(error, name):
                 raise UsageError(
-                    f"The engine gave up a job: {one_line(error)}. Its page and the logs of its workers say why (jobs "
+                    f"The engine gave up a job: {_reason(error)}. Its page and the logs of its workers say why (jobs "
                     f"{name}). The same command repeats the job."
                 ) from error
             raise
@@ -89,7 +89,7 @@ def _require_worker(arguments: list[str], portable: PortableOptions, patience_s:
     try:
         state = pipeline.run().wait_until_finish(duration=patience_s * 1000)
     except (RuntimeError, grpc.RpcError) as error:
-        raise UsageError(f"A first job of one element failed on {where}: {one_line(error)}") from error
+        raise UsageError(f"A first job of one element failed on {where}: {_reason(error)}") from error
     if state != PipelineState.DONE:
         raise UsageError(
             f"No worker has answered a first job of one element on {where} in {patience_s:g} s. Look at the log of the "
@@ -111,6 +111,16 @@ def _given_up(error: BaseException, name: str) -> bool:
     return (
         isinstance(error, RuntimeError) and str(error).startswith(f"Pipeline {name}") and "Traceback" not in str(error)
     )
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what the engine says of a job that failed, in one line."""
+    if "Only one SparkContext" in str(error):
+        return (
+            "Beam's job server for Spark runs one job at a time, and it has a job of another run. Wait for the end of "
+            "that run, or start a second job server"
+        )
+    return one_line(error)
 
 
 def _cancel(channel: grpc.Channel, name: str) -> None:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.faults.planned_run --root=runs/planned --minutes=5
 
-With `--kill` the run with the budget is killed (SIGKILL) in each of its components, so many seconds after the component
-began, and the same command is given again. Then each planner must have made one plan. Prints, for each result, whether
-it is equal.
+With `--kill=S` the run with the budget is killed (SIGKILL) S seconds after each of its components began, and the same
+command is given again. If a component ends earlier, the next one is killed. Then each planner must have made one plan.
+Prints, for each result, whether it is equal.
 """
 
 import argparse
@@ -47,7 +47,9 @@ def main() -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(config)
     subprocess.run(_command(path, repeated), check=True)
-    plans = [glob.glob(os.path.join(planned, "artifacts", f"{name}Planner", "plan", "*")) for name in _PLANNERS]
+    plans = [
+        glob.glob(os.path.join(planned, "artifacts", f"{name}Planner", "plan", "*", "plan.json")) for name in _PLANNERS
+    ]
     equal = {"one plan of each planner": [len(found) for found in plans] == [1, 1], **chaos.compare(planned, repeated)}
     for name, same in equal.items():
         print(f"{name}: {'equal' if same else 'DIFFERENT'}")
@@ -67,24 +69,27 @@ def _command(config: str, root: str, *overrides: str) -> list[str]:
 
 def _run_and_kill(seconds: float, *arguments: str) -> list[str]:
     """Runs until the run ends by itself; returns the components in which it was killed."""
+    tried: set[str] = set()
     killed: list[str] = []
     while True:
         process = subprocess.Popen(_command(*arguments), stderr=subprocess.PIPE, text=True)
+        sent, running = False, ""
         for line in process.stderr:
-            begun = re.match(r"\[[0-9:]+\] (\w+) \.\.\.$", line)
-            if begun and begun[1] not in killed:
-                time.sleep(seconds)
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
-                    killed.append(begun[1])
-                    break
             sys.stderr.write(line)
-        process.stderr.close()
+            begun = re.match(r"\[[0-9:]+\] (\S+) \.\.\.$", line)
+            if begun:
+                running = begun[1]
+                if not sent and running not in tried:
+                    tried.add(running)
+                    time.sleep(seconds)
+                    process.send_signal(signal.SIGKILL)
+                    sent = True
         status = process.wait()
         if status == 0:
             return killed
-        if status != -signal.SIGKILL:
+        if not sent or status != -signal.SIGKILL:
             sys.exit(f"the run ended with status {status}")
+        killed.append(running)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Predicted against measured latency of architectures that were not used for a latency table's fit.
+"""Predicted against measured latency of architectures.
 
     python -m models.measure_latency --space=nasbench201 --cells=1 --channels=16 --out=table.json
     python -m benchmarks.speed.latency_prediction --table=table.json --architectures=30 --json=measured.json
 
-Run both on the same device. The architectures are random ones, or those of `--genotypes`. They are measured in rounds,
-one after the other, so that other work on the machine hits all of them alike; the median of the rounds counts. A killed
-run continues with the same command, which may ask for more rounds.
+Run both on the same device. The architectures are random ones that the table's fit did not use, or those of
+`--genotypes`. They are measured in rounds, one after the other, so that other work on the machine hits all of them
+alike; the median of the rounds counts. A killed run continues with the same command, which may ask for more rounds.
 """
 
 import argparse
@@ -27,10 +27,10 @@ def main() -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", required=True, help="the table, measured on this device")
-    parser.add_argument("--architectures", type=int, default=30)
+    parser.add_argument("--architectures", type=int, default=30, help="the number of random ones (30)")
     parser.add_argument("--genotypes", nargs="+", metavar="FILE", help="files of genotypes instead of random ones")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1, help="not that of the table")
+    parser.add_argument("--seed", type=int, default=1, help="of the random ones; not that of the table (1)")
     parser.add_argument("--json", help="a file of what is measured, from which a killed run continues")
     options = parser.parse_args()
     table = LatencyTable.load(options.table, "--table")
@@ -43,7 +43,7 @@ def main() -> None:
         paths = [space.path(load_genotype(file)) for file in options.genotypes]
     else:
         paths = _random(space, table, options.architectures, options.seed)
-    measured = _known(options.json) or [[] for _ in paths]
+    measured = _known(options.json, paths) or [[] for _ in paths]
     loads = [os.getloadavg()[0]]
     for number in range(options.rounds):
         for path, found in zip(paths, measured, strict=True):
@@ -53,9 +53,10 @@ def main() -> None:
             found.append(timed([network], networks.image_shape))
             loads.append(os.getloadavg()[0])
             if options.json:
-                write_atomically(options.json, json.dumps(measured))
+                write_atomically(options.json, json.dumps({"paths": paths, "ms": measured}))
     names = options.genotypes or [f"random {number}" for number in range(len(paths))]
-    _print(names, np.array([table.predict(space, path) for path in paths]), np.median(measured, axis=1))
+    predicted = [table.predict(space, path) for path in paths]
+    _print(names, np.array(predicted), np.array([np.median(found) for found in measured]))
     print(f"load of the machine: {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} cores")
 
 
@@ -65,11 +66,14 @@ def _random(space, table, count, seed):
     return [path for path in drawn if table.used(space, path) not in fitted][:count]
 
 
-def _known(path):
-    if not path or not os.path.exists(path):
+def _known(file_name, paths):
+    if not file_name or not os.path.exists(file_name):
         return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    with open(file_name, encoding="utf-8") as file:
+        known = json.load(file)
+    if known["paths"] != paths:
+        raise SystemExit(f"--json: {file_name} is of other architectures. Remove it or name another file.")
+    return known["ms"]
 
 
 def _print(names, predicted, measured):

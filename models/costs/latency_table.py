@@ -203,13 +203,11 @@ class LatencyTable(_Document):
 
     @property
     def fitted(self) -> list[Whole]:
-        """The whole networks to which the prediction is fitted, each with the median of its rounds."""
-        networks = (self.whole[number :: self.wanted] for number in range(self.wanted))
-        return [
-            Whole(path=found[0].path, ms=float(np.median([network.ms for network in found])))
-            for found in networks
-            if found
-        ]
+        """The whole networks to which the prediction is fitted, each with the median of its measurements."""
+        found: dict[tuple[tuple[str, str], ...], list[float]] = {}
+        for network in self.whole:
+            found.setdefault(tuple(network.path.items()), []).append(network.ms)
+        return [Whole(path=dict(path), ms=float(np.median(measured))) for path, measured in found.items()]
 
     def cost(self) -> AdditiveCost:
         """Returns the predicted latency as a cost.

@@ -185,7 +185,7 @@ def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
         earlier = LatencyTable.parse(file.read(), path)
     differences = [
         f"{name} {getattr(earlier, name)!r} instead of {getattr(fresh, name)!r}"
-        for name in ("backend", "threads", "batch", "wanted", "rounds")
+        for name in ("backend", "threads", "batch", "wanted")
         if getattr(earlier, name) != getattr(fresh, name)
     ]
     differences += [
@@ -196,4 +196,4 @@ def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
     differences += earlier.networks.differences(fresh.networks)
     if differences:
         raise ValueError(f"{path}: found another table: {'; '.join(differences)}. Remove it or name another file.")
-    return earlier
+    return earlier.model_copy(update={"rounds": fresh.rounds})

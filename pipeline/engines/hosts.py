@@ -112,8 +112,13 @@ class Network:
         self._delete_link(self.bridge)
 
     def _delete_link(self, name: str) -> None:
-        if any(link["ifname"] == name for link in _ask("link")):
+        if not _link_exists(name):
+            return
+        try:
             _ip("link", "delete", name)
+        except EngineError:
+            if _link_exists(name):  # otherwise the end of its host has deleted it
+                raise
 
     @property
     def _network(self) -> ipaddress.IPv4Network:
@@ -122,6 +127,10 @@ class Network:
 
 def _namespaces() -> set[str]:
     return set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
+
+
+def _link_exists(name: str) -> bool:
+    return any(link["ifname"] == name for link in _ask("link"))
 
 
 def _ask(what: str) -> list[dict[str, Any]]:

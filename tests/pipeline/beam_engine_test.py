@@ -111,6 +111,18 @@ def test_a_first_job_that_fails_says_why(job_server):
         pytest.fail("The run began.")
 
 
+def test_a_job_server_for_spark_that_is_at_work_for_another_run_is_said_in_a_line(job_server):
+    job_server.error = RuntimeError(
+        "Pipeline job failed in state FAILED: org.apache.spark.SparkException: Only one SparkContext should be running "
+        "in this JVM (see SPARK-2243).The currently running SparkContext was created at:\na\nb"
+    )
+    with (
+        pytest.raises(UsageError, match=r"failed on .*: Beam's .* runs one job at a time.*job server$"),
+        job_server.checked(),
+    ):
+        pytest.fail("The run began.")
+
+
 def test_a_run_that_breaks_off_leaves_no_job_of_its_own_behind(job_server):
     with pytest.raises(KeyboardInterrupt), job_server.checked():
         raise KeyboardInterrupt

@@ -109,7 +109,7 @@ def test_a_disturbance_of_one_round_does_not_change_the_prediction(tmp_path):
 
 def test_a_killed_measurement_keeps_what_it_has_and_ends_with_the_same_table(tmp_path):
     space, train = described(NASBENCH201)
-    whole = measured(tmp_path / "whole.json", space, train, IMAGE, CLASSES)
+    whole = measured(tmp_path / "whole.json", space, train, IMAGE, CLASSES, rounds=2)
     calls = []
 
     def killed_at(stop, layers, shape):
@@ -119,19 +119,32 @@ def test_a_killed_measurement_keeps_what_it_has_and_ends_with_the_same_table(tmp
         return counted(layers, shape)
 
     path = tmp_path / "resumed.json"
-    for stop in (9, 12):
+    for stop in (9, 12, 8):
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
-            measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, stop))
+            measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, stop), rounds=2)
         with pytest.raises(ValueError, match=r"config\.x: found '.*', whose measurement is not finished\."):
             LatencyTable.load(str(path), "config.x")
     calls.clear()
-    assert measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, 0)) == whole
+    assert measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, 0), rounds=2) == whole
     assert 0 < len(calls) < 25
     assert path.read_text() == (tmp_path / "whole.json").read_text()
     assert LatencyTable.load(str(path), "config.x") == whole
     calls.clear()
-    assert measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, 1)) == whole and not calls
+    assert (
+        measured(path, space, train, IMAGE, CLASSES, functools.partial(killed_at, 1), rounds=2) == whole and not calls
+    )
+
+
+def test_a_table_of_one_round_is_continued(tmp_path):
+    space, train = described(NASBENCH201)
+    path = tmp_path / "table.json"
+    earlier = measured(path, space, train, IMAGE, CLASSES)
+    path.write_text(earlier.model_dump_json(exclude={"rounds"}))
+    assert LatencyTable.load(str(path), "x") == earlier
+    table = measured(path, space, train, IMAGE, CLASSES, rounds=3)
+    assert table.whole == 3 * earlier.whole and table.fitted == earlier.fitted
+    assert table == LatencyTable.load(str(path), "x")
 
 
 def test_a_file_of_another_measurement_is_not_overwritten(tmp_path):
