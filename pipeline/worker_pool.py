@@ -4,8 +4,8 @@
 
 Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
 package, or is killed while it starts, the job waits for it forever and shows no message. It also knows a worker by its
-id alone. Every job of an engine begins to count its workers at 1-1, so of two jobs at the same time, the end of one
-would end a worker of the other.
+id alone. Every job of an engine begins to count its workers at 1-1, so of two jobs at the same time, the end of one can
+end a worker of the other.
 """
 
 import argparse

@@ -87,7 +87,7 @@ def test_a_started_cluster_is_not_started_again(engine):
     assert done.stderr == f"{engine}: The {engine} cluster is started already. `make {engine}-stop` ends it.\n"
 
 
-def test_of_two_runs_at_once_neither_takes_the_others_workers(engine, folder, local, tmp_path):
+def test_a_second_run_that_begins_while_a_first_one_is_at_work(engine, folder, local, tmp_path):
     with concurrent.futures.ThreadPoolExecutor() as threads:
         one = threads.submit(ingest, engine, folder, tmp_path / "one")
         wait_for_work(tmp_path / "one")
