@@ -15,7 +15,7 @@ Each row of the table is a method, a budget and a seed:
 All methods train on the same images (train + val) and are evaluated on the same test images. `--images` takes a folder
 of images (docs/data.md) or the word digits. Prints mean accuracies and the differences to `cnn` with 95 % intervals.
 
-`--json` is written after every row. The same command continues a run that was killed.
+`--json` is written after every row. The same command continues after a kill with the row that was not finished.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ import glob
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -92,7 +93,7 @@ class Runs:
             "pretrained": (
                 "--config.architecture=mdenas_cifar10",
                 "--config.train.epochs=1",
-                "--config.baselines.names=('pretrained',)",
+                "--config.baselines.names=()",
                 f"--config.baselines.pretrained={self._setting.pretrained}",
                 f"--config.baselines.weights={self._setting.weights}",
             ),
@@ -116,6 +117,7 @@ class Runs:
 
     def _pipeline(self, root: str, seed: int, *overrides: str) -> tuple[dict[str, Any], float]:
         """Returns the summary of a run, and the processor seconds of all its processes."""
+        shutil.rmtree(root, ignore_errors=True)  # of a killed row, whose processor seconds are not known
         command = [sys.executable, "-m", "pipeline.local_runner", f"--config={self._setting.config}", f"--root={root}"]
         command += [f"--config.seed={seed}", "--config.evaluate.accuracy_threshold=0.0"]
         if self._setting.images != "digits":
