@@ -94,7 +94,7 @@ class Run:
         key = checkpoint.fingerprint(
             (self.asked.epochs, self.asked.time_share),
             (self.final["genotype"], self.settings.key(TRAINING)),
-            self.train.fingerprint,
+            (self.train.fingerprint, self.test.fingerprint),
             *depends,
         )
         return os.path.join(self.checkpoint_dir, name, key)
@@ -178,7 +178,7 @@ def _pretrained(run: Run) -> Outcome:
         found = pretrained.extract(
             run.asked.pretrained,
             run.asked.weights,
-            lambda split: load_split(run.examples, split, run.settings.data),
+            lambda split: run.test if split == "test" else load_split(run.examples, split, run.settings.data),
             os.path.join(directory, "features"),
         )
         artifact_files.FEATURES.save(run.uri, found.arrays)

@@ -97,6 +97,7 @@ class Training:
     Attributes:
         params: Number of trainable parameters, without the auxiliary head.
         macs: Multiply-adds for one image.
+        epochs: How many times the training took all images.
         seconds: Seconds of the epochs.
         history: Per epoch `epoch` (0-based), `loss`, `accuracy` and `learning_rate`.
         other_seconds: Seconds that the Trainer used outside its epochs.
@@ -104,6 +105,7 @@ class Training:
 
     params: int
     macs: int
+    epochs: float
     seconds: float
     history: tuple[Mapping[str, float], ...]
     other_seconds: float = 0.0
@@ -303,6 +305,7 @@ def _training(document: Any) -> Training:
     return Training(
         document["params"],
         document["macs"],
+        document["epochs"],
         document["seconds"],
         tuple(document["history"]),
         document.get("other_seconds", 0.0),

@@ -133,8 +133,8 @@ def _pictures(found: Inputs) -> dict[str, Picture | None]:
 def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float | None]]:
     """Returns for each stage of a budget: its name, and its seconds in the first plan, in the corrected plan, and used.
 
-    The first plan is made before the search, the corrected one after it. The stages after the training are not over
-    when the report is written.
+    The first plan is made before the search, the corrected one after it. The used seconds of the stages after the
+    training are not known here; summary.json has them.
     """
     if not found.plan:
         return []
@@ -147,7 +147,7 @@ def _stages(found: Inputs) -> list[tuple[str, float | None, float | None, float 
 
 def _images_per_second(found: Inputs, splits: Sequence[str]) -> float:
     images = sum(sum(found.info.counts[split]) for split in splits)
-    return images * len(found.training.history) / max(found.training.seconds, 1e-9)
+    return images * found.training.epochs / max(found.training.seconds, 1e-9)
 
 
 def _accuracies(compared: verdict.Comparison | None) -> Picture | None:

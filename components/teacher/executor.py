@@ -1,6 +1,5 @@
 """The executor of the Teacher component."""
 
-import functools
 import os
 import time
 from typing import Any
@@ -34,13 +33,17 @@ class Executor(base_executor.BaseExecutor):
         setup.set_up(seed=0, deterministic=settings.deterministic, tuned_kernels=settings.tuned_kernels)
         examples = input_dict["examples"]
         data = load_splits(examples, ("train", "val"), settings.data)
+        test = load_split(examples, "test", settings.data)
         names = ("pretrained", "weights", "files", "deterministic", "tuned_kernels")
         depends = [exec_properties[name] for name in names]
         found = pretrained.extract(
             exec_properties["pretrained"],
             exec_properties["weights"],
-            functools.partial(load_split, examples, data=settings.data),
-            os.path.join(exec_properties["checkpoint_dir"], checkpoint.fingerprint(depends, data.fingerprint)),
+            lambda split: test if split == "test" else load_split(examples, split, settings.data),
+            os.path.join(
+                exec_properties["checkpoint_dir"],
+                checkpoint.fingerprint(depends, data.fingerprint, test.fingerprint),
+            ),
         )
         head = linear_head.train_head(found.split("train"), found.split("val"), len(data.class_names))
         scores = {split: head.scores(found.arrays[split]) for split in ("train", "val")}

@@ -56,6 +56,8 @@ def cnn_recipe(train: Train, teacher: bool) -> Train:
             "decay_rate": 1.0,
             "warmup_epochs": 0,
             "cutout": 0,
+            "crop_area": 1.0,
+            "jitter": 0.0,
             "mixed_precision": "",
             "teacher": teacher,
         }

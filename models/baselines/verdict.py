@@ -5,7 +5,7 @@ probability that chance alone divides these images at least as unevenly between 
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import stats
 
 BETTER, SAME, WORSE = "better", "the same within chance", "worse"
 _FEW_EPOCHS = 10  # a baseline with fewer epochs than this and than the final network had too little time
+_EQUAL_TIME = 0.5  # with a smaller share of the final network's seconds, a baseline had too little time
 _CHANCE = 0.05  # a p-value below this counts as a difference
 
 # The name of each baseline in a sentence.
@@ -43,14 +44,14 @@ class Cost:
         params: Number of trainable parameters, including the parameters of a pretrained network; None if not known.
         macs: Multiply-adds for one image; None if not known.
         seconds: Seconds of the training; for the final network, of search and training.
-        epochs: Epochs of the training; 0 if nothing was trained in epochs.
+        epochs: How many times the training took all images; 0 if nothing was trained in epochs.
         details: A description of the classifier in words; "" if there is none.
     """
 
     params: int | None
     macs: int | None
     seconds: float
-    epochs: int = 0
+    epochs: float = 0.0
     details: str = ""
 
 
@@ -120,14 +121,12 @@ def compare(
         baselines: Name of a baseline -> its predicted classes and its cost.
     """
     right = network[0] == labels
-    found = []
+    found, ours = [], _measure("network", right, network[1])
     for name, (predicted, cost) in baselines.items():
         also = predicted == labels
         verdict, p_value = judge(int(np.sum(right & ~also)), int(np.sum(also & ~right)))
         found.append(dataclasses.replace(_measure(name, also, cost), verdict=verdict, p_value=p_value))
-    return Comparison(
-        len(labels), _measure("network", right, network[1]), tuple(found), sentence(found, network[1].epochs)
-    )
+    return Comparison(len(labels), ours, tuple(found), sentence(ours, found, len(labels)))
 
 
 def _measure(name: str, right: np.ndarray, cost: Cost) -> Figures:
@@ -157,12 +156,13 @@ def judge(only_network: int, only_baseline: int) -> tuple[str, float]:
     return (BETTER if only_network > only_baseline else WORSE), p_value
 
 
-def sentence(baselines: Sequence[Figures], epochs: int) -> str:
+def sentence(network: Figures, baselines: Sequence[Figures], images: int) -> str:
     """Returns sentences on the verdicts, one for each kind of verdict, and then advice.
 
     Args:
+        network: The final network.
         baselines: The baselines, at least one.
-        epochs: Epochs of the final training.
+        images: Number of test images.
     """
     parts = []
     for verdict, words in (
@@ -170,31 +170,53 @@ def sentence(baselines: Sequence[Figures], epochs: int) -> str:
         (SAME, "as accurate, within chance, as"),
         (BETTER, "more accurate than"),
     ):
-        names = [WORDS[found.name] for found in baselines if found.verdict == verdict]
+        names = _listed(found for found in baselines if found.verdict == verdict)
         if names:
-            *most, last = names
-            parts.append(f"{words} {', '.join(most)} and {last}" if most else f"{words} {last}")
-    return f"The network is {'. It is '.join(parts)}. {_advice({found.name: found for found in baselines}, epochs)}"
+            parts.append(f"{words} {names}")
+    return f"The network is {'. It is '.join(parts)}. {_advice(network, baselines, images)}"
 
 
-def _advice(baselines: Mapping[str, Figures], epochs: int) -> str:
+def _listed(baselines: Iterable[Figures]) -> str:
+    *most, last = [WORDS[found.name] for found in baselines] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _advice(network: Figures, baselines: Sequence[Figures], images: int) -> str:
     """Returns advice about the most important comparison: first the best of the baselines that beat the network."""
-    verdicts = {name: found.verdict for name, found in baselines.items()}
-    if verdicts.get("majority", BETTER) != BETTER:
+    by_name = {found.name: found for found in baselines}
+    majority = by_name.pop("majority", None)
+    if majority and majority.verdict != BETTER:
+        if majority.verdict == SAME and network.accuracy > majority.accuracy:
+            return (
+                f"Its accuracy is higher, but with {images:,} test images this may be chance. Give this run more test "
+                "images, or train longer (config.train.epochs)."
+            )
         return "It has learned little: look at images and labels in the report, and train longer (config.train.epochs)."
-    ahead = [found for found in baselines.values() if found.verdict == WORSE]
+    if not by_name:
+        return (
+            "This does not show that the search is worth its time: compare it with a trained network, too "
+            "(config.baselines.names)."
+        )
+    ahead = [found for found in by_name.values() if found.verdict == WORSE]
     if ahead:
         return _INSTEAD[max(ahead, key=lambda found: found.accuracy).name]
-    if SAME in verdicts.values():
+    same = [found for found in by_name.values() if found.verdict == SAME]
+    if same:
         return (
-            "Use the cheapest of these networks, or give this run more images or more time (config.train.epochs). With "
-            "more test images, smaller differences can be detected."
+            f"Use the cheapest of this network and {_listed(same)}, or give this run more images or more time "
+            "(config.train.epochs). With more test images, smaller differences can be detected."
         )
-    few = min(_FEW_EPOCHS, epochs)
-    short = [f"{name}: {found.cost.epochs}" for name, found in baselines.items() if 0 < found.cost.epochs < few]
+    few = min(_FEW_EPOCHS, network.cost.epochs)
+    short = [f"{name}: {found.cost.epochs:.3g}" for name, found in by_name.items() if 0 < found.cost.epochs < few]
     if short:
         return (
             f"But some baselines had few epochs ({', '.join(short)}), so this proves little. Raise "
             "config.baselines.time_share, or set config.baselines.epochs."
+        )
+    longest = max(found.cost.seconds for found in by_name.values())
+    if longest < _EQUAL_TIME * network.cost.seconds:
+        return (
+            f"But none of the others had more than {longest / network.cost.seconds:.0%} of its seconds, so this does "
+            "not show that it is worth its time. Raise config.baselines.time_share to know."
         )
     return "It is worth its time."

@@ -41,6 +41,10 @@ def _figures(name, found):
     return verdict.Figures(name, accuracy, (0.4, 0.6), Cost(1, 1, 1.0), found, 0.5)
 
 
+def _network(accuracy=0.05, seconds=1.0, epochs=3.0):
+    return verdict.Figures("network", accuracy, (0.0, 1.0), Cost(1, 1, seconds, epochs))
+
+
 @pytest.mark.parametrize(
     "verdicts, begins, advice",
     [
@@ -48,7 +52,7 @@ def _figures(name, found):
         (
             {"majority": BETTER, "cnn": SAME},
             "as accurate, within chance, as a plain CNN. It is more accurate than",
-            "cheapest",
+            "cheapest of this network and a plain CNN,",
         ),
         (
             {"majority": BETTER, "cnn": WORSE},
@@ -66,23 +70,48 @@ def _figures(name, found):
     ],
 )
 def test_the_sentence_names_every_baseline_and_what_to_do_about_the_worst(verdicts, begins, advice):
-    told = verdict.sentence([_figures(name, found) for name, found in verdicts.items()], epochs=3)
+    told = verdict.sentence(_network(), [_figures(name, found) for name, found in verdicts.items()], 100)
     assert told.startswith(f"The network is {begins}") and advice in told
     assert all(verdict.WORDS[name] in told for name in verdicts)
 
 
 def test_the_best_of_several_better_baselines_is_the_one_to_use():
     cnn, pretrained = (_figures(name, WORSE) for name in ("cnn", "pretrained"))
-    assert "Use a plain CNN" in verdict.sentence([dataclasses.replace(cnn, accuracy=0.9), pretrained], epochs=3)
+    better = [dataclasses.replace(cnn, accuracy=0.9), pretrained]
+    assert "Use a plain CNN" in verdict.sentence(_network(), better, 100)
 
 
 def test_a_baseline_that_had_no_time_proves_nothing():
     def told(epochs, of_the_network):
         cnn = verdict.Figures("cnn", 0.5, (0.4, 0.6), Cost(1, 1, 1.0, epochs), BETTER, 0.01)
-        return verdict.sentence([_figures("majority", BETTER), cnn], of_the_network)
+        return verdict.sentence(_network(epochs=of_the_network), [_figures("majority", BETTER), cnn], 100)
 
     assert "few epochs (cnn: 9)" in told(9, 40) and "worth" not in told(9, 40)
-    assert "worth its time" in told(10, 40) and "worth its time" in told(9, 9)
+    assert "few epochs (cnn: 0.15)" in told(0.15, 1.8)
+    assert "It is worth its time" in told(10, 40) and "It is worth its time" in told(9, 9)
+
+
+def test_a_baseline_with_a_tenth_of_the_time_does_not_show_that_a_search_pays():
+    cnn = verdict.Figures("cnn", 0.5, (0.4, 0.6), Cost(1, 1, 100.0, 12), BETTER, 0.01)
+    told = verdict.sentence(_network(seconds=1000.0, epochs=60), [cnn], 100)
+    assert "more than 10% of its seconds" in told and "config.baselines.time_share" in told
+    assert "It is worth its time." in verdict.sentence(_network(seconds=150.0, epochs=60), [cnn], 100)
+
+
+def test_guessing_alone_is_no_yardstick_for_a_search():
+    told = verdict.sentence(_network(), [_figures("majority", BETTER)], 100)
+    assert "does not show" in told and "config.baselines.names" in told
+
+
+@pytest.mark.parametrize("counts", [(95, 5), (2, 2)], ids=["rare class", "four images"])
+def test_few_test_images_are_not_called_little_learning(counts):
+    """Of these images not even a perfect network is better than guessing by more than chance."""
+    labels = np.repeat([0, 1], counts)
+    found = verdict.compare(labels, (labels, Cost(1, 1, 1.0)), {"majority": (np.zeros_like(labels), Cost(0, 0, 0.0))})
+    assert found.network.accuracy == 1.0 and found.baselines[0].verdict == SAME
+    assert "learned little" not in found.sentence and f"with {sum(counts)} test images" in found.sentence
+    guessing = (np.zeros_like(labels), Cost(1, 1, 1.0))
+    assert "learned little" in verdict.compare(labels, guessing, {"majority": guessing}).sentence
 
 
 def test_a_comparison_counts_on_the_same_images_and_comes_back_from_json():
