@@ -12,6 +12,7 @@ from models.search_spaces.base import SearchSpace
 from models.settings import Search, Train
 
 RESERVE = 0.1  # of what there is, left for what no estimate sees
+IMAGENET_STEM = 8  # an image's side, in sides of what the first cell gets (models/networks/cell_network.py)
 _UNLIMITED = 2**60  # a limit beyond it is none; cgroup v1 writes one near 2**63
 _ROUND = 8  # a batch that is lowered is a multiple of it, where it is larger
 
@@ -65,10 +66,11 @@ def most(space: SearchSpace, settings: Search | Train, image_shape: tuple[int, i
         The bound; None for spaces and operations that are not this package's.
     """
     if space.name == "cell" and not any("." in name for name in space.operations):
-        # Each reduction halves what a node holds, so no cell holds more than the first.
+        # Each reduction halves what a node holds, so no cell holds more than the first. ImageNet's stem reduces before
+        # the first cell; the stem's few layers hold less than the many of the cells.
         layers = settings.cells * len(space.choices) // 2
         width = settings.channels
-        side_factor = 1
+        side_factor = IMAGENET_STEM if isinstance(settings, Train) and settings.network == "imagenet" else 1
     elif space.name == "nasbench201":
         # From stage to stage the sides halve and the channels double, so no cell holds more than the first.
         layers = 3 * settings.cells * len(space.choices)

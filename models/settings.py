@@ -412,6 +412,12 @@ class Train(Section):
         "cifar", "family of the network: defines stem, auxiliary head and batch norm's epsilon", TRAINING, memory=True
     )
     epochs: int = setting(600, "training epochs", TRAINING, source="released script", ge=1)
+    epoch_images: int = setting(
+        0,
+        "number of images of an epoch: the next ones of all images in a random order; 0: an epoch has all images once",
+        TRAINING,
+        ge=0,
+    )
     batch_size: int = setting(96, "images per step", TRAINING, source="released script", ge=2, memory=True)
     cells: int = setting(
         20,

@@ -21,7 +21,7 @@ from models.runtime.section import TRAINING
 from models.settings import ConfigError, Settings
 from models.training.classifier import Classifier, build_network, compile_classifier
 from models.training.distillation import Distillation, SoftLabels
-from models.training.loop import train
+from models.training.loop import passes, train
 
 
 def run_fn(fn_args) -> None:
@@ -99,7 +99,7 @@ def run_fn(fn_args) -> None:
             "settings": settings.model_dump(mode="json", include=set(custom)),
             "params": profile.params,
             "macs": profile.macs,
-            "epochs": recipe.epochs,
+            "epochs": passes(recipe, len(data)),
             "seconds": trained.seconds,
             "other_seconds": time.monotonic() - ended + began - watch,
             "history": trained.history,

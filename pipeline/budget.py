@@ -9,7 +9,8 @@ from pipeline.run_record import Run
 def account(run: Run, training: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the seconds of each stage, planned and used; None for a run without a budget.
 
-    Stages that can be interrupted count the seconds of earlier runs, too.
+    A stage counts its work in earlier, interrupted runs, too. The work of an Evaluator, a Pusher or a ReportGen that
+    was interrupted itself is not known; these stages are short.
 
     Args:
         run: The run.
@@ -28,13 +29,12 @@ def account(run: Run, training: Mapping[str, Any]) -> dict[str, Any] | None:
     corrected = artifact_files.PLAN.load(run.outputs("TrainingPlanner")["plan"].uri, Plan.from_document)
     if not corrected.minutes:
         return None
-    took = run.seconds()
     used = {
         **{stage: corrected.seconds[stage] for stage in corrected.over},
         plan.TRAINING: training["seconds"] + training["other_seconds"],
-        plan.BASELINES: took.get("Baselines", 0.0),
-        plan.EVALUATION: sum(took.get(node, 0.0) for node in ("Evaluator", "InfraValidator", "BulkInferrer")),
-        plan.REPORT: took.get("Pusher", 0.0) + took["ReportGen"],
+        plan.BASELINES: _baselines(run),
+        plan.EVALUATION: sum(map(run.seconds_of_work, ("Evaluator", "InfraValidator", "BulkInferrer"))),
+        plan.REPORT: sum(map(run.seconds_of_work, ("Pusher", "ReportGen"))),
     }
     stages = [
         {
@@ -52,6 +52,18 @@ def account(run: Run, training: Mapping[str, Any]) -> dict[str, Any] | None:
         "used_s": round(sum(used.values()), 1),
         "stages": stages,
     }
+
+
+def _baselines(run: Run) -> float:
+    """Returns the seconds of the baselines. Those of their trainings also count interrupted trainings."""
+    from models.baselines.verdict import Comparison
+    from models.runtime import artifact_files
+
+    outputs = run.outputs("Baselines")
+    if not outputs:
+        return 0.0
+    found = artifact_files.BASELINES.load(outputs["comparison"].uri, Comparison.from_document)
+    return max(run.seconds_of_work("Baselines"), sum(figures.cost.seconds for figures in found.baselines))
 
 
 def lines(account: Mapping[str, Any] | None) -> Iterator[str]:

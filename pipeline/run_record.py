@@ -46,10 +46,19 @@ class Run:
 
     def seconds(self) -> dict[str, float]:
         """Returns the seconds that each component took; nearly 0 for a cached component."""
-        return {
-            node: round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
-            for node, execution in self.executions.items()
-        }
+        return {node: _seconds(execution) for node, execution in self.executions.items()}
+
+    def seconds_of_work(self, node: str) -> float:
+        """Returns the seconds that a component took; for a cached one those of the execution that made its outputs.
+
+        The result is 0 if the component did not succeed.
+        """
+        if node not in self.executions:
+            return 0.0
+        ids = [artifact.id for artifact in self.outputs(node).values()]
+        made = {event.execution_id for event in self._store.get_events_by_artifact_ids(ids) if event.type == _PRODUCED}
+        executions = self._store.get_executions_by_id(sorted(made)) or [self.executions[node]]
+        return max(_seconds(execution) for execution in executions)
 
     def cached(self) -> list[str]:
         """Returns the components whose outputs were taken from an earlier run."""
@@ -77,6 +86,10 @@ class Run:
 
     def _artifacts(self, ids: Iterable[int]) -> list[metadata_store_pb2.Artifact]:
         return self._store.get_artifacts_by_id(list(ids))
+
+
+def _seconds(execution: metadata_store_pb2.Execution) -> float:
+    return round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
 
 
 def _context(

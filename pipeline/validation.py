@@ -64,11 +64,17 @@ def _learning_rates(settings: Settings) -> Iterator[str]:
             f"config.search.min_learning_rate: found {search.min_learning_rate}; expected "
             f"config.search.learning_rate, {search.learning_rate}, or less."
         )
-    if train.warmup_epochs >= train.epochs:
+    planned = any(_is_planned(settings, name) for name in ("train.warmup_epochs", "train.epochs"))
+    if train.warmup_epochs >= train.epochs and not planned:
         yield (
             f"config.train.warmup_epochs: found {train.warmup_epochs}; expected less than config.train.epochs, "
             f"{train.epochs}: the warm-up would not end."
         )
+
+
+def _is_planned(settings: Settings, name: str) -> bool:
+    """Returns whether a plan chooses the setting of this dotted name, so that its value in the config has no effect."""
+    return bool(settings.budget.minutes) and name in PLANNED and name not in settings.budget.keep
 
 
 def _rule(settings: Settings) -> Iterator[str]:
@@ -84,7 +90,7 @@ def _warmup(settings: Settings) -> Iterator[str]:
         epochs = warmup_epochs(settings)
     except (ValueError, TypeError, ImportError, AttributeError):
         return  # the other checks say what is wrong
-    if not settings.architecture and settings.search.epochs < epochs:
+    if not settings.architecture and settings.search.epochs < epochs and not _is_planned(settings, "search.epochs"):
         yield (
             f"config.search.epochs: found {settings.search.epochs}; expected {epochs} or more: the first {epochs} "
             "epochs are the warm-up (config.oracle.warmup_rounds), in which all operations are sampled equally often."
@@ -168,7 +174,7 @@ def _cells(settings: Settings) -> Iterator[str]:
         return
     cells = {"search": settings.search.cells, "train": settings.train.cells}
     for section in ("search", "train") if _trains_paths(settings) and not settings.architecture else ("train",):
-        if cells[section] < 3:
+        if cells[section] < 3 and not _is_planned(settings, f"{section}.cells"):
             yield (
                 f"config.{section}.cells: found {cells[section]}; expected 3 or more with the cell space: one normal "
                 "cell and two reduction cells."
@@ -208,7 +214,7 @@ def _image_size(settings: Settings) -> Iterator[str]:
     for section in ("search", "train") if _trains_paths(settings) else ("train",):
         recipe = recipes[section]
         for key, value in (("pad", recipe.pad), ("cutout", recipe.cutout)):
-            if 0 < size <= value:
+            if 0 < size <= value and not _is_planned(settings, f"{section}.{key}"):
                 yield (
                     f"config.{section}.{key}: found {value}; expected less than config.data.image_size, {size}: "
                     "nothing of an image would be left."

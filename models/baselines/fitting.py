@@ -49,7 +49,8 @@ class Limits:
     """How long a baseline is trained.
 
     Attributes:
-        epochs: The number of epochs; 0: as many as fit into `seconds`, at least 1.
+        epochs: The number of epochs; 0: as many as fit into `seconds`. If not even one fits, the training has one epoch
+            with a part of the images, of one step at least.
         seconds: The time for the training. It has no effect if `epochs` is above 0.
         most: The largest number of epochs if `epochs` is 0.
     """
@@ -138,18 +139,30 @@ def fit(
 
     def decide():
         if limits.epochs:
-            return {"epochs": limits.epochs, "seconds": 0.0}
+            return {"epochs": limits.epochs, "images": 0, "seconds": 0.0}
         step = _measure(classifier, train, settings, strategy)
         spent = time.monotonic() - began
-        fitting = (limits.seconds - spent) / (step * math.ceil(len(train) / recipe.batch_size))
-        return {"epochs": max(1, min(limits.most, math.floor(fitting))), "seconds": spent}
+        steps = math.floor((limits.seconds - spent) / step)
+        epochs = min(limits.most, steps // math.ceil(len(train) / recipe.batch_size))
+        return {
+            "epochs": max(1, epochs),
+            "images": 0 if epochs else max(1, steps) * recipe.batch_size,
+            "seconds": spent,
+        }
 
     decision = once(os.path.join(directory, "decision.json"), decide)
     epochs = decision["epochs"]
-    recipe = recipe.model_copy(update={"epochs": epochs, "warmup_epochs": min(recipe.warmup_epochs, epochs - 1)})
+    recipe = recipe.model_copy(
+        update={
+            "epochs": epochs,
+            "epoch_images": decision["images"],
+            "warmup_epochs": min(recipe.warmup_epochs, epochs - 1),
+        }
+    )
     trained = loop.train(classifier, train, recipe, settings.seed, strategy, directory, log_dir, name)
     profile = profiling.profile(classifier.network)
-    cost = Cost(profile.params, profile.macs, decision["seconds"] + trained.seconds, epochs)
+    seconds = decision["seconds"] + trained.seconds
+    cost = Cost(profile.params, profile.macs, seconds, loop.passes(recipe, len(train)))
     return Outcome(_predict(classifier.network, test), cost)
 
 

@@ -163,19 +163,44 @@ def features(network: Pretrained, images: dataset.ImageDataset, what: str) -> np
         images: The images.
         what: The name of the images in the terminal, in the plural.
     """
-    size = network.size or tuple(max(side, _SIDE) for side in images.image_shape[:2])
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *images.image_shape), tf.uint8)], autograph=False)
-    def compute(pixels):
-        pixels = _with_channels(pixels, network.channels)
-        made = network.call(tf.image.resize(tf.cast(pixels, tf.float32), size, antialias=True))
-        return tf.cast(_pooled(made), tf.float32)
-
+    compute = _extractor(network, images.image_shape)
     parts: list[np.ndarray] = []
     with progress.watching(what, len(images), lambda: sum(map(len, parts))):
         for start in range(0, len(images), _BATCH):
             parts.append(compute(images.pixels(start, min(start + _BATCH, len(images)))).numpy())
     return np.concatenate(parts)
+
+
+def measure(name: str, weights: str, images: dataset.ImageDataset) -> tuple[float, float, int]:
+    """Returns how long features take: the seconds before the first batch, the seconds of an image, and the features.
+
+    Args:
+        name, weights: As for `load`.
+        images: Images, of which one batch is used.
+
+    Raises:
+        ConfigError: The network cannot be used; the message names the setting.
+    """
+    began = time.monotonic()
+    compute = _extractor(load(name, weights, max(images.image_shape[:2])), images.image_shape)
+    batch = images.pixels(0, min(_BATCH, len(images)))
+    compute(batch)
+    start = time.monotonic()
+    found = compute(batch).numpy()
+    return start - began, (time.monotonic() - start) / len(found), found.shape[1]
+
+
+def _extractor(network: Pretrained, image_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function: pixels, uint8 (batch, *image_shape) -> features, float32 (batch, features)."""
+    size = network.size or tuple(max(side, _SIDE) for side in image_shape[:2])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *image_shape), tf.uint8)], autograph=False)
+    def compute(pixels):
+        pixels = _with_channels(pixels, network.channels)
+        made = network.call(tf.image.resize(tf.cast(pixels, tf.float32), size, antialias=True))
+        return tf.cast(_pooled(made), tf.float32)
+
+    return compute
 
 
 def _with_channels(pixels: tf.Tensor, channels: int) -> tf.Tensor:

@@ -195,9 +195,11 @@ def batches(
 ) -> tf.data.Dataset:
     """Returns the batches of one training epoch, or of an evaluation.
 
-    An epoch has ceil(count / batch_size) batches in an order of its own. All are of one size, so that a training step
-    is traced once: the last is filled up with the images that came first. An evaluation takes every image once, or a
-    random `sample` of them, in the order of the ids; as many batches, whose sizes differ by 1 at most.
+    A training takes all images in a random order, then all of them in another order, and so on. An epoch is a part of
+    this sequence: all images once, or `sample` of them. It has ceil(count / batch_size) batches. All are of one size,
+    so that a training step is traced once: the last is filled up with the images that came first. An evaluation takes
+    every image once, or a random `sample` of them, in the order of the ids; as many batches, whose sizes differ by 1 at
+    most.
 
     Args:
         dataset: The images.
@@ -208,7 +210,7 @@ def batches(
         augment: Changes to the images; None for none. Not for an evaluation.
         one_hot: Whether labels are float32 (batch, classes) instead of int32 (batch,). If the images have scores, the
             labels are then a pair: (labels, scores), both float32 (batch, classes).
-        sample: Of an evaluation: how many images to draw, if there are more. The seed alone decides which, and mixes
+        sample: How many images to take, if there are more; at least 1. The seed and the epoch decide which, and mix
             them: each batch is like all images.
 
     Returns:
@@ -226,7 +228,7 @@ def batches(
     else:
         random = np.random.SeedSequence([seed, epoch])
         size = min(batch_size, count)
-        order = np.resize(np.random.default_rng(random).permutation(count), steps * size)
+        order = np.resize(_in_turn(len(dataset), seed, epoch * count, count), steps * size)
         ends = np.arange(1, steps + 1) * size
         key = random.spawn(1)[0].generate_state(2).astype(np.int64)
     starts = np.concatenate([[0], ends[:-1]])
@@ -248,6 +250,13 @@ def batches(
     options = tf.data.Options()
     options.autotune.enabled = False
     return made.with_options(options)
+
+
+def _in_turn(images: int, seed: int, first: int, count: int) -> np.ndarray:
+    """Returns a part of the sequence in which a training takes images: `count` indices from place `first` on."""
+    rounds = range(first // images, (first + count - 1) // images + 1)
+    orders = [np.random.default_rng(np.random.SeedSequence([seed, number])).permutation(images) for number in rounds]
+    return np.concatenate(orders)[first % images :][:count]
 
 
 def _decode_all(images: EncodedImages, ids: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ _FIXED_CELLS = 2
 # Seconds of the Evaluator, of Pusher and ReportGen together, and of a training's export, without their work with the
 # network. They hold for a machine that builds and traces a training in _WEIGHT seconds per trainable tensor.
 _EVALUATION, _REPORT, _EXPORT, _WEIGHT = 8.0, 7.0, 2.0, 0.045
+# Seconds that the oracle and KerasTuner take in each epoch of a search by scores, on the same machine.
+_TRIAL = 0.05
 # Inference programs that the export, the Evaluator and ReportGen trace or load.
 _EXPORT_PROGRAMS, _EVALUATION_PROGRAMS, _REPORT_PROGRAMS = 4, 2, 1
 # Images that ReportGen classifies at most (components/report_gen/pictures.py).
@@ -108,7 +110,8 @@ class Figures:
             not depend on the size of the final network.
         sized: Whether the cost of the search depends on the size of the final network.
         score_images: Images of an epoch of a search by scores.
-        reference: The work before the first epoch of a search, in epochs.
+        reference: The number of scores that are computed before the first epoch of a search.
+        pretrained: Seconds of the baseline on the features of a pretrained network; 0 without it.
     """
 
     images: int
@@ -122,6 +125,7 @@ class Figures:
     sized: bool = True
     score_images: int = 32
     reference: int = 0
+    pretrained: float = 0.0
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Figures":
@@ -208,6 +212,11 @@ class Costs:
         return self.figures.load
 
     @property
+    def pretrained(self) -> float:
+        """Seconds of the baseline on the features of a pretrained network."""
+        return self.figures.pretrained
+
+    @property
     def searches(self) -> bool:
         """Whether the run has a search."""
         return bool(self.figures.searches)
@@ -232,13 +241,17 @@ class Costs:
         """Returns the seconds of a search before its first epoch, if the run has a search."""
         measured = [(s.cells, s.start) for s in self.figures.searches]
         start = self._per_cell(measured) * self._cells(size.cells) if self.figures.sized else measured[0][1]
-        return self.load + start + self.figures.reference * self.search_epoch(size)
+        return self.load + start + self.figures.reference * self._scoring(size)
 
     def search_epoch(self, size: Size) -> float:
         """Returns the seconds of a search epoch, if the run has a search."""
         if self._score is None:
             return self.figures.searches[0].epoch
-        return float(self._parts(size, self.figures.score_images) @ self._score)
+        return self._scoring(size) + _TRIAL * self._slow
+
+    def _scoring(self, size: Size) -> float:
+        """Returns the seconds of a score; 0 in a search that trains."""
+        return 0.0 if self._score is None else float(self._parts(size, self.figures.score_images) @ self._score)
 
     def search(self, size: Size, epochs: int) -> float:
         """Returns the seconds of a search; 0 without one."""
@@ -248,7 +261,7 @@ class Costs:
         """Returns the seconds that are needed to measure a size."""
         if self._score is None:
             return self.start(size)
-        return self.start(size) + self.search_start(size) - self.figures.reference * self.search_epoch(size)
+        return self.start(size) + self.search_start(size) - self.figures.reference * self._scoring(size)
 
     def export(self, size: Size) -> float:
         """Returns the seconds of the export after a training."""

@@ -18,9 +18,10 @@ from models.settings import Settings
 from models.training import classifier
 
 _STEPS = 3  # the smallest number of steps of a measurement
-_SCORES = 4  # scores of a measurement
-# Measured needs of memory are below a third of the bound (models/memory.py).
-_GENEROUS = 3
+_SCORES = 8  # scores of a measurement: of random architectures, whose times differ
+# What an image of a batch needs is below a tenth of the bound (models/memory.py; docs/performance.md): half as much
+# again is kept free.
+_GENEROUS = 6
 
 
 class Stopwatch:
@@ -101,10 +102,10 @@ def network(
     )
 
 
-def _mean(work: Callable[[], object], seconds: float, most: int) -> float:
+def _mean(work: Callable[[], object], seconds: float, most: int, least: int = _STEPS) -> float:
     """Returns the mean seconds of some work that is repeated."""
     watch, count = Stopwatch(), 0
-    while count < _STEPS or (watch.seconds() < seconds and count < most):
+    while count < least or (watch.seconds() < seconds and count < most):
         work()
         count += 1
     return watch.seconds() / count
@@ -119,16 +120,18 @@ def scored_search(space: SearchSpace, settings: Settings, data: dataset.ImageDat
         data: Training images.
     """
     watch = Stopwatch()
-    score = spectrum_tuner.spectral_score(space, settings.search, settings.train, data, settings.seed)
-    start = watch.lap()
+    score = spectrum_tuner.build_score(space, settings.search, settings.train, data, settings.seed)
     generator = np.random.default_rng(settings.seed)
     numbers = iter(range(10**6))
 
     def evaluate():
         score.entropies(random_path(space, generator), next(numbers))
 
-    evaluate()  # not measured, because it also does the work that all evaluations share
-    return SearchTimes(settings.train.cells, settings.train.channels, start + watch.lap(), _mean(evaluate, 0, _SCORES))
+    with spectrum_tuner.memory_explained():
+        evaluate()  # part of the start, because it also does the work that all evaluations share
+        start = watch.seconds()
+        epoch = _mean(evaluate, 0, _SCORES, _SCORES)
+    return SearchTimes(settings.train.cells, settings.train.channels, start, epoch)
 
 
 def trained_search(

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from models.architectures.genotype import Genotype
+from models.baselines import pretrained
 from models.data.dataset import ImageDataset
 from models.planning import measure, plan, rules
 from models.planning.costs import Costs, Figures, NetworkTimes, SearchTimes, Size
@@ -14,6 +15,9 @@ from models.search import spectrum
 from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import create_space
 from models.settings import ConfigError, Settings
+
+# Seconds of training the linear classifier on pretrained features, for each image, feature and class.
+_CLASSIFIER = 2e-7
 
 Load = Callable[[Sequence[str]], ImageDataset]
 
@@ -42,6 +46,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     searches: list[SearchTimes] = []
     scored = not architecture and settings.search.objective == spectrum.OBJECTIVE
     allowed = rules.MEASURING * total
+    of_pretrained = _measure_pretrained(settings, data, test_images)
 
     def costs_now() -> Costs:
         return Costs(
@@ -57,6 +62,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
                 sized=scored,
                 score_images=settings.search.score_images,
                 reference=spectrum.REFERENCE if scored else 0,
+                pretrained=of_pretrained,
             )
         )
 
@@ -85,7 +91,7 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     }
     return Plan(
         minutes=settings.budget.minutes,
-        choices=rules.choices(chosen, costs.figures.side, fixed),
+        choices=rules.choices(chosen, costs.figures.side, settings, fixed),
         reasons=tuple(rules.reasons(chosen, candidates, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
         seconds=_with_reserve(seconds, settings),
@@ -137,7 +143,7 @@ def plan_training(
     }
     return Plan(
         minutes=before.minutes,
-        choices=rules.choices(chosen, figures.side, fixed),
+        choices=rules.choices(chosen, figures.side, settings, fixed),
         reasons=(*reasons, *rules.reasons(chosen, changed, settings, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
         seconds=_with_reserve(seconds, settings),
@@ -173,8 +179,10 @@ def _fit_memory(
 
 def _sized(settings: Settings, size: Size, data: ImageDataset, fixed: Collection[str]) -> Settings:
     """Returns the settings with a size, and with the recipe for a training of LEAST_EPOCHS epochs."""
-    usual = rules.Option(size, settings.search.epochs, rules.LEAST_EPOCHS, settings.train.batch_size)
-    return plan.apply(rules.choices(usual, min(data.image_shape[:2]), fixed), settings)
+    usual = rules.Option(
+        size, settings.search.epochs, rules.Length(rules.LEAST_EPOCHS, 0, rules.LEAST_EPOCHS), settings.train.batch_size
+    )
+    return plan.apply(rules.choices(usual, min(data.image_shape[:2]), settings, fixed), settings)
 
 
 def _measure_network(
@@ -190,6 +198,16 @@ def _measure_search(space: SearchSpace, settings: Settings, load: Load, data: Im
     if settings.search.objective == spectrum.OBJECTIVE:
         return measure.scored_search(space, settings, data)
     return measure.trained_search(space, settings, load(("train",)), load(("val",)))
+
+
+def _measure_pretrained(settings: Settings, data: ImageDataset, test_images: int) -> float:
+    """Returns the seconds of the pretrained baseline; 0 without it, and if the Teacher has computed its features."""
+    if not settings.baselines.pretrained or settings.train.teacher:
+        return 0.0
+    _set_up(settings, "")
+    start, image, features = pretrained.measure(settings.baselines.pretrained, settings.baselines.weights, data)
+    classifier = _CLASSIFIER * len(data) * features * len(data.class_names)
+    return start + (len(data) + test_images) * image + classifier
 
 
 def _set_up(settings: Settings, precision: str) -> None:
@@ -219,18 +237,24 @@ def _require_room(
     Raises:
         ConfigError: The budget is too small; the message names the least minutes.
     """
-    wanted = settings.train.epochs if "train.epochs" in fixed else 1
-    if chosen.epochs >= wanted:
+    if chosen.length.epochs:
         return
-    smallest = rules.option(costs, 0.0, candidates[0], settings, fixed, chosen.batch)
-    needed = rules.correction(costs, smallest.size, smallest.batch, settings)
-    needed += sum(rules.stages(costs, dataclasses.replace(smallest, epochs=wanted), settings).values())
-    least = (used + needed) / (1 - rules.SPARE) / 60
+    needed = f"{math.ceil(rules.shortest(costs, chosen.batch) * costs.steps(chosen.batch)):,} training steps"
+    if "train.epochs" in fixed:
+        needed = f"{settings.train.epochs:,} training epochs"
+
+    def enough(minutes: float) -> bool:
+        budget = settings.budget.model_copy(update={"minutes": minutes})
+        larger = settings.model_copy(update={"budget": budget})
+        return rules.choose(costs, _room(larger, used), candidates, larger, fixed, chosen.batch).length.epochs > 0
+
+    tenths = math.floor(10 * settings.budget.minutes) + 1
+    while not enough(tenths / 10):
+        tenths += 1
     kept = " with the settings that are kept (config.budget.keep, command line)" if settings.budget.keep else ""
     raise ConfigError(
-        f"config.budget.minutes: found {settings.budget.minutes:g}; expected {math.ceil(10 * least) / 10:g} or more: "
-        f"{used:.0f} s are used, and a run with the smallest network and {wanted} training epochs{kept} needs "
-        f"{needed:.0f} s more."
+        f"config.budget.minutes: found {settings.budget.minutes:g}; expected {tenths / 10:g} or more: {used:.0f} s are "
+        f"used, and a run with the smallest network and {needed}{kept} needs the rest."
     )
 
 

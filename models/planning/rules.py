@@ -18,8 +18,8 @@ from models.settings import Settings
 
 # The settings that a plan chooses, except those that the search space does not use and those that are kept.
 PLANNED = (
-    *("search.epochs", "train.cells", "train.channels", "train.epochs", "train.batch_size", "train.learning_rate"),
-    *("train.warmup_epochs", "train.drop_path", "train.cutout", "train.label_smoothing"),
+    *("search.epochs", "train.cells", "train.channels", "train.epochs", "train.epoch_images", "train.batch_size"),
+    *("train.learning_rate", "train.warmup_epochs", "train.drop_path", "train.cutout", "train.label_smoothing"),
 )
 
 # Shares of the budget: for measuring, and kept free for errors of the predictions.
@@ -34,11 +34,17 @@ LEAST_LEARNING_EPOCHS = 12
 # The correction measures at most this number of steps of the derived network, and only if this takes at most this share
 # of the budget. In a shorter budget the measurement would cost as much time as it saves.
 CORRECTION_STEPS, CORRECTION_SHARE = 30, 0.06
-# A training has at least LEAST_EPOCHS epochs and LEAST_STEPS steps, if there is a network that is small enough, and
-# usually at most MOST_EPOCHS epochs. With fewer than FEW_EPOCHS epochs the run prints a warning.
+# A training takes all images at least LEAST_EPOCHS times and has at least LEAST_STEPS steps, if there is a network that
+# is small enough, and usually it takes them at most MOST_EPOCHS times. If there is no time to take all images
+# FEW_EPOCHS times, the run prints a warning, and the training has FEW_EPOCHS epochs with a part of the images each, so
+# that the learning rate still falls to 0.
 LEAST_EPOCHS, LEAST_STEPS, FEW_EPOCHS, MOST_EPOCHS = 30, 1000, 10, 600
+# The shortest training: this number of steps, or all images once if this is less.
+SHORTEST = 150
 # The correction keeps the size of the network if the ratio of new to planned epochs is between these numbers.
 KEEP_SIZE = (0.5, 3.0)
+# Steps of a baseline that has hardly any time: those that are measured (models/baselines/fitting.py), and a few more.
+BASELINE_STEPS = 20
 # The usual batch, the smallest batch, and the number of steps that an epoch should have at least.
 BATCH, LEAST_BATCH, LEAST_STEPS_AN_EPOCH = 64, 8, 20
 # The learning rate for the usual batch (for others it is in proportion), and the share of the epochs in which it rises.
@@ -57,45 +63,62 @@ NASBENCH201_SIZES = ((1, 8), (1, 16), (2, 16), (3, 16), (5, 16), (5, 24), (5, 32
 
 
 @dataclasses.dataclass(frozen=True)
+class Length:
+    """The length of a training.
+
+    Attributes:
+        epochs: `config.train.epochs`; 0 if there is no time for the shortest training.
+        images: `config.train.epoch_images`; 0: all images.
+        passes: How many times the training takes all images. If each epoch has a part of them, this is not an integer.
+    """
+
+    epochs: int
+    images: int
+    passes: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Option:
     """A size, with the epochs of search and training for which there is time.
 
     Attributes:
         size: The size of the final network.
         search_epochs: Epochs of the search; 0 without one.
-        epochs: Epochs of the training; less than 1 if there is no time for an epoch.
+        length: The length of the training.
         batch: Images of a training step.
         long_search: Whether the smallest useful number of search epochs takes more than the search's share of the time.
     """
 
     size: Size
     search_epochs: int
-    epochs: int
+    length: Length
     batch: int
     long_search: bool = False
 
 
 def baselines_share(settings: Settings) -> float:
-    """Returns the share of the seconds of search and training that the baselines take; 0 without baselines."""
-    names = set(settings.baselines.compared(settings.train.teacher)) - {"majority"}
-    if settings.train.teacher:
-        names -= {"pretrained"}  # the Teacher has computed its features before the plan
-    return settings.baselines.time_share * len(names)
+    """Returns the share of the seconds of search and training that the trained baselines take together."""
+    return settings.baselines.time_share * len(_trained_baselines(settings))
+
+
+def _trained_baselines(settings: Settings) -> set[str]:
+    return set(settings.baselines.compared(settings.train.teacher)) - {"majority", "pretrained"}
 
 
 def baselines(costs: Costs, size: Size, batch: int, settings: Settings, search_and_training: float) -> float:
-    """Returns the seconds of the baselines: their share, or the time of their epochs if the share is too short.
+    """Returns the seconds of the baselines: their share, or the least time that they need if the share is too short.
 
-    A baseline has `config.baselines.epochs` epochs, or else at least one. An epoch of a baseline is taken to cost as
-    much as one of the final network.
+    A baseline has `config.baselines.epochs` epochs, or else as many steps as it has time for, of which it measures
+    some. A step of a baseline is taken to cost as much as one of the final network. The time of a pretrained network
+    is measured.
 
     Args:
-        costs, size, batch, settings: As for `epochs_left`.
+        costs, size, batch, settings: As for `passes_left`.
         search_and_training: The seconds of search and training together.
     """
-    names = set(settings.baselines.compared(settings.train.teacher)) - {"majority", "pretrained"}
-    least = len(names) * (costs.start(size) + max(1, settings.baselines.epochs) * costs.epoch(size, batch))
-    return max(baselines_share(settings) * search_and_training, least)
+    work = settings.baselines.epochs * costs.epoch(size, batch) or BASELINE_STEPS * costs.step(size, batch)
+    least = len(_trained_baselines(settings)) * (costs.start(size) + work)
+    return max(baselines_share(settings) * search_and_training, least) + costs.pretrained
 
 
 def sizes(settings: Settings, fixed: Collection[str]) -> list[Size]:
@@ -143,33 +166,38 @@ def choose(
 def pick(options: Sequence[Option], costs: Costs, settings: Settings, fixed: Collection[str]) -> Option:
     """Returns the largest size for which there is time for enough epochs.
 
-    If there is no such size, the size with the most epochs is returned.
+    If there is no such size, the size with the longest training is returned.
 
     Args:
         options: From cheap to expensive; at least one.
         costs, settings, fixed: As for `choose`.
     """
     for found in reversed(options):
-        wanted = settings.train.epochs if "train.epochs" in fixed else least_epochs(costs.steps(found.batch))
-        if found.epochs >= wanted and not found.long_search:
+        wanted = least_epochs(costs.steps(found.batch))
+        if "train.epochs" in fixed:
+            wanted = kept_passes(costs, settings, fixed)
+        if found.length.passes >= wanted and not found.long_search:
             return found
-    return max(options, key=lambda found: found.epochs)
+    return max(options, key=lambda found: found.length.passes)
 
 
 def option(costs: Costs, seconds: float, size: Size, settings: Settings, fixed: Collection[str], batch: int) -> Option:
     """Returns a size with the epochs for which there is time; arguments as for `choose`."""
-    search_epochs, long = 0, False
     seconds -= correction(costs, size, batch, settings)
-    if costs.searches and "search.epochs" in fixed:
-        search_epochs = settings.search.epochs
-    elif costs.searches:
-        room = SEARCH_SHARE[settings.search.objective] * seconds - costs.search_start(size)
-        possible = int(room / costs.search_epoch(size))
-        least = warmup_epochs(settings) + LEAST_LEARNING_EPOCHS
-        search_epochs = max(least, min(possible, MOST_SEARCH_EPOCHS[settings.search.objective]))
-        long = possible < least
-    epochs = epochs_left(costs, seconds, size, batch, settings, fixed, costs.search(size, search_epochs))
-    return Option(size, search_epochs, epochs, batch, long)
+
+    def with_search(epochs: int, long: bool) -> Option:
+        passes = passes_left(costs, seconds, size, batch, settings, fixed, costs.search(size, epochs))
+        return Option(size, epochs, length(costs, passes, batch, settings, fixed), batch, long)
+
+    if not costs.searches:
+        return with_search(0, False)
+    if "search.epochs" in fixed:
+        return with_search(settings.search.epochs, False)
+    room = SEARCH_SHARE[settings.search.objective] * seconds - costs.search_start(size)
+    possible = int(room / costs.search_epoch(size))
+    least = warmup_epochs(settings) + LEAST_LEARNING_EPOCHS
+    found = with_search(max(least, min(possible, MOST_SEARCH_EPOCHS[settings.search.objective])), possible < least)
+    return found if found.length.epochs else with_search(least, possible < least)
 
 
 def correct(
@@ -190,46 +218,90 @@ def correct(
     train, searched = settings.train, settings.search.epochs
 
     def with_size(size: Size) -> Option:
-        epochs = epochs_left(costs, seconds, size, train.batch_size, settings, fixed, search)
-        return Option(size, searched, max(1, epochs), train.batch_size)
+        passes = passes_left(costs, seconds, size, train.batch_size, settings, fixed, search)
+        passes = max(passes, shortest(costs, train.batch_size))
+        if "train.epochs" in fixed:  # whether there is room for them or not
+            passes = kept_passes(costs, settings, fixed)
+        return Option(size, searched, length(costs, passes, train.batch_size, settings, fixed), train.batch_size)
 
     same = with_size(Size(train.cells, train.channels))
-    if "train.epochs" in fixed:  # whether there is room for them or not
-        return dataclasses.replace(same, epochs=train.epochs)
+    planned = train.epochs * (train.epoch_images or costs.figures.images) / costs.figures.images
     low, high = KEEP_SIZE
-    if low * train.epochs <= same.epochs <= high * train.epochs or not candidates:
+    if "train.epochs" in fixed or low * planned <= same.length.passes <= high * planned or not candidates:
         return same
     return pick([with_size(size) for size in candidates], costs, settings, fixed)
 
 
-def epochs_left(
+def passes_left(
     costs: Costs, seconds: float, size: Size, batch: int, settings: Settings, fixed: Collection[str], search: float
-) -> int:
-    """Returns the training epochs for which there is time beside the search; less than 1 if there is no time for one.
+) -> float:
+    """Returns how many times there is time to train on all images, beside the search; below 0 if there is none.
 
-    The result is at most `config.train.epochs` if this setting is kept, and otherwise the largest useful number.
+    The result is at most what `config.train.epochs` says if this setting is kept, and otherwise the largest useful
+    number.
 
     Args:
         costs, size, batch, settings, fixed: As for `choose`.
         seconds: The seconds for search, training and all later stages.
         search: The seconds of the search.
     """
-    most = max(MOST_EPOCHS, least_epochs(costs.steps(batch)))
+    most = float(max(MOST_EPOCHS, least_epochs(costs.steps(batch))))
     if "train.epochs" in fixed:
-        most = settings.train.epochs
+        most = kept_passes(costs, settings, fixed)
     without = training(costs, size, batch, 0)
     one = training(costs, size, batch, 1) - without
     room = seconds - search - costs.evaluation(size) - costs.report(size) - without
     # The baselines take a share of search and training, so they grow with each epoch, and have a least time.
     share = baselines_share(settings)
-    shared = (room - share * (search + without)) / (one * (1 + share))
+    shared = (room - costs.pretrained - share * (search + without)) / (one * (1 + share))
     least = (room - baselines(costs, size, batch, settings, 0.0)) / one
-    return min(int(shared), int(least), most)
+    return min(shared, least, most)
 
 
-def training(costs: Costs, size: Size, batch: int, epochs: int) -> float:
-    """Returns the seconds of the Trainer: reading the images, the epochs with their checkpoints, the export."""
-    work = epochs * costs.epoch(size, batch) * (1 + CHECKPOINTS)
+def length(costs: Costs, passes: float, batch: int, settings: Settings, fixed: Collection[str]) -> Length:
+    """Returns the epochs of a training that takes all images at most so many times.
+
+    Args:
+        costs, batch, settings, fixed: As for `choose`.
+        passes: How many times there is time to take all images.
+    """
+    images, kept = costs.figures.images, _kept_images(costs, settings, fixed)
+    if "train.epochs" in fixed:
+        enough = passes >= kept_passes(costs, settings, fixed)
+        epochs, part = (settings.train.epochs if enough else 0), kept
+    elif passes < shortest(costs, batch):
+        epochs, part = 0, kept
+    elif passes >= FEW_EPOCHS or "train.epoch_images" in fixed:
+        epochs, part = int(passes * images / kept), kept
+    else:
+        epochs, part = FEW_EPOCHS, min(images, max(batch, int(passes * images / FEW_EPOCHS / batch) * batch))
+    return Length(epochs, part if part < images else 0, epochs * part / images)
+
+
+def shortest(costs: Costs, batch: int) -> float:
+    """Returns how many times the shortest training takes all images."""
+    return min(1.0, SHORTEST / costs.steps(batch))
+
+
+def kept_passes(costs: Costs, settings: Settings, fixed: Collection[str]) -> float:
+    """Returns how many times a training with `config.train.epochs`, which is kept, takes all images."""
+    return settings.train.epochs * _kept_images(costs, settings, fixed) / costs.figures.images
+
+
+def _kept_images(costs: Costs, settings: Settings, fixed: Collection[str]) -> int:
+    """Returns the images of an epoch if `config.train.epoch_images` is kept, and all images if not."""
+    images = costs.figures.images
+    return min(images, settings.train.epoch_images or images) if "train.epoch_images" in fixed else images
+
+
+def training(costs: Costs, size: Size, batch: int, passes: float) -> float:
+    """Returns the seconds of the Trainer: reading the images, the steps with their checkpoints, the export.
+
+    Args:
+        costs, size, batch: As for `choose`.
+        passes: How many times the training takes all images.
+    """
+    work = passes * costs.epoch(size, batch) * (1 + CHECKPOINTS)
     return costs.load + costs.start(size) + work + costs.export(size)
 
 
@@ -243,7 +315,7 @@ def stages(costs: Costs, chosen: Option, settings: Settings) -> dict[str, float]
     """Returns the predicted seconds of the stages from the search on."""
     search, trained = (
         costs.search(chosen.size, chosen.search_epochs),
-        training(costs, chosen.size, chosen.batch, chosen.epochs),
+        training(costs, chosen.size, chosen.batch, chosen.length.passes),
     )
     compared = baselines(costs, chosen.size, chosen.batch, settings, search + trained)
     return {
@@ -291,23 +363,35 @@ def recipe(epochs: int, batch: int, side: int) -> dict[str, Any]:
     }
 
 
-def choices(chosen: Option, side: int, fixed: Collection[str]) -> dict[str, Any]:
+def choices(chosen: Option, side: int, settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
     """Returns the values of all settings that a plan chooses, by dotted name.
+
+    A warm-up that is kept is lowered if it would not end within the training.
 
     Args:
         chosen: The size and the epochs.
         side: The smaller side of an image in pixels.
+        settings: All settings.
         fixed: Names of settings that are kept, or that this run does not use.
     """
     found = {
         "search.epochs": chosen.search_epochs,
         "train.cells": chosen.size.cells,
         "train.channels": chosen.size.channels,
-        "train.epochs": chosen.epochs,
+        "train.epochs": chosen.length.epochs,
+        "train.epoch_images": chosen.length.images,
         "train.batch_size": chosen.batch,
-        **recipe(chosen.epochs, chosen.batch, side),
+        **recipe(chosen.length.epochs, chosen.batch, side),
     }
+    if endless_warmup(chosen, settings, fixed):
+        found["train.warmup_epochs"] = chosen.length.epochs - 1
+        fixed = set(fixed) - {"train.warmup_epochs"}
     return {key: found[key] for key in PLANNED if key not in fixed}
+
+
+def endless_warmup(chosen: Option, settings: Settings, fixed: Collection[str]) -> bool:
+    """Returns whether the warm-up is kept and does not end within the training."""
+    return "train.warmup_epochs" in fixed and settings.train.warmup_epochs >= chosen.length.epochs > 0
 
 
 def reasons(
@@ -317,13 +401,13 @@ def reasons(
 
     Args:
         chosen, candidates, settings, fixed: As for `choose`.
-        steps: Steps of a training epoch.
+        steps: Steps of a training epoch with all images.
     """
-    wanted = least_epochs(steps)
+    wanted, passes = least_epochs(steps), chosen.length.passes
     if len(candidates) > 1:
-        if chosen.epochs >= wanted and chosen.size == candidates[-1]:
+        if passes >= wanted and chosen.size == candidates[-1]:
             yield f"The network has {chosen.size}, the largest size that the planner knows and memory allows."
-        elif chosen.epochs >= wanted:
+        elif passes >= wanted:
             yield f"The network has {chosen.size}: there is no time for {wanted} epochs of a larger network."
         else:
             yield f"The network has {chosen.size}, the size with the most epochs: no size has time for {wanted} epochs."
@@ -331,16 +415,21 @@ def reasons(
     if chosen.search_epochs and "search.epochs" not in fixed:
         yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if this is enough."
     if "train.epochs" not in fixed:
-        ends = "more are of no use" if chosen.epochs >= MOST_EPOCHS else "there is no time for more"
-        yield f"The training has {chosen.epochs} epochs with {steps} steps each: {ends}."
+        ends = "more are of no use" if passes >= MOST_EPOCHS else "there is no time for more"
+        part = f"{chosen.length.images:,} images" if chosen.length.images else f"{steps} steps"
+        yield f"The training has {chosen.length.epochs} epochs with {part} each: {ends}."
+    if endless_warmup(chosen, settings, fixed):
+        lowered = chosen.length.epochs - 1
+        yield f"config.train.warmup_epochs is {lowered}: with the given value the warm-up would not end."
+        fixed = set(fixed) - {"train.warmup_epochs"}
     yield from (f"config.{key} is kept as given." for key in PLANNED if key in fixed and key in settings.budget.keep)
 
 
 def warnings(chosen: Option) -> list[str]:
     """Returns the warnings to print before hours are spent, each of one or two sentences."""
-    if chosen.epochs >= FEW_EPOCHS:
+    if chosen.length.passes >= FEW_EPOCHS:
         return []
     return [
-        f"In this budget the training has only {chosen.epochs} epochs, too few for a good model. Give more "
-        "minutes (config.budget.minutes) or smaller images (config.data.image_size)."
+        f"In this budget the training sees each image only {chosen.length.passes:.1f} times, too few for a good model. "
+        "Give more minutes (config.budget.minutes) or smaller images (config.data.image_size)."
     ]

@@ -49,13 +49,16 @@ class SpectralScore:
         seed: int,
         sample: Callable[[np.random.Generator], Path],
     ):
-        self._supernet, self._images, self._seed = supernet, images, seed
+        self._supernet, self._images, self._seed, self._sample = supernet, images, seed, sample
         self._count = min(count, len(images))
         self._initial: dict[int, np.ndarray] = {}
-        generator = np.random.default_rng([seed, REFERENCE])
+
+    def compute_reference(self) -> None:
+        """Computes the entropies of the random architectures; `score` needs them."""
+        generator = np.random.default_rng([self._seed, REFERENCE])
         # Numbers of the reference are negative in the search's count.
-        reference = [self.entropies(sample(generator), number) for number in range(REFERENCE)]
-        self._reference = np.sort(np.array(reference), axis=0)
+        found = [self.entropies(self._sample(generator), number) for number in range(REFERENCE)]
+        self._reference = np.sort(np.array(found), axis=0)
 
     def score(self, path: Path, number: int) -> float:
         """Returns the score of a path, in (0, 1].

@@ -1,6 +1,8 @@
 """The search by spectral scores: a KerasTuner tuner that trains nothing."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import keras_tuner
 import tensorflow as tf
@@ -18,10 +20,10 @@ from models.settings import Search, Train
 LESS_MEMORY = "a lower config.search.score_images, config.train.channels or config.train.cells"
 
 
-def spectral_score(
+def build_score(
     space: SearchSpace, search: Search, train: Train, images: dataset.ImageDataset, seed: int
 ) -> spectrum.SpectralScore:
-    """Builds a supernet of the final network's size and what scores its paths.
+    """Builds a supernet of the final network's size and what scores its paths; the reference is not computed yet.
 
     Args:
         space: Where to search.
@@ -32,7 +34,6 @@ def spectral_score(
 
     Raises:
         ValueError: The space's supernet does not show its stages.
-        RuntimeError: Memory ran out.
     """
     supernet = space.supernet(images.image_shape, len(images.class_names), **scored_options(space, train))
     if type(supernet).stages is Supernet.stages:
@@ -40,13 +41,35 @@ def spectral_score(
             f"config.search.objective: found {spectrum.OBJECTIVE!r}; expected 'val_accuracy' with the {space.name} "
             "space: its supernet has no method `stages` (models/networks/supernet.py)."
         )
+    return spectrum.SpectralScore(supernet, images, search.score_images, seed, functools.partial(random_path, space))
+
+
+def spectral_score(
+    space: SearchSpace, search: Search, train: Train, images: dataset.ImageDataset, seed: int
+) -> spectrum.SpectralScore:
+    """Returns what scores the paths of a supernet, with its reference; arguments and errors as for `build_score`.
+
+    Raises:
+        RuntimeError: Memory ran out.
+    """
+    score = build_score(space, search, train, images, seed)
+    with memory_explained():
+        score.compute_reference()
+    return score
+
+
+@contextlib.contextmanager
+def memory_explained() -> Iterator[None]:
+    """If memory runs out while scores are computed, says which settings need less.
+
+    Raises:
+        RuntimeError: Memory ran out.
+    """
     try:
-        return spectrum.SpectralScore(
-            supernet, images, search.score_images, seed, functools.partial(random_path, space)
-        )
+        yield
     except tf.errors.ResourceExhaustedError as error:
         raise RuntimeError(
-            f"Out of memory while the reference of the scores was made; start again with {LESS_MEMORY}. {error.message}"
+            f"Out of memory while architectures were scored; start again with {LESS_MEMORY}. {error.message}"
         ) from error
 
 

@@ -69,7 +69,8 @@ def train(
     writer = tf.summary.create_file_writer(log_dir)
     progress = Progress(label, recipe.epochs, position.epoch)
     rates = learning_rate(recipe)
-    steps = math.ceil(len(data) / recipe.batch_size)
+    images = epoch_images(recipe, len(data))
+    steps = math.ceil(images / recipe.batch_size)
     pace = _Pace(recipe.checkpoint_seconds)
     began = time.monotonic()
     history = list(position.history)
@@ -92,6 +93,7 @@ def train(
             start_step=first,
             augment=dataset.Augmentation.of(recipe),
             one_hot=True,
+            sample=images,
         )
         iterator = iter(strategy.experimental_distribute_dataset(batches))
         epoch_began = time.monotonic()
@@ -109,7 +111,7 @@ def train(
         with writer.as_default(step=epoch):
             for name, value in figures.items():
                 tf.summary.scalar(f"train/{name}", value)
-        seen = min((steps - first) * recipe.batch_size, len(data))
+        seen = min((steps - first) * recipe.batch_size, images)
         progress.epoch(epoch, **figures, images=f"{seen / (time.monotonic() - epoch_began):,.0f}/s")
         if pace.due():
             with pace.saving():
@@ -117,6 +119,16 @@ def train(
     writer.close()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
     return reached(recipe.epochs, 0)
+
+
+def epoch_images(recipe: Train, images: int) -> int:
+    """Returns the number of images of an epoch, of a data set with this number of training images."""
+    return min(recipe.epoch_images or images, images)
+
+
+def passes(recipe: Train, images: int) -> float:
+    """Returns how many times a training by the recipe takes all images of a data set with so many of them."""
+    return recipe.epochs * epoch_images(recipe, images) / images
 
 
 class _Pace:

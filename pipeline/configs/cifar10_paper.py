@@ -79,6 +79,7 @@ def get_config() -> ml_collections.ConfigDict:
     train = config.train
     train.network = "cifar"
     train.epochs = 600
+    train.epoch_images = 0
     train.batch_size = 96
     train.cells = 20
     train.channels = 36

@@ -124,7 +124,7 @@ def test_the_figures_are_those_of_the_predictions(compared):
         assert row.p_value == (stats.binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0)
         interval = stats.binomtest(int(np.sum(also)), len(labels)).proportion_ci(method="wilson")
         assert row.interval == (interval.low, interval.high)
-    assert found.sentence == verdict.sentence(found.baselines, 3)
+    assert found.sentence == verdict.sentence(found.network, found.baselines, 53)
 
 
 def test_each_baseline_is_what_it_is_called(compared):
@@ -193,6 +193,33 @@ def test_the_share_of_the_time_is_turned_into_epochs_once(inputs, tmp_path, monk
     with pytest.raises(_Killed):
         _run(slower, tmp_path, names=("cnn",), epochs=0, time_share=0.1)
     assert asked == [decided["epochs"]] and len(measured) == 1
+
+
+@pytest.mark.parametrize("step, steps", [(35.0, 2), (1000.0, 1)], ids=["two steps", "no time left"])
+def test_a_baseline_without_time_for_an_epoch_takes_some_of_the_images(inputs, tmp_path, monkeypatch, step, steps):
+    """Of a large set of images, one epoch could take longer than the whole run."""
+    monkeypatch.setattr(fitting, "_measure", lambda *_: step)
+    found, _ = _run(inputs, tmp_path, names=("cnn",), epochs=0, time_share=1.0)  # 100 seconds
+    (decision,) = (tmp_path / "checkpoints").rglob("decision.json")
+    decided = json.loads(decision.read_text())
+    assert (decided["epochs"], decided["images"]) == (1, 64 * steps)
+    assert found.baselines[0].cost.epochs == 64 * steps / 153
+
+
+def test_other_test_images_are_classified_anew(inputs, tmp_path):
+    """Not with the predictions that an earlier run has kept: the images are others."""
+    _run(inputs, tmp_path, "before")
+    examples = image_fixtures.write_examples(
+        tmp_path / "examples",
+        {"train": _split("train", (60, 40, 2)), "val": _split("val", (30, 20, 1)), "test": _split("test", (20, 30, 3))},
+        CLASSES,
+    )
+    dataclasses.replace(dataset_info.load(examples.uri), channels=(1, 1)).save(examples.uri)
+    changed = {**inputs, "examples": [examples]}
+    (_, first), (found, again) = _run(changed, tmp_path / "other"), _run(changed, tmp_path, "after")
+    assert found.baselines[0].accuracy == 30 / 53
+    np.testing.assert_array_equal(again["labels"], [0] * 20 + [1] * 30 + [2] * 3)
+    np.testing.assert_array_equal(again["cnn"], first["cnn"])
 
 
 def _kill(*_):

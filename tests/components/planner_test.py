@@ -140,7 +140,7 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least_minutes(tmp_path, 
 
 def test_kept_epochs_that_do_not_fit_are_refused_and_others_are_planned_around(tmp_path, examples, quick):
     train = {**SMALL["train"], "epochs": 5000}
-    with pytest.raises(ConfigError, match=r"5000 training epochs with the settings that are kept"):
+    with pytest.raises(ConfigError, match=r"5,000 training epochs with the settings that are kept"):
         plan_search(tmp_path, examples, settings(5.0, "train.epochs", train=train))
     made = plan_search(tmp_path, examples, settings(60.0, "train.epochs", train=train))
     assert "train.epochs" not in made.choices

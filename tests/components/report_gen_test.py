@@ -140,7 +140,7 @@ def found(class_names=("cat", "dog"), **changes) -> inputs.Inputs:
             "derivation": inputs.Derivation("search, best", "best"),
             "search": search(of=choices(3, 2)),
             "training": inputs.Training(
-                3786742, 599110272, 12.0, ({"epoch": 0, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1},)
+                3786742, 599110272, 1.0, 12.0, ({"epoch": 0, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1},)
             ),
             "evaluation": Evaluation(
                 accuracy=0.8125,

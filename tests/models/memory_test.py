@@ -10,7 +10,7 @@ from models.memory import Limit, Need
 from models.networks import layers, operations
 from models.search_spaces import cell
 from models.search_spaces.registry import create_space
-from models.settings import Search, Settings
+from models.settings import Search, Settings, Space, Train
 from pipeline.configs import digits, digits_mobile, image_folder
 from tests.support.configs import DIGITS, trained
 from tests.support.spaces import make_space
@@ -141,6 +141,15 @@ def test_the_bound_is_far_above_what_was_measured():
     # docs/performance.md, 32 pixels: bytes an image.
     assert memory.most(space, settings.search, (32, 32, 3)).per_image > 3 * 34e6
     assert memory.most(space, settings.train, (32, 32, 3)).per_image > 3 * 66e6
+
+
+def test_the_cells_of_imagenets_network_see_an_eighth_of_the_side():
+    space = create_space(Space())
+    large, small = (
+        memory.most(space, Train(network=network), (side, side, 3))
+        for network, side in (("imagenet", 224), ("cifar", 28))
+    )
+    assert large == small
 
 
 @pytest.mark.parametrize("strides", [1, 2])

@@ -203,6 +203,21 @@ def test_a_setting_that_the_objective_has_no_use_for_is_not_dropped_silently(key
     validation.validate(config)
 
 
+@pytest.mark.parametrize("key, value", [("warmup_epochs", 30), ("cutout", 16), ("cells", 2)])
+def test_the_value_of_a_setting_that_a_plan_chooses_has_no_effect_unless_it_is_kept(tmp_path, key, value):
+    config = small_folder.get_config()
+    config.data.image_folder = str(tmp_path)
+    config.data.image_size = 16
+    config.train[key] = value
+    with pytest.raises(validation.ConfigError, match=rf"config\.train\.{key}: found {value}"):
+        validation.validate(config)
+    config.budget.minutes = 10.0
+    validation.validate(config)
+    config.budget.keep = (f"train.{key}", "train.epochs")
+    with pytest.raises(validation.ConfigError, match=rf"config\.train\.{key}: found {value}"):
+        validation.validate(config)
+
+
 def test_what_a_search_that_trains_needs_is_not_asked_of_one_that_does_not():
     config = spectrum()
     config.train.auxiliary_weight = 0.0

@@ -70,6 +70,24 @@ def test_an_epoch_shows_every_image_in_an_order_of_its_own():
     assert first[:50] != list(range(50))
 
 
+def test_epochs_of_a_part_of_the_images_take_all_of_them_in_turn():
+    data = numbered(50)
+    taken = [list(itertools.chain(*numbers(dataset.batches(data, 10, epoch=epoch, sample=20)))) for epoch in range(5)]
+    assert [len(part) for part in taken] == [20] * 5
+    in_turn = list(itertools.chain(*taken))
+    assert sorted(in_turn[:50]) == sorted(in_turn[50:]) == list(range(50))
+    # The whole epochs that they are parts of.
+    assert in_turn[:50] == list(itertools.chain(*numbers(dataset.batches(data, 10, epoch=0))))
+    assert in_turn[50:] == list(itertools.chain(*numbers(dataset.batches(data, 10, epoch=1))))
+    more = numbers(dataset.batches(data, 10, epoch=1, sample=99))
+    assert more == numbers(dataset.batches(data, 10, epoch=1))  # there are no more
+
+
+def test_the_last_batch_of_a_part_is_filled_up_too():
+    (first, last) = numbers(dataset.batches(numbered(50), 8, epoch=2, sample=13))
+    assert len(set(first + last[:5])) == 13 and last[5:] == first[:3]
+
+
 def test_each_step_has_random_numbers_of_its_own():
     image = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3), np.uint8)
     data = make_dataset(16, images=np.repeat(image, 16, axis=0))

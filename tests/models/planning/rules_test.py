@@ -36,7 +36,7 @@ def test_more_minutes_give_a_larger_network_and_never_a_smaller_one():
     options = [chosen(minutes) for minutes in (4, 8, 15, 30, 60, 240, 1000)]
     places = [rules.SIZES.index((option.size.cells, option.size.channels)) for option in options]
     assert places == sorted(places) and places[0] < places[3] < places[-1] == len(rules.SIZES) - 1
-    assert all(option.epochs >= rules.least_epochs(32) for option in options[1:])
+    assert all(option.length.epochs >= rules.least_epochs(32) for option in options[1:])
 
 
 @hypothesis.settings(deadline=None, max_examples=40)
@@ -44,12 +44,12 @@ def test_more_minutes_give_a_larger_network_and_never_a_smaller_one():
 def test_a_plan_fills_its_time_and_no_more(minutes, slow):
     costs = Costs(figures(slow))
     option = chosen(minutes, slow=slow)
-    if option.epochs < 1:
+    if not option.length.epochs:
         return
     measured = rules.correction(costs, option.size, option.batch, settings(minutes=minutes))
     seconds = sum(rules.stages(costs, option, settings()).values()) + measured
     assert seconds <= 60 * minutes
-    if option.epochs < rules.MOST_EPOCHS:
+    if option.length.epochs < rules.MOST_EPOCHS:
         assert seconds + 1.1 * costs.epoch(option.size, option.batch) > 60 * minutes
 
 
@@ -66,11 +66,45 @@ def test_the_search_has_its_share_or_the_least_epochs_that_are_of_use(minutes):
 
 def test_a_short_time_goes_to_the_smallest_network_and_a_person_is_warned():
     option = chosen(1.6)
-    assert option.size == SMALL and 1 <= option.epochs < rules.FEW_EPOCHS
+    assert option.size == SMALL and 1 <= option.length.passes < rules.FEW_EPOCHS
     (warning,) = rules.warnings(option)
-    assert f"only {option.epochs} epochs" in warning and "config.budget.minutes" in warning
+    assert f"only {option.length.passes:.1f} times" in warning and "config.budget.minutes" in warning
     assert rules.warnings(chosen(30)) == []
-    assert chosen(0.5).epochs < 1
+    assert chosen(0.5).length.epochs == 0
+
+
+def test_in_a_short_time_each_epoch_has_a_part_of_the_images():
+    """So that the learning rate falls to 0 also in a training that sees each image only once or twice."""
+    option = chosen(1.6)
+    assert option.length.epochs == rules.FEW_EPOCHS and option.length.images % option.batch == 0
+    assert option.length.passes == option.length.epochs * option.length.images / 2000 < rules.FEW_EPOCHS
+    choices = rules.choices(option, 32, settings(), frozenset())
+    assert (choices["train.epochs"], choices["train.epoch_images"]) == (10, option.length.images)
+    assert chosen(30).length.images == 0
+    # Far more images than there is time for: hours of work in an epoch of all of them.
+    many = chosen(20, figures_=figures(images=1_000_000))
+    assert many.length.epochs == rules.FEW_EPOCHS and 0.01 < many.length.passes < 1
+
+
+def test_the_shortest_training_takes_all_images_or_some_steps():
+    costs = {images: Costs(figures(images=images)) for images in (640, 64_000)}
+    assert rules.shortest(costs[640], 64) == 1.0
+    assert rules.shortest(costs[64_000], 64) * 1000 == rules.SHORTEST
+    for images, found in costs.items():
+        for passes, epochs in ((0.99, 0), (1.0, 10)):
+            length = rules.length(found, passes * rules.shortest(found, 64), 64, settings(), frozenset())
+            assert length.epochs == epochs, images
+
+
+def test_images_of_an_epoch_that_are_kept_are_planned_around():
+    kept = {"train": {"epoch_images": 500}}
+    option, usual = chosen(20, "train.epoch_images", **kept), chosen(20)
+    assert option.length.images == 500 and option.size == usual.size
+    assert option.length.passes == pytest.approx(usual.length.passes, abs=1)
+    assert option.length.epochs == option.length.passes * 4
+    both = chosen(20, "train.epoch_images", "train.epochs", train={"epoch_images": 500, "epochs": 60})
+    assert (both.length.epochs, both.length.images, both.length.passes) == (60, 500, 15)
+    assert chosen(20, "train.epoch_images", train={"epoch_images": 5000}).length.images == 0  # there are fewer
 
 
 def test_what_is_kept_is_planned_around():
@@ -80,7 +114,7 @@ def test_what_is_kept_is_planned_around():
     assert chosen(20, "train.cells", "train.channels", train=train).size == Size(4, 20)
     assert chosen(20, "train.batch_size", train=train).batch == 50
     assert chosen(20, "search.epochs", search={"objective": "spectrum", "epochs": 33}).search_epochs == 33
-    assert chosen(200, "train.epochs", train={"epochs": 700}).epochs == 700
+    assert chosen(200, "train.epochs", train={"epochs": 700}).length.epochs == 700
     # With more epochs to come a smaller network is taken.
     many, few = (chosen(20, "train.epochs", train={"epochs": epochs}) for epochs in (200, 5))
     assert rules.SIZES.index((many.size.cells, many.size.channels)) < rules.SIZES.index(
@@ -88,7 +122,7 @@ def test_what_is_kept_is_planned_around():
     )
     for keep in rules.PLANNED:
         found = settings(keep, train=train)
-        assert keep not in rules.choices(chosen(20), 32, rules.fixed(found))
+        assert keep not in rules.choices(chosen(20), 32, found, rules.fixed(found))
 
 
 def test_choices_are_valid_settings_in_every_space():
@@ -100,12 +134,21 @@ def test_choices_are_valid_settings_in_every_space():
     ):
         found = settings(**sections)
         fixed = rules.fixed(found)
-        choices = rules.choices(chosen(20, **sections), 32, fixed)
+        choices = rules.choices(chosen(20, **sections), 32, found, fixed)
         applied = plan.apply(choices, found)
         assert applied.train.epochs == choices["train.epochs"]
         assert ("search.epochs" in choices) == (not found.architecture)
         assert ("train.cells" in choices) == (found.space.name != "mobile")
         assert applied.train.warmup_epochs < applied.train.epochs
+
+
+def test_a_warm_up_that_is_kept_ends_within_the_training():
+    found = settings("train.warmup_epochs", train={"warmup_epochs": 12})
+    fixed = rules.fixed(found)
+    for option, warmup in ((chosen(1.6), 9), (chosen(60), None)):
+        assert rules.choices(option, 32, found, fixed).get("train.warmup_epochs") == warmup
+        told = " ".join(rules.reasons(option, [SMALL], found, fixed, 32))
+        assert ("would not end" in told) == (warmup is not None) != ("config.train.warmup_epochs is kept" in told)
 
 
 def test_few_images_get_small_batches_and_enough_steps():
@@ -115,7 +158,7 @@ def test_few_images_get_small_batches_and_enough_steps():
     steps = 3
     assert rules.least_epochs(steps) * steps >= rules.LEAST_STEPS
     option = chosen(20, figures_=figures(images=24))
-    assert option.epochs * steps >= rules.LEAST_STEPS
+    assert option.length.epochs * steps >= rules.LEAST_STEPS
 
 
 def test_more_epochs_never_get_less_regularisation_and_no_square_hides_an_image():
@@ -140,8 +183,8 @@ def corrected(epochs, seconds, *keep, size=SMALL):
 def test_a_correction_fills_the_time_that_is_left_and_keeps_the_size():
     costs = Costs(figures())
     option = corrected(40, 400)
-    assert option.size == SMALL and 20 <= option.epochs <= 120
-    seconds = rules.training(costs, SMALL, 64, option.epochs) + costs.evaluation(SMALL) + costs.report(SMALL)
+    assert option.size == SMALL and 20 <= option.length.epochs <= 120
+    seconds = rules.training(costs, SMALL, 64, option.length.epochs) + costs.evaluation(SMALL) + costs.report(SMALL)
     assert 400 - 1.1 * costs.epoch(SMALL, 64) < seconds <= 400
 
 
@@ -151,15 +194,15 @@ def test_a_correction_changes_the_size_if_the_plan_was_far_off():
 
 
 def test_a_correction_trains_even_if_nothing_is_left_and_keeps_epochs_that_were_given():
-    assert corrected(40, -100).epochs == 1
-    assert corrected(40, 10, "train.epochs").epochs == 40
+    assert corrected(40, -100).length.passes == pytest.approx(1, abs=0.1)
+    assert corrected(40, 10, "train.epochs").length.epochs == 40
 
 
 def test_reasons_name_what_was_decided():
     found = settings("train.batch_size")
     option = chosen(20)
     told = " ".join(rules.reasons(option, rules.sizes(found, frozenset()), found, rules.fixed(found), 32))
-    for part in (f"{option.size}", f"{option.epochs} epochs with 32 steps", "config.train.batch_size is kept"):
+    for part in (f"{option.size}", f"{option.length.epochs} epochs with 32 steps", "config.train.batch_size is kept"):
         assert part in told
 
 
@@ -170,36 +213,54 @@ def test_the_warm_up_of_the_rule_comes_before_what_is_learned(rule, epochs):
 
 def test_baselines_have_a_share_of_each_that_is_trained():
     assert rules.baselines_share(settings()) == 0
-    for names, pretrained, share in (((), "", 0), (("majority",), "", 0), (("majority", "cnn"), "x", 0.2)):
+    for names, pretrained, share in (((), "", 0), (("majority",), "x", 0), (("majority", "cnn"), "x", 0.1)):
         found = settings(baselines={"names": names, "pretrained": pretrained, "time_share": 0.1})
         assert rules.baselines_share(found) == share
-    # The plain CNN with a teacher is one more; the features are computed before the plan.
+    # The plain CNN with a teacher is one more.
     taught = {"train": {"teacher": True}, "baselines": {"names": ("cnn",), "pretrained": "x", "time_share": 0.1}}
     assert rules.baselines_share(settings(**taught)) == 0.2
 
 
 @hypothesis.settings(deadline=None, max_examples=30)
 @given(st.floats(4, 600))
-def test_a_plan_leaves_time_for_the_baselines_which_have_an_epoch_at_least(minutes):
+def test_a_plan_leaves_time_for_the_baselines_which_have_a_few_steps_at_least(minutes):
     names = {"names": ("majority", "cnn", "preset"), "time_share": 0.1}
     costs, asked = Costs(figures()), settings(baselines=names)
     option = rules.choose(costs, 60 * minutes, rules.sizes(asked, frozenset()), asked, frozenset(), 64)
-    if option.epochs < 1:
+    if not option.length.epochs:
         return
     seconds = rules.stages(costs, option, asked)
     trained = seconds[plan.SEARCH] + seconds[plan.TRAINING]
-    epoch = costs.start(option.size) + costs.epoch(option.size, option.batch)
-    assert seconds[plan.BASELINES] == max(0.2 * trained, 2 * epoch)
+    least = costs.start(option.size) + rules.BASELINE_STEPS * costs.step(option.size, option.batch)
+    assert seconds[plan.BASELINES] == max(0.2 * trained, 2 * least)
     assert sum(seconds.values()) <= 60 * minutes
-    if option.epochs < rules.MOST_EPOCHS:
+    if option.length.epochs < rules.MOST_EPOCHS:
         assert sum(seconds.values()) + 1.5 * costs.epoch(option.size, option.batch) > 60 * minutes * 0.94
+
+
+def test_a_pretrained_network_has_the_time_that_was_measured():
+    """It has no share: all images pass through it, however long this takes."""
+    asked = {"baselines": {"names": ("cnn",), "pretrained": "x"}}
+    without, with_it = (
+        rules.stages(Costs(found), chosen(10, figures_=found, **asked), settings(**asked))
+        for found in (figures(pretrained=seconds) for seconds in (0.0, 100.0))
+    )
+    assert sum(with_it.values()) <= 600 and with_it[plan.BASELINES] > 100
+    assert 50 < without[plan.TRAINING] - with_it[plan.TRAINING] < 100  # search and other baselines have less, too
 
 
 def test_epochs_of_baselines_that_are_given_have_their_time():
     costs = Costs(figures())
-    epoch = costs.epoch(SMALL, 64)
-    least, given = (
+    one, thirty = (
         rules.baselines(costs, SMALL, 64, settings(baselines={"names": ("cnn",), "epochs": epochs}), 0.0)
-        for epochs in (0, 30)
+        for epochs in (1, 30)
     )
-    assert given - least == pytest.approx(29 * epoch)
+    assert thirty - one == pytest.approx(29 * costs.epoch(SMALL, 64))
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@given(st.floats(0.3, 4), st.floats(2, 8))
+def test_a_budget_that_has_time_for_a_training_still_has_it_with_more_minutes(slow, minutes):
+    """Neither a longer search nor the measurement of the derived network take the last steps."""
+    lengths = [chosen(minutes + tenth / 10, slow=slow).length.epochs for tenth in range(6)]
+    assert sorted(map(bool, lengths)) == list(map(bool, lengths))

@@ -67,19 +67,20 @@ class _Stopped(BaseException):
 
 
 @pytest.mark.parametrize(
-    "stop_after,ema,resumed_with",
+    "stop_after,changes,resumed_with",
     [
-        (2, 0.0, {}),
-        (STEPS, 0.0, {}),
-        (STEPS + 1, 0.9, {}),
-        (2, 0.0, {"checkpoint_seconds": 60.0}),  # the one setting without effect
+        (2, {}, {}),
+        (STEPS, {}, {}),
+        (STEPS + 1, {"ema": 0.9}, {}),
+        (3, {"epoch_images": 16}, {}),
+        (2, {}, {"checkpoint_seconds": 60.0}),  # the one setting without effect
     ],
-    ids=["mid-epoch", "end of epoch", "moving average", "another setting without effect"],
+    ids=["mid-epoch", "end of epoch", "moving average", "parts of the images", "another setting without effect"],
 )
 def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
-    tmp_path, stop_after, ema, resumed_with, _deterministic
+    tmp_path, stop_after, changes, resumed_with, _deterministic
 ):
-    recipe = _recipe(ema=ema)
+    recipe = _recipe(**changes)
     expected, history = _train(tmp_path / "calm", recipe)
 
     stopped = _classifier(recipe)
@@ -95,11 +96,23 @@ def test_a_training_stopped_at_any_step_ends_bit_for_bit_as_if_it_had_not_been(
     stopped.train_function = stop
     with pytest.raises(_Stopped):
         _train(tmp_path / "stormy", recipe, stopped)
-    found, told = _train(tmp_path / "stormy", _recipe(ema=ema, **resumed_with))
+    found, told = _train(tmp_path / "stormy", _recipe(**changes, **resumed_with))
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
     # What is told of the epochs before the stop is not lost.
     assert told == history
     assert [figures["epoch"] for figures in history] == list(range(EPOCHS))
+
+
+@pytest.mark.parametrize("images, steps, passes", [(0, STEPS, EPOCHS), (16, 2, None), (1000, STEPS, EPOCHS)])
+def test_an_epoch_has_as_many_images_as_the_recipe_says(tmp_path, _deterministic, images, steps, passes):
+    recipe = _recipe(epoch_images=images)
+    classifier = _classifier(recipe)
+    classifier.make_train_function()
+    step, calls = classifier.train_function, []
+    classifier.train_function = lambda iterator: calls.append(1) or step(iterator)
+    _, history = _train(tmp_path, recipe, classifier)
+    assert len(history) == EPOCHS and len(calls) == EPOCHS * steps
+    assert loop.passes(recipe, len(_data())) == (passes or EPOCHS * 16 / len(_data()))
 
 
 def test_little_is_lost_where_saving_is_quick(tmp_path, monkeypatch, _deterministic):
