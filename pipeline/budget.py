@@ -63,7 +63,8 @@ def _baselines(run: Run) -> float:
     if not outputs:
         return 0.0
     found = artifact_files.BASELINES.load(outputs["comparison"].uri, Comparison.from_document)
-    return max(run.seconds_of_work("Baselines"), sum(figures.cost.seconds for figures in found.baselines))
+    trained = sum(figures.cost.seconds for figures in found.baselines if figures.cost.epochs)
+    return max(run.seconds_of_work("Baselines"), trained)
 
 
 def lines(account: Mapping[str, Any] | None) -> Iterator[str]:

@@ -64,6 +64,11 @@ def _learning_rates(settings: Settings) -> Iterator[str]:
             f"config.search.min_learning_rate: found {search.min_learning_rate}; expected "
             f"config.search.learning_rate, {search.learning_rate}, or less."
         )
+    if 0 < train.epoch_images < train.batch_size and not _is_planned(settings, "train.batch_size"):
+        yield (
+            f"config.train.epoch_images: found {train.epoch_images}; expected 0 (all images), or "
+            f"config.train.batch_size, {train.batch_size}, or more."
+        )
     planned = any(_is_planned(settings, name) for name in ("train.warmup_epochs", "train.epochs"))
     if train.warmup_epochs >= train.epochs and not planned:
         yield (

@@ -142,13 +142,10 @@ def fit(
             return {"epochs": limits.epochs, "images": 0, "seconds": 0.0}
         step = _measure(classifier, train, settings, strategy)
         spent = time.monotonic() - began
-        steps = math.floor((limits.seconds - spent) / step)
+        steps = max(1, math.floor((limits.seconds - spent) / step))
         epochs = min(limits.most, steps // math.ceil(len(train) / recipe.batch_size))
-        return {
-            "epochs": max(1, epochs),
-            "images": 0 if epochs else max(1, steps) * recipe.batch_size,
-            "seconds": spent,
-        }
+        images = 0 if epochs else steps * recipe.batch_size
+        return {"epochs": max(1, epochs), "images": images, "seconds": spent}
 
     decision = once(os.path.join(directory, "decision.json"), decide)
     epochs = decision["epochs"]

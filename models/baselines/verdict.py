@@ -192,11 +192,6 @@ def _advice(network: Figures, baselines: Sequence[Figures], images: int) -> str:
                 "images, or train longer (config.train.epochs)."
             )
         return "It has learned little: look at images and labels in the report, and train longer (config.train.epochs)."
-    if not by_name:
-        return (
-            "This does not show that the search is worth its time: compare it with a trained network, too "
-            "(config.baselines.names)."
-        )
     ahead = [found for found in by_name.values() if found.verdict == WORSE]
     if ahead:
         return _INSTEAD[max(ahead, key=lambda found: found.accuracy).name]
@@ -213,10 +208,16 @@ def _advice(network: Figures, baselines: Sequence[Figures], images: int) -> str:
             f"But some baselines had few epochs ({', '.join(short)}), so this proves little. Raise "
             "config.baselines.time_share, or set config.baselines.epochs."
         )
-    longest = max(found.cost.seconds for found in by_name.values())
+    longest = max((found.cost.seconds for found in by_name.values() if found.cost.epochs), default=None)
+    if longest is None:
+        return (
+            "This does not show that it is worth its time: compare it with a network that is trained on these images, "
+            "too (config.baselines.names)."
+        )
     if longest < _EQUAL_TIME * network.cost.seconds:
         return (
-            f"But none of the others had more than {longest / network.cost.seconds:.0%} of its seconds, so this does "
-            "not show that it is worth its time. Raise config.baselines.time_share to know."
+            f"But none of the networks that were trained for comparison had more than "
+            f"{longest / network.cost.seconds:.0%} of its seconds, so this does not show that it is worth its time. "
+            "Give them more (config.baselines.time_share, or config.baselines.epochs)."
         )
     return "It is worth its time."

@@ -1,5 +1,6 @@
 """Makes the two plans of a run: a plan before the search, and a corrected plan between search and training."""
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,8 +46,8 @@ def plan_search(settings: Settings, load: Load, architecture: Genotype | None, t
     networks: list[NetworkTimes] = []
     searches: list[SearchTimes] = []
     scored = not architecture and settings.search.objective == spectrum.OBJECTIVE
-    allowed = rules.MEASURING * total
     of_pretrained = _measure_pretrained(settings, data, test_images)
+    allowed = rules.MEASURING * total + watch.seconds() - loaded  # a pretrained network is measured in any case
 
     def costs_now() -> Costs:
         return Costs(
@@ -143,8 +144,8 @@ def plan_training(
     }
     return Plan(
         minutes=before.minutes,
-        choices=rules.choices(chosen, figures.side, settings, fixed),
-        reasons=(*reasons, *rules.reasons(chosen, changed, settings, fixed, costs.steps(batch))),
+        choices=rules.choices(chosen, figures.side, given, fixed),
+        reasons=(*reasons, *rules.reasons(chosen, changed, given, fixed, costs.steps(batch))),
         warnings=tuple(rules.warnings(chosen)),
         seconds=_with_reserve(seconds, settings),
         over=(plan.BEFORE, plan.PLANNING, plan.SEARCH),
@@ -239,21 +240,23 @@ def _require_room(
     """
     if chosen.length.epochs:
         return
-    needed = f"{math.ceil(rules.shortest(costs, chosen.batch) * costs.steps(chosen.batch)):,} training steps"
+    passes = rules.shortest(costs, chosen.batch, settings, fixed)
+    needed = f"{math.ceil(passes * costs.steps(chosen.batch)):,} training steps"
     if "train.epochs" in fixed:
         needed = f"{settings.train.epochs:,} training epochs"
 
-    def enough(minutes: float) -> bool:
-        budget = settings.budget.model_copy(update={"minutes": minutes})
+    def enough(tenths: int) -> bool:
+        budget = settings.budget.model_copy(update={"minutes": tenths / 10})
         larger = settings.model_copy(update={"budget": budget})
         return rules.choose(costs, _room(larger, used), candidates, larger, fixed, chosen.batch).length.epochs > 0
 
-    tenths = math.floor(10 * settings.budget.minutes) + 1
-    while not enough(tenths / 10):
-        tenths += 1
+    few = many = math.floor(10 * settings.budget.minutes) + 1
+    while not enough(many):
+        few, many = many, 2 * many
+    least = bisect.bisect_left(range(few, many), True, key=enough) + few
     kept = " with the settings that are kept (config.budget.keep, command line)" if settings.budget.keep else ""
     raise ConfigError(
-        f"config.budget.minutes: found {settings.budget.minutes:g}; expected {tenths / 10:g} or more: {used:.0f} s are "
+        f"config.budget.minutes: found {settings.budget.minutes:g}; expected {least / 10:g} or more: {used:.0f} s are "
         f"used, and a run with the smallest network and {needed}{kept} needs the rest."
     )
 

@@ -97,7 +97,12 @@ class Option:
 
 
 def baselines_share(settings: Settings) -> float:
-    """Returns the share of the seconds of search and training that the trained baselines take together."""
+    """Returns the share of the seconds of search and training that the trained baselines take together.
+
+    If the number of their epochs is given (`config.baselines.epochs`), they have no share.
+    """
+    if settings.baselines.epochs:
+        return 0.0
     return settings.baselines.time_share * len(_trained_baselines(settings))
 
 
@@ -219,13 +224,14 @@ def correct(
 
     def with_size(size: Size) -> Option:
         passes = passes_left(costs, seconds, size, train.batch_size, settings, fixed, search)
-        passes = max(passes, shortest(costs, train.batch_size))
+        passes = max(passes, shortest(costs, train.batch_size, settings, fixed))
         if "train.epochs" in fixed:  # whether there is room for them or not
             passes = kept_passes(costs, settings, fixed)
         return Option(size, searched, length(costs, passes, train.batch_size, settings, fixed), train.batch_size)
 
     same = with_size(Size(train.cells, train.channels))
-    planned = train.epochs * (train.epoch_images or costs.figures.images) / costs.figures.images
+    images = costs.figures.images
+    planned = train.epochs * min(train.epoch_images or images, images) / images
     low, high = KEEP_SIZE
     if "train.epochs" in fixed or low * planned <= same.length.passes <= high * planned or not candidates:
         return same
@@ -269,17 +275,21 @@ def length(costs: Costs, passes: float, batch: int, settings: Settings, fixed: C
     if "train.epochs" in fixed:
         enough = passes >= kept_passes(costs, settings, fixed)
         epochs, part = (settings.train.epochs if enough else 0), kept
-    elif passes < shortest(costs, batch):
+    elif passes < shortest(costs, batch, settings, fixed):
         epochs, part = 0, kept
     elif passes >= FEW_EPOCHS or "train.epoch_images" in fixed:
-        epochs, part = int(passes * images / kept), kept
+        epochs, part = max(1, int(passes * images / kept)), kept
     else:
-        epochs, part = FEW_EPOCHS, min(images, max(batch, int(passes * images / FEW_EPOCHS / batch) * batch))
+        steps = max(1, int(passes * images / batch))
+        epochs = min(FEW_EPOCHS, steps)
+        part = min(images, steps // epochs * batch)
     return Length(epochs, part if part < images else 0, epochs * part / images)
 
 
-def shortest(costs: Costs, batch: int) -> float:
-    """Returns how many times the shortest training takes all images."""
+def shortest(costs: Costs, batch: int, settings: Settings, fixed: Collection[str]) -> float:
+    """Returns how many times the shortest training takes all images; arguments as for `length`."""
+    if "train.epoch_images" in fixed:
+        return _kept_images(costs, settings, fixed) / costs.figures.images
     return min(1.0, SHORTEST / costs.steps(batch))
 
 
@@ -415,7 +425,7 @@ def reasons(
     if chosen.search_epochs and "search.epochs" not in fixed:
         yield f"The search has {chosen.search_epochs} epochs, in at most {share:.0%} of the time if this is enough."
     if "train.epochs" not in fixed:
-        ends = "more are of no use" if passes >= MOST_EPOCHS else "there is no time for more"
+        ends = "more are of no use" if passes >= MOST_EPOCHS - 1 else "there is no time for more"
         part = f"{chosen.length.images:,} images" if chosen.length.images else f"{steps} steps"
         yield f"The training has {chosen.length.epochs} epochs with {part} each: {ends}."
     if endless_warmup(chosen, settings, fixed):
@@ -430,6 +440,6 @@ def warnings(chosen: Option) -> list[str]:
     if chosen.length.passes >= FEW_EPOCHS:
         return []
     return [
-        f"In this budget the training sees each image only {chosen.length.passes:.1f} times, too few for a good model. "
+        f"In this budget the training sees each image only {chosen.length.passes:.2g} times, too few for a good model. "
         "Give more minutes (config.budget.minutes) or smaller images (config.data.image_size)."
     ]

@@ -195,11 +195,13 @@ def test_the_share_of_the_time_is_turned_into_epochs_once(inputs, tmp_path, monk
     assert asked == [decided["epochs"]] and len(measured) == 1
 
 
-@pytest.mark.parametrize("step, steps", [(35.0, 2), (1000.0, 1)], ids=["two steps", "no time left"])
-def test_a_baseline_without_time_for_an_epoch_takes_some_of_the_images(inputs, tmp_path, monkeypatch, step, steps):
-    """Of a large set of images, one epoch could take longer than the whole run."""
+@pytest.mark.parametrize("share, step, steps", [(1.0, 35.0, 2), (1.0, 1000.0, 1), (1e-4, 1e-3, 1)])
+def test_a_baseline_without_time_for_an_epoch_takes_some_of_the_images(
+    inputs, tmp_path, monkeypatch, share, step, steps
+):
+    """Of a large set of images, one epoch could take longer than the whole run. In the last case the time is over."""
     monkeypatch.setattr(fitting, "_measure", lambda *_: step)
-    found, _ = _run(inputs, tmp_path, names=("cnn",), epochs=0, time_share=1.0)  # 100 seconds
+    found, _ = _run(inputs, tmp_path, names=("cnn",), epochs=0, time_share=share)  # of 100 seconds
     (decision,) = (tmp_path / "checkpoints").rglob("decision.json")
     decided = json.loads(decision.read_text())
     assert (decided["epochs"], decided["images"]) == (1, 64 * steps)

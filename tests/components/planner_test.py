@@ -147,6 +147,14 @@ def test_kept_epochs_that_do_not_fit_are_refused_and_others_are_planned_around(t
     assert made.apply(settings(60.0, train=train)).train.epochs == 5000
 
 
+def test_a_warm_up_that_does_not_fit_is_lowered_in_both_plans(tmp_path, examples, quick):
+    used = settings(300.0, "train.warmup_epochs", "train.cells", "train.channels", train={"warmup_epochs": 9000})
+    made = plan_search(tmp_path, examples, used)
+    corrected, _ = plan_training(tmp_path, examples, used)
+    for found in (made, corrected):
+        assert found.choices["train.warmup_epochs"] == found.choices["train.epochs"] - 1
+
+
 def test_the_time_before_the_plan_counts(tmp_path, examples, quick, monkeypatch):
     used = settings(5.0)
     monkeypatch.setattr(clock, "seconds", lambda: 200.0)

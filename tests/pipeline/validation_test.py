@@ -117,6 +117,11 @@ BAD = [
         600,
         "config.train.warmup_epochs: found 600; expected less than config.train.epochs, 600: ",
     ),
+    (
+        "train.epoch_images",
+        50,
+        "config.train.epoch_images: found 50; expected 0 (all images), or config.train.batch_si",
+    ),
     ("train.drop_path", 1.0, "config.train.drop_path: found 1.0"),
     ("evaluate.accuracy_threshold", 97.0, "config.evaluate.accuracy_threshold: found 97.0; expected None"),
     ("baselines.names", ("cnn", "resnet"), "config.baselines.names: found 'resnet'; expected ('majority', 'cnn', 'pr"),

@@ -88,12 +88,31 @@ def test_in_a_short_time_each_epoch_has_a_part_of_the_images():
 
 def test_the_shortest_training_takes_all_images_or_some_steps():
     costs = {images: Costs(figures(images=images)) for images in (640, 64_000)}
-    assert rules.shortest(costs[640], 64) == 1.0
-    assert rules.shortest(costs[64_000], 64) * 1000 == rules.SHORTEST
+    assert rules.shortest(costs[640], 64, settings(), frozenset()) == 1.0
+    assert rules.shortest(costs[64_000], 64, settings(), frozenset()) * 1000 == rules.SHORTEST
     for images, found in costs.items():
         for passes, epochs in ((0.99, 0), (1.0, 10)):
-            length = rules.length(found, passes * rules.shortest(found, 64), 64, settings(), frozenset())
-            assert length.epochs == epochs, images
+            least = rules.shortest(found, 64, settings(), frozenset())
+            assert rules.length(found, passes * least, 64, settings(), frozenset()).epochs == epochs, images
+
+
+@pytest.mark.parametrize("images", [6, 64, 320, 600, 2000, 1_280_000])
+@pytest.mark.parametrize("batch", [8, 64, 512])
+def test_no_training_is_longer_than_its_time(images, batch):
+    costs = Costs(figures(images=images))
+    for passes in (1.0, 1.7, 3.0, 9.9, 10.0, 33.3):
+        found = rules.length(costs, passes, batch, settings(), frozenset())
+        assert found.epochs >= 1 and found.passes <= passes
+        assert found.passes > 0.5 * passes or batch > images
+        assert found.passes == found.epochs * (found.images or images) / images
+
+
+@pytest.mark.parametrize("images, kept", [(64_000, 0), (1_280_000, 0), (1_280_000, 50_000), (64_000, 20_000)])
+def test_a_correction_without_time_has_one_epoch_of_the_images_that_are_kept(images, kept):
+    found = settings("train.epoch_images", train={"epoch_images": kept, "epochs": 3, "batch_size": 64})
+    costs = Costs(figures(images=images))
+    option = rules.correct(costs, -100.0, [], found, rules.fixed(found), 0.0)
+    assert (option.length.epochs, option.length.images) == (1, kept)
 
 
 def test_images_of_an_epoch_that_are_kept_are_planned_around():
@@ -256,6 +275,9 @@ def test_epochs_of_baselines_that_are_given_have_their_time():
         for epochs in (1, 30)
     )
     assert thirty - one == pytest.approx(29 * costs.epoch(SMALL, 64))
+    # They have these epochs, and no share of a long training.
+    given = settings(baselines={"names": ("cnn",), "epochs": 1})
+    assert rules.baselines(costs, SMALL, 64, given, 1e6) == one and rules.baselines_share(given) == 0
 
 
 @hypothesis.settings(deadline=None, max_examples=40)
