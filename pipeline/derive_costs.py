@@ -39,6 +39,12 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
             "no latency table. Measure one on this device (--config.derive.latency_table=measure), give the file of "
             "another device's table, or limit multiply-adds (config.derive.budget.macs)."
         )
+    if derive.latency_table and settings.train.mixed_precision:
+        yield (
+            f"config.derive.latency_table: found {derive.latency_table!r} with config.train.mixed_precision="
+            f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with a latency table: the "
+            "table is of float32 networks, but the exported network computes in half precision."
+        )
     if limits and derive.source == "best":
         yield (
             "config.derive.source: found 'best'; expected 'argmax' with config.derive.budget: the best evaluated "

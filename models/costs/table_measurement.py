@@ -15,6 +15,7 @@ from models.costs import latency, runtimes
 from models.costs.latency_table import LatencyTable, Networks, Operation, Whole
 from models.costs.sites import Site, computed, reference_network, sites
 from models.networks.operations import Identity
+from models.runtime.messages import some
 from models.search_spaces.base import SearchSpace, random_path
 from models.search_spaces.registry import network_options
 from models.settings import Train
@@ -194,6 +195,14 @@ def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
         if found != getattr(fresh.device, name)
     ]
     differences += earlier.networks.differences(fresh.networks)
+    moved = [
+        f"{operation} of {choice}"
+        for choice, operations in fresh.places.items()
+        for operation, places in operations.items()
+        if earlier.places.get(choice, {}).get(operation) != places
+    ]
+    if moved and not differences:
+        differences = [f"other places of {some(moved)}"]
     if differences:
         raise ValueError(f"{path}: found another table: {'; '.join(differences)}. Remove it or name another file.")
     return earlier.model_copy(update={"rounds": fresh.rounds})
