@@ -11,6 +11,7 @@ from models import measure_latency
 from models.costs import runtimes, table_measurement
 from models.costs.latency_table import LatencyTable, Whole, unfit
 from models.costs.sites import computed
+from models.search.shape import Shape
 from models.settings import Train
 from tests.support.latency_tables import CALL, FIXED, counted, measured
 from tests.support.spaces import make_space
@@ -41,6 +42,17 @@ def test_the_sum_over_operations_predicts_networks_that_were_not_measured(name, 
         network = table_measurement.network_of(space, train, IMAGE, CLASSES, path)
         assert table.predict(space, path) == pytest.approx(counted([network], IMAGE), rel=0.05)
     assert max(map(abs, table.errors())) < 0.5
+
+
+@pytest.mark.parametrize("operations", [["conv_3x3", "skip_connect"], ["conv_3x3", "skip_connect", "none"]])
+def test_the_networks_of_a_fit_have_as_many_edges_as_derived_ones(operations):
+    space = make_space({"name": "cell", "operations": operations})
+    paths = table_measurement.random_paths(space, 30, seed=0)
+    shape = Shape.of(space)
+    assert shape.valid(np.array([shape.row(path) for path in paths])).all()
+    assert len({tuple(path.items()) for path in paths}) == 30
+    for choice in space.choices:  # every edge is drawn, with every operation
+        assert {"conv_3x3", "skip_connect"} <= {path[choice.name] for path in paths}
 
 
 def test_operations_are_measured_alone_and_without_the_empty_call(tmp_path):
