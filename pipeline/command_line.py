@@ -89,6 +89,7 @@ def refuse_arguments(unused: list[str]) -> None:
 def expand_home(config: ml_collections.ConfigDict) -> None:
     """Replaces ~ by the home directory in the paths of a config: a shell does not expand ~ after --config.KEY=."""
     config.architecture = os.path.expanduser(config.architecture)
+    config.derive.latency_table = os.path.expanduser(config.derive.latency_table)
     for name in ("image_folder", "data_dir"):
         config.data[name] = os.path.expanduser(config.data[name])
     for name in ("pretrained", "weights"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from models.oracle.values import shown
 from models.planning import rules
 from models.search_spaces.base import SearchSpace
 from models.settings import Settings
@@ -34,9 +35,15 @@ def problems(settings: Settings, space: SearchSpace, smallest_side: int) -> Iter
         return
     if "latency_ms" in limits and not derive.latency_table:
         yield (
-            f"config.derive.budget.latency_ms: found {limits['latency_ms']:g}; expected None, because the run has no "
-            "latency table. Measure one on this device (--config.derive.latency_table=measure), give the file of "
+            f"config.derive.budget.latency_ms: found {shown(limits['latency_ms'])}; expected None, because the run has "
+            "no latency table. Measure one on this device (--config.derive.latency_table=measure), give the file of "
             "another device's table, or limit multiply-adds (config.derive.budget.macs)."
+        )
+    if derive.latency_table and settings.train.mixed_precision:
+        yield (
+            f"config.derive.latency_table: found {derive.latency_table!r} with config.train.mixed_precision="
+            f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with a latency table: the "
+            "table is of float32 networks, but the exported network computes in half precision."
         )
     if limits and derive.source == "best":
         yield (

@@ -268,12 +268,12 @@ def _pretrained(settings: Settings) -> Iterator[str]:
 
 def _export(settings: Settings) -> Iterator[str]:
     """Refuses formats that cannot hold the trained network."""
-    litert = [name for name in settings.export.formats if name.startswith("litert")]
-    if litert and settings.train.mixed_precision:
+    formats = settings.export.formats
+    if formats and settings.train.mixed_precision:
         yield (
-            f"config.export.formats: found {', '.join(litert)} with config.train.mixed_precision="
-            f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with LiteRT, whose float32 "
-            "operations do not compute in half precision."
+            f"config.export.formats: found {', '.join(formats)} with config.train.mixed_precision="
+            f"{settings.train.mixed_precision!r}; expected config.train.mixed_precision='' with them: these "
+            "formats are made from float32 networks only."
         )
 
 

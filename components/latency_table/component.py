@@ -30,7 +30,7 @@ class LatencyTable(base_component.BaseComponent):
     """Measures how long each operation of the space takes on this device, or takes a table of another device.
 
     The deriver predicts the latency of architectures from the table (models/costs/latency_table.py). The component
-    fails before the search if no architecture is fast enough for `config.derive.budget.latency_ms`.
+    fails before the search if no architecture is within all limits of `config.derive.budget`.
     """
 
     SPEC_CLASS = LatencyTableSpec

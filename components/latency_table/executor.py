@@ -12,6 +12,7 @@ from tfx.types import artifact, artifact_utils
 
 from models.costs import runtimes, table_process
 from models.costs.latency_table import LatencyTable, Networks, unfit
+from models.costs.networks import network_costs
 from models.data import dataset_info
 from models.runtime import artifact_files, checkpoint, progress
 from models.search.budgeted import require_possible
@@ -33,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
             ValueError: The table that was given is for other networks.
-            BudgetError: No architecture is fast enough.
+            BudgetError: No architecture is within all limits of the budget.
         """
         began = time.monotonic()
         space_settings = Space.from_json(exec_properties["space"])
@@ -69,9 +70,9 @@ class Executor(base_executor.BaseExecutor):
             f"latency table: {len(table.operations)} operations on {table.device.processor} ({table.backend}, threads: "
             f"{table.threads}); networks predicted with a median error of {error:.1%}"
         )
-        if derive.budget.latency_ms is not None:
-            limits = {"latency_ms": derive.budget.latency_ms}
-            require_possible(Shape.of(space, derive.max_skip_connections), {"latency_ms": table.cost()}, limits)
+        if derive.budget.limits:
+            costs = {cost.name: cost for cost in (*network_costs(space, train, *images), table.cost())}
+            require_possible(Shape.of(space, derive.max_skip_connections), costs, derive.budget.limits)
         output = artifact_utils.get_single_instance(output_dict["latency_table"])
         artifact_files.LATENCY_TABLE.save(output.uri, table.model_dump(mode="json"))
         output.set_float_custom_property("median_error", error)

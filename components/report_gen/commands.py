@@ -18,15 +18,18 @@ def serve(version: str, tag: str) -> str:
     )
 
 
-def train(config: str, root: str, genotype: str) -> str:
+def train(config: str, root: str, genotype: str, from_supernet: bool) -> str:
     """Returns the command that trains a genotype without a search.
 
     Args:
         config: The file of the config.
         root: The folder of the new run.
         genotype: The JSON file of the genotype.
+        from_supernet: `config.train.from_supernet` in the config. The command switches it off: without a search there
+            is no supernet.
     """
     return (
         f"python -m pipeline.local_runner --config={shlex.quote(config)} --root={shlex.quote(root)} \\\n"
         f"  --config.architecture={shlex.quote(genotype)}"
+        + (" \\\n  --config.train.from_supernet=False" if from_supernet else "")
     )

@@ -74,7 +74,7 @@ def render(found: Inputs, used: Settings) -> str:
         panels=search_figures.PANELS,
         costs=front_figures.LABELS,
         train_commands=[
-            commands.train("again.py", f"runs/front_{number:02d}", str(point.genotype))
+            commands.train("again.py", f"runs/front_{number:02d}", str(point.genotype), used.train.from_supernet)
             for number, point in enumerate(found.front.points if found.front else ())
         ],
         architecture=[

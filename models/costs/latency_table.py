@@ -21,8 +21,9 @@ from scipy import optimize
 from models.architectures.choices import Path
 from models.costs.additive import AdditiveCost
 from models.costs.runtimes import TENSORFLOW
-from models.costs.sites import computed
+from models.costs.sites import built, computed
 from models.runtime.files import write_atomically
+from models.runtime.messages import some
 from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import network_options
 from models.settings import Train
@@ -277,7 +278,7 @@ def _sum(cost: AdditiveCost, used: Path) -> float:
 def unfit(
     table: LatencyTable, path: str, space: SearchSpace, train: Train, images: tuple[tuple[int, int, int], int] | None
 ) -> str:
-    """Returns why a table is not for the networks of a run; "" if it is.
+    """Returns why a table cannot tell the latency of a run's networks; "" if it can.
 
     Args:
         table: The table.
@@ -288,9 +289,25 @@ def unfit(
     """
     shape, classes = images or (table.networks.image_shape, table.networks.classes)
     found = table.networks.differences(Networks.of(space, train, shape, classes))
-    if not found:
-        return ""
-    return (
-        f"config.derive.latency_table: found {path!r}, which is for other networks: {'; '.join(found)}. Measure a "
-        "table for these settings (docs/latency.md)."
-    )
+    if found:
+        return (
+            f"config.derive.latency_table: found {path!r}, which is for other networks: {'; '.join(found)}. Measure a "
+            "table for these settings (docs/latency.md)."
+        )
+    if table.batch != 1:
+        return (
+            f"config.derive.latency_table: found {path!r}, which has the milliseconds of {table.batch} images at once; "
+            "expected those of one image. Measure a table with --batch=1 (docs/latency.md)."
+        )
+    lacking = [
+        f"{name} of {choice}"
+        for choice, names in built(space).items()
+        for name in names
+        if not table.places.get(choice, {}).get(name)
+    ]
+    if lacking:
+        return (
+            f"config.derive.latency_table: found {path!r}, whose `places` lack {some(lacking)}. Measure a table for "
+            "these settings (docs/latency.md)."
+        )
+    return ""

@@ -10,7 +10,7 @@ import keras
 from models.architectures import nasbench201 as nasbench201_genotype
 from models.architectures.cell import INPUTS, NONE
 from models.architectures.choices import Path
-from models.architectures.mobile import parse
+from models.architectures.mobile import SKIP, parse
 from models.networks import layers, nasbench201, operations, profiling
 from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import network_options
@@ -59,7 +59,7 @@ class Site:
 
 
 Sites = Mapping[str, Mapping[str, tuple[Site, ...]]]
-"""Choice name -> operation -> everywhere that it is built. `none` and `skip` are missing: they add nothing."""
+"""Choice name -> operation of `built` -> everywhere that it is built."""
 
 
 def reference_network(
@@ -80,6 +80,17 @@ def reference_network(
         raise ValueError(f"The costs of the {space.name} space are not known; expected one of {', '.join(SPACES)}.")
     genotype = space.derive({choice.name: [1.0] * len(choice.operations) for choice in space.choices})
     return space.path(genotype), space.network(genotype, image_shape, classes, **network_options(space, train))
+
+
+def built(space: SearchSpace) -> dict[str, tuple[str, ...]]:
+    """Returns the operations of each choice that are built: all but `none` and `skip`, which add nothing.
+
+    Args:
+        space: One of `SPACES`.
+    """
+    return {
+        choice.name: tuple(name for name in choice.operations if name not in (NONE, SKIP)) for choice in space.choices
+    }
 
 
 def sites(space: SearchSpace, network: keras.Model) -> Sites:
@@ -123,10 +134,7 @@ def _cell(space, network) -> Sites:
             if cell.reduction == (kind == "reduce")
         )
 
-    return {
-        choice.name: {name: found(choice.name, name) for name in choice.operations if name != NONE}
-        for choice in space.choices
-    }
+    return {choice: {name: found(choice, name) for name in names} for choice, names in built(space).items()}
 
 
 def _with_input_sides(network) -> Iterator[tuple[keras.layers.Layer, tuple[int, int]]]:
@@ -140,12 +148,8 @@ def _with_input_sides(network) -> Iterator[tuple[keras.layers.Layer, tuple[int, 
 def _mobile(space, network) -> Sites:
     found = {}
     shape = profiling.output_shape(network.stem)[1:]
-    for choice, (channels, strides) in zip(space.choices, space.backbone.blocks, strict=True):
-        found[choice.name] = {
-            name: (Site("mobile", name, shape, channels, strides),)
-            for name in choice.operations
-            if parse(name) is not None
-        }
+    for (choice, names), (channels, strides) in zip(built(space).items(), space.backbone.blocks, strict=True):
+        found[choice] = {name: (Site("mobile", name, shape, channels, strides),) for name in names}
         shape = (*(-(-side // strides) for side in shape[:2]), channels)
     return found
 
@@ -158,10 +162,6 @@ def _nasbench201(space, network) -> Sites:
         if isinstance(layer, nasbench201.NasBench201Cell)
     ]
     return {
-        choice.name: {
-            name: tuple(Site("nasbench201", name, shape, shape[-1], 1) for shape in shapes)
-            for name in choice.operations
-            if name != NONE
-        }
-        for choice in space.choices
+        choice: {name: tuple(Site("nasbench201", name, shape, shape[-1], 1) for shape in shapes) for name in names}
+        for choice, names in built(space).items()
     }

@@ -15,7 +15,8 @@ from models.costs import latency, runtimes
 from models.costs.latency_table import LatencyTable, Networks, Operation, Whole
 from models.costs.sites import Site, computed, reference_network, sites
 from models.networks.operations import Identity
-from models.search_spaces.base import SearchSpace, random_path
+from models.runtime.messages import some
+from models.search_spaces.base import SearchSpace
 from models.search_spaces.registry import network_options
 from models.settings import Train
 
@@ -135,7 +136,10 @@ def measure(
 
 
 def random_paths(space: SearchSpace, count: int, seed: int) -> list[Path]:
-    """Returns random architectures whose output depends on the image, different ones if there are enough.
+    """Returns random derived architectures whose output depends on the image, different ones if there are enough.
+
+    The derivation from random probabilities gives them. A path that is drawn operation by operation would have more
+    edges than any derived network, if the cell space lacks the operation `none`.
 
     Args:
         space: One of `models.costs.sites.SPACES`.
@@ -145,7 +149,7 @@ def random_paths(space: SearchSpace, count: int, seed: int) -> list[Path]:
     generator = np.random.default_rng(seed)
     found: list[Path] = []
     for attempt in itertools.count():
-        path = random_path(space, generator)
+        path = space.path(space.derive({c.name: generator.random(len(c.operations)).tolist() for c in space.choices}))
         if computed(space, path, constants=False) and (path not in found or attempt > 100 * count):
             found.append(path)
         if len(found) == count:
@@ -194,6 +198,14 @@ def _continued(path: str, fresh: LatencyTable) -> LatencyTable:
         if found != getattr(fresh.device, name)
     ]
     differences += earlier.networks.differences(fresh.networks)
+    moved = [
+        f"{operation} of {choice}"
+        for choice, operations in fresh.places.items()
+        for operation, places in operations.items()
+        if earlier.places.get(choice, {}).get(operation) != places
+    ]
+    if moved and not differences:
+        differences = [f"other places of {some(moved)}"]
     if differences:
         raise ValueError(f"{path}: found another table: {'; '.join(differences)}. Remove it or name another file.")
     return earlier.model_copy(update={"rounds": fresh.rounds})

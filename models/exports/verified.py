@@ -16,8 +16,9 @@ from models.runtime.messages import some
 
 # The largest difference of a probability between an exact format and the SavedModel.
 TOLERANCE = 1e-4
-# The smallest share of test images on which a file must give the SavedModel's class: below it, the file is broken.
-LEAST_AGREEMENT = 0.5
+# A file is broken if its class differs from the SavedModel's on more than this share of the test images for which a
+# constant answer, the SavedModel's most frequent class, differs from it.
+LARGEST_DISAGREEMENT = 0.5
 # Test images that each file classifies at most: LiteRT takes them one by one.
 MOST_IMAGES = 2000
 # An accuracy that falls by more gives a warning.
@@ -103,14 +104,7 @@ def export(
             rows.append(Export(name, 0, None, len(labels), None, None, f"the conversion failed: {told}"))
             continue
         row = _figures(name, len(content), predict, found, expected, labels, pixels)
-        agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
-        refused = ""
-        if chosen_format.exact and not row.max_difference <= TOLERANCE:
-            refused = (
-                f"a probability differs from the SavedModel's by {row.max_difference:.2g}, more than {TOLERANCE:g}"
-            )
-        elif agreement < LEAST_AGREEMENT:
-            refused = f"its class is the SavedModel's on only {agreement:.0%} of the test images"
+        refused = _unequal(row.max_difference) if chosen_format.exact else _unlike(found, expected)
         if refused:
             row = dataclasses.replace(row, accuracy=None, latency=None, refused=refused)
         else:
@@ -130,6 +124,25 @@ def warnings(rows: Sequence[Export]) -> list[str]:
             "calibration may help (config.export.calibration_images)."
         )
     return told
+
+
+def _unequal(difference: float) -> str:
+    """Returns why probabilities are not those of the SavedModel; "" if they are."""
+    if difference <= TOLERANCE:
+        return ""
+    return f"a probability differs from the SavedModel's by {difference:.2g}, more than {TOLERANCE:g}"
+
+
+def _unlike(found: np.ndarray, expected: np.ndarray) -> str:
+    """Returns why classes are not similar enough to those of the SavedModel; "" if they are."""
+    classes = expected.argmax(axis=1)
+    differ, constant = np.sum(found.argmax(axis=1) != classes), len(classes) - np.bincount(classes).max()
+    if differ <= LARGEST_DISAGREEMENT * constant:
+        return ""
+    return (
+        f"its class differs from the SavedModel's on {differ} of {len(classes)} test images; always answering the "
+        f"SavedModel's most frequent class would differ on {constant}"
+    )
 
 
 def _draw(count: int, most: int, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from .costs import Costs
-from .values import is_real
+from .values import is_real, shown, shown_limit
 
 # Number of steps into which the costs are divided. More steps mean fewer rejected samples.
 _GRID = 2048
@@ -79,8 +79,8 @@ class BudgetedSpace:
         least = math.fsum([self._fixed, *self._cheapest.tolist()])
         if least > self._limit:
             raise ValueError(
-                f"budget: found the limit {self._limit:g}; expected {least:g} or more, the cost of the cheapest "
-                "architecture. Raise the limit"
+                f"budget: found the limit {shown(self._limit)}; expected {shown_limit(least)} or more, the cost of the "
+                "cheapest architecture. Raise the limit"
             )
         excess, slack = self._costs - self._cheapest[:, np.newaxis], self._limit - least
         # The factor ensures that rounding errors cannot exclude an architecture that costs exactly the limit.

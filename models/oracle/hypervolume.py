@@ -58,6 +58,27 @@ def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
     )
 
 
+def spread(points: np.ndarray, most: int) -> np.ndarray:
+    """Returns the points of a front that stand for all of them, in their order.
+
+    These are the best point of each objective, and then, one after the other, the point that is farthest from those
+    before. The range of an objective has the length 1.
+
+    Args:
+        points: float64 (points, objectives).
+        most: The largest number of points to return, at least that of the objectives.
+    """
+    if len(points) <= most:
+        return points
+    scaled = points / np.where(np.ptp(points, axis=0) > 0, np.ptp(points, axis=0), 1.0)
+    chosen = [int(index) for index in np.unique(scaled.argmax(axis=0))]
+    distances = np.min([np.linalg.norm(scaled - scaled[index], axis=1) for index in chosen], axis=0)
+    while len(chosen) < most:
+        chosen.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1))
+    return points[np.sort(chosen)]
+
+
 def boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns disjoint boxes that fill a region: all that is above the reference point and not dominated by the points.
 

@@ -1,7 +1,8 @@
-"""Checks and conversions of numbers from outside."""
+"""Checks and conversions of numbers from outside, and numbers in messages."""
 
 from __future__ import annotations
 
+import decimal
 import math
 import numbers
 from typing import Any
@@ -38,3 +39,21 @@ def integer(name: str, value: Any, least: int = 0) -> int:
     if not is_integer(value) or value < least:
         raise ValueError(f"{name}: found {value!r}; expected a whole number, {least} or more")
     return int(value)
+
+
+def shown(number: float) -> str:
+    """Returns the text of a finite number, with all of its digits."""
+    return f"{int(number):,}" if float(number).is_integer() else f"{number:,}"
+
+
+def shown_limit(least: float) -> str:
+    """Returns the text of a limit that a cost is within: the cost, rounded up to four digits or to a whole number.
+
+    Args:
+        least: The cost, a finite number.
+    """
+    exact = decimal.Decimal(float(least))
+    if exact == exact.to_integral_value():
+        return shown(least)
+    digit = decimal.Decimal(1).scaleb(min(exact.adjusted() - 3, 0))
+    return shown(float(exact.quantize(digit, decimal.ROUND_CEILING)))

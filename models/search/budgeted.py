@@ -14,6 +14,7 @@ from models.architectures.choices import Path
 from models.architectures.genotype import Genotype
 from models.costs.additive import AdditiveCost
 from models.oracle.multinomial import Multinomial
+from models.oracle.values import shown, shown_limit
 from models.search.program import Limit, fits, solve
 from models.search.ranking import ranking
 from models.search.shape import Shape, genotype_of
@@ -159,8 +160,8 @@ def require_possible(shape: Shape, costs: Mapping[str, AdditiveCost], limits: Ma
         if not fits(least, limit):
             unit = f" {costs[name].unit}" if costs[name].unit else ""
             raise BudgetError(
-                f"config.derive.budget.{name}: found {limit:,g}{unit}; the cheapest architecture of the space has "
-                f"{_number(least)}{unit}. Raise the limit to this or more, or make the final network smaller "
+                f"config.derive.budget.{name}: found {shown(limit)}{unit}; the cheapest architecture of the space has "
+                f"{shown_limit(least)}{unit}. Raise the limit to this or more, or make the final network smaller "
                 "(docs/costs.md)."
             )
     if solve(shape, shape.table({}), _budget(shape, costs, limits)) is None:
@@ -171,12 +172,8 @@ def _budget(shape: Shape, costs: Mapping[str, AdditiveCost], limits: Mapping[str
     return [Limit(costs[name], limit, shape.table(costs[name].parts)) for name, limit in limits.items()]
 
 
-def _number(cost: float) -> str:
-    return f"{cost:,}" if isinstance(cost, int) else f"{cost:,.4g}"
-
-
 def _apart(limits: Mapping[str, float]) -> str:
-    found = ", ".join(f"{name}={limit:g}" for name, limit in limits.items())
+    found = ", ".join(f"{name}={shown(limit)}" for name, limit in limits.items())
     return (
         f"config.derive.budget: found {found}; each limit can be met, but no architecture meets all of them together. "
         "Raise one of them."

@@ -105,8 +105,13 @@ class Shape:
         return math.prod(math.comb(len(node), EDGES_PER_NODE) * real**EDGES_PER_NODE for node in self.nodes)
 
     def everything(self) -> np.ndarray:
-        """Returns the rows of all architectures of a space without nodes, in a fixed order."""
-        rows = np.stack(np.unravel_index(np.arange(self.count()), self.sizes), axis=1)
+        """Returns the rows of all architectures of a small space, in a fixed order."""
+        groups = [list(node) for node in self.nodes] or [[position] for position in range(len(self.choices))]
+        offered = [self._combinations(group) for group in groups]
+        numbers = np.unravel_index(np.arange(self.count()), [len(rows) for rows in offered])
+        rows = np.empty((self.count(), len(self.choices)), np.int64)
+        for group, combinations, number in zip(groups, offered, numbers, strict=True):
+            rows[:, group] = combinations[number]
         return rows[self.valid(rows)]
 
     def random(self, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -142,6 +147,14 @@ class Shape:
         rows[moved, others] = none[others]
         rows[moved, positions] = operations
         return rows[self.valid(rows)]
+
+    def _combinations(self, group: list[int]) -> np.ndarray:
+        """Returns all operations that the choices of a node, or a single choice, can have together."""
+        sizes = self.sizes[group]
+        rows = np.stack(np.unravel_index(np.arange(sizes.prod()), sizes), axis=1)
+        if not self.nodes:
+            return rows
+        return rows[(rows != self.positions(NONE)[group]).sum(axis=1) == EDGES_PER_NODE]
 
     def _draw_edges(self, rows: np.ndarray, generator: np.random.Generator) -> None:
         """Sets EDGES_PER_NODE random edges of each node to random operations but `none`, in place."""

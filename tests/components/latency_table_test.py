@@ -11,9 +11,11 @@ from components.latency_table import executor
 from components.latency_table.component import LatencyTable as Component
 from models.costs import table_process
 from models.costs.latency_table import LatencyTable
+from models.costs.networks import network_costs
 from models.data.dataset_info import DatasetInfo
 from models.runtime import artifact_files
-from models.search.budgeted import BudgetError
+from models.search.budgeted import BudgetError, cheapest
+from models.search.shape import Shape
 from models.settings import Settings
 from tests.support.latency_tables import measured
 from tests.support.spaces import make_space
@@ -69,6 +71,38 @@ def test_a_latency_that_no_network_reaches_stops_the_run_before_the_search(tmp_p
     table = table_of(tmp_path / "t.json", settings)
     with pytest.raises(BudgetError, match=r"config\.derive\.budget\.latency_ms: found 1e-06 ms; the cheapest arch"):
         run(str(tmp_path), settings, table.model_dump_json())
+
+
+def test_limits_that_no_network_meets_together_stop_the_run_before_the_search(tmp_path):
+    """The fast operations are those with parameters and multiply-adds."""
+    settings = settings_of(latency_table="t.json", front=3)
+    table = table_of(tmp_path / "t.json", settings)
+    operations = {
+        key: found.model_copy(update={"ms": 0.01 if "conv" in key else 1.0}) for key, found in table.operations.items()
+    }
+    whole = [
+        network.model_copy(
+            update={
+                "ms": 0.5
+                + sum(
+                    operations[key].ms
+                    for choice, name in network.path.items()
+                    for key in table.places[choice].get(name, ())
+                )
+            }
+        )
+        for network in table.whole
+    ]
+    table = table.model_copy(update={"operations": operations, "whole": tuple(whole)})
+    space = make_space({"name": "nasbench201"})
+    costs = (*network_costs(space, settings.train, SHAPE, len(CLASSES)), table.cost())
+    least = {cost.name: cheapest(Shape.of(space), cost) for cost in costs}
+    fast = {"latency_ms": least["latency_ms"] * 1.01}
+    run(str(tmp_path), settings_of(latency_table="t.json", budget=fast), table.model_dump_json())
+    for second in ({"params": least["params"]}, {"macs": least["macs"]}):
+        both = settings_of(latency_table="t.json", budget={**fast, **second})
+        with pytest.raises(BudgetError, match="each limit can be met, but no architecture meets all of them together"):
+            run(str(tmp_path), both, table.model_dump_json())
 
 
 def test_a_table_is_measured_once_whatever_else_of_the_training_changes(tmp_path, monkeypatch):

@@ -359,9 +359,17 @@ def test_the_page_shows_costs_limits_and_the_front_with_a_command_for_each_point
     assert "0 60,000 1,000,000 1.25 0 1 60,000 2,000,000 1.25 0.1 2 60,000 3,000,000 1.25 0.2" in text
     assert "darts_v2 60,000 4,000,000 1.25 -0.5" in text
     for number in range(3):
-        words = shlex.split(commands.train("again.py", f"runs/front_0{number}", f"/a/front/0{number}.json"))
+        words = shlex.split(commands.train("again.py", f"runs/front_0{number}", f"/a/front/0{number}.json", False))
         assert words[-1] == f"--config.architecture=/a/front/0{number}.json"
         assert f"--root=runs/front_0{number} \\ --config.architecture=/a/front/0{number}.json" in text
+    assert "from_supernet" not in text
+
+
+def test_the_commands_that_train_a_front_have_no_supernet():
+    train = USED.train.model_copy(update={"from_supernet": True})
+    derivation = inputs.Derivation("search, argmax", "argmax", costs=COSTS)
+    shown = Page(page.render(found(derivation=derivation, front=FRONT), USED.model_copy(update={"train": train})))
+    assert "json \\ --config.train.from_supernet=False" in " ".join(shown.text["front"].split())
 
 
 def test_the_page_tells_of_a_missing_baseline_the_form_of_images_and_warnings_of_the_search():

@@ -1,6 +1,7 @@
 """models/exports: converted files answer like the SavedModel, and what does not is refused."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -119,7 +120,8 @@ def test_a_file_whose_answers_differ_is_refused_and_not_written(model_dir, monke
     assert warning.startswith("config.export.formats: litert was not written: a probability differs")
 
 
-def test_integers_that_lost_the_classes_are_refused(model_dir, monkeypatch):
+@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 0, 1)], ids=["three classes", "two classes, one of them rare"])
+def test_integers_that_lost_the_classes_are_refused(classes, model_dir, monkeypatch):
     """The file answers, but always the same."""
     constant = np.eye(3, dtype=np.float32)[[0]]
     broken = dataclasses.replace(
@@ -127,10 +129,16 @@ def test_integers_that_lost_the_classes_are_refused(model_dir, monkeypatch):
         load=lambda content, threads: lambda pixels: constant.repeat(len(pixels), 0),
     )
     monkeypatch.setattr(formats, "FORMATS", {"litert_int8": broken})
+    real = formats.saved_model(model_dir)
+    monkeypatch.setattr(
+        formats, "saved_model", lambda folder: lambda pixels: np.eye(3)[np.array(classes)[real(pixels).argmax(axis=1)]]
+    )
     rows, files = convert(model_dir, ("litert_int8",))
     assert files == {} and rows[1].accuracy is None
     (warning,) = verified.warnings(rows)
-    assert "its class is the SavedModel's on only" in warning
+    assert re.search(
+        r"its class differs from the SavedModel's on \d+ of 150 test images; always .* differ on \d+\.", warning
+    )
 
 
 def test_a_conversion_that_fails_leaves_the_other_formats(model_dir, monkeypatch):

@@ -145,7 +145,9 @@ def test_the_home_directory_is_put_for_a_tilde(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     config = digits.get_config()
     config.data.image_folder, config.data.data_dir = "~/images", "~"
+    config.derive.latency_table = "~/table.json"
     command_line.expand_home(config)
+    assert config.derive.latency_table == "/home/me/table.json"
     assert (config.data.image_folder, config.data.data_dir) == ("/home/me/images", "/home/me")
     assert config.architecture == ""
 

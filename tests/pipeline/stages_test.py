@@ -122,7 +122,8 @@ def test_other_formats_are_made_after_the_push_and_only_if_they_are_asked_for():
     [
         ({"export.formats": ("tflite",)}, "config.export.formats"),
         ({"export.formats": ("onnx", "onnx")}, "config.export.formats"),
-        ({"export.formats": ("litert",), "train.mixed_precision": "bfloat16"}, "LiteRT, whose float32 operations"),
+        ({"export.formats": ("litert",), "train.mixed_precision": "bfloat16"}, "found litert with config.train.mixed"),
+        ({"export.formats": ("onnx",), "train.mixed_precision": "float16"}, "found onnx with config.train.mixed_prec"),
         ({"export.calibration_images": 10}, "config.export.formats has no litert_int8"),
         ({"export.threads": 2}, "config.export.formats is empty"),
     ],

@@ -397,6 +397,22 @@ def test_a_latency_table_of_other_networks_is_refused_before_the_search(tmp_path
         validation.validate(config)
 
 
+@pytest.mark.parametrize("table", ["measure", "FILE"])
+def test_a_latency_table_is_refused_with_mixed_precision(table, tmp_path):
+    config = digits.get_config()
+    config.derive.front, config.train.mixed_precision = 3, "bfloat16"
+    validation.validate(config)
+    config.derive.latency_table = table
+    if table == "FILE":
+        settings = Settings.parse(config)
+        space = make_space({"name": settings.space.name, "operations": list(settings.space.operations)})
+        config.derive.latency_table = str(tmp_path / "table.json")
+        measured(config.derive.latency_table, space, settings.train, (8, 8, 1), 10)
+    told = r"derive\.latency_table: found .* with config\.train\.mixed_precision='bfloat16'; expected .*=''"
+    with pytest.raises(validation.ConfigError, match=told):
+        validation.validate(config)
+
+
 def test_a_budget_of_the_derivation_is_refused_where_nothing_uses_it():
     config = digits.get_config()
     config.derive.source, config.derive.budget.macs = "best", 10**9

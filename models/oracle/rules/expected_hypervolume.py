@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..hypervolume import boxes, nondominated
+from ..hypervolume import boxes, nondominated, spread
 from ..record import Record
 from .gaussian_process import Evaluations, Posterior, expected_excess
 from .interactions import Interactions
@@ -16,6 +16,8 @@ from .interactions import Interactions
 _MARGIN = 0.1
 # Number of architectures of the front from which proposals are derived.
 _ELITES = 40
+# A front of three objectives counts with at most this many points: the number of its boxes grows with their square.
+_POINTS = 100
 # An update considers this many times the option `architectures`.
 _MANY = 4
 
@@ -44,8 +46,9 @@ class ExpectedHypervolume(_Linear):
 
     The improvement is computed exactly: the region that the front does not dominate is cut into boxes. The part of a
     box that an architecture will dominate has a random volume, whose expectation is a product over the objectives. A
-    known objective takes part with its exact value. Candidates, proposals and samples are those of `interactions`, with
-    the front in place of the best architectures.
+    known objective takes part with its exact value. With three objectives, points that are spread over the front stand
+    for a long front. Candidates, proposals and samples are those of `interactions`, with the front in place of the best
+    architectures.
 
     Each architecture of the front would dominate some volume without the others, down to the reference point. The rule
     recommends the architecture with the largest one.
@@ -112,7 +115,7 @@ class ExpectedHypervolume(_Linear):
         reference: np.ndarray,
     ) -> Callable[[np.ndarray], np.ndarray]:
         """Returns the function of architectures that returns their expected improvements of the hypervolume."""
-        lower, upper = boxes(front, reference)
+        lower, upper = boxes(front if len(reference) == 2 else spread(front, _POINTS), reference)
         # The edges of the boxes along each objective, the last of which is infinite.
         edges = [np.unique(np.concatenate([low, up])) for low, up in zip(lower.T, upper.T, strict=True)]
         below = [np.searchsorted(edge, low) for edge, low in zip(edges, lower.T, strict=True)]

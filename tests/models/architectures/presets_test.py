@@ -43,3 +43,5 @@ def test_released_mobile_networks_are_those_of_the_table():
     assert cpu[-2:] == [(216, 216, 3, 1, 3), (216, 360, 3, 1, 3)]
     assert (len(gpu), len(cpu)) == (14, 20)
     assert (BACKBONES["mdenas_gpu"].head, BACKBONES["mdenas_cpu"].head) == (1728, 1432)
+    for name in ("gpu", "cpu"):  # how latency entered the search is in no released source
+        assert f"reported for {name.upper()} latency" in presets.PRESETS[f"mdenas_{name}"].source

@@ -11,6 +11,7 @@ from models import measure_latency
 from models.costs import runtimes, table_measurement
 from models.costs.latency_table import LatencyTable, Whole, unfit
 from models.costs.sites import computed
+from models.search.shape import Shape
 from models.settings import Train
 from tests.support.latency_tables import CALL, FIXED, counted, measured
 from tests.support.spaces import make_space
@@ -41,6 +42,17 @@ def test_the_sum_over_operations_predicts_networks_that_were_not_measured(name, 
         network = table_measurement.network_of(space, train, IMAGE, CLASSES, path)
         assert table.predict(space, path) == pytest.approx(counted([network], IMAGE), rel=0.05)
     assert max(map(abs, table.errors())) < 0.5
+
+
+@pytest.mark.parametrize("operations", [["conv_3x3", "skip_connect"], ["conv_3x3", "skip_connect", "none"]])
+def test_the_networks_of_a_fit_have_as_many_edges_as_derived_ones(operations):
+    space = make_space({"name": "cell", "operations": operations})
+    paths = table_measurement.random_paths(space, 30, seed=0)
+    shape = Shape.of(space)
+    assert shape.valid(np.array([shape.row(path) for path in paths])).all()
+    assert len({tuple(path.items()) for path in paths}) == 30
+    for choice in space.choices:  # every edge is drawn, with every operation
+        assert {"conv_3x3", "skip_connect"} <= {path[choice.name] for path in paths}
 
 
 def test_operations_are_measured_alone_and_without_the_empty_call(tmp_path):
@@ -181,6 +193,38 @@ def test_a_table_of_other_networks_is_refused_by_name(tmp_path):
     assert "config.space.operations" in unfit(table, "t.json", other, train, None)
     cell, train = described(RUNS["cell"])
     assert "config.space.name 'nasbench201' instead of 'cell'" in unfit(table, "t.json", cell, train, None)
+
+
+def test_a_table_of_several_images_at_once_is_refused(tmp_path):
+    space, train = described(NASBENCH201)
+    table = measured(tmp_path / "table.json", space, train, IMAGE, CLASSES, batch=8)
+    assert unfit(table, "t.json", space, train, None) == (
+        "config.derive.latency_table: found 't.json', which has the milliseconds of 8 images at once; expected those "
+        "of one image. Measure a table with --batch=1 (docs/latency.md)."
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_table_without_the_places_of_an_operation_is_refused(name, tmp_path):
+    space, train = described(RUNS[name])
+    path = tmp_path / "table.json"
+    table = measured(path, space, train, IMAGE, CLASSES)
+    first, last = space.choices[0].name, space.choices[-1].name
+    operation = next(iter(table.places[last]))
+    for places, names in (
+        ({**table.places, last: {**table.places[last], operation: ()}}, [f"{operation} of {last}"]),
+        ({**table.places, last: {k: v for k, v in table.places[last].items() if k != operation}}, [operation]),
+        ({k: v for k, v in table.places.items() if k != first}, [f"{name} of {first}" for name in table.places[first]]),
+    ):
+        lacking = table.model_copy(update={"places": places})
+        told = unfit(lacking, "t.json", space, train, (IMAGE, CLASSES))
+        assert told.startswith("config.derive.latency_table: found 't.json', whose `places` lack ")
+        assert all(name in told for name in names[:5])
+        # The measurement of what is left would end with such a table.
+        lacking.model_copy(update={"whole": table.whole[:2]}).save(str(path))
+        with pytest.raises(ValueError, match=r"found another table: other places of .*\. Remove it") as refused:
+            measured(path, space, train, IMAGE, CLASSES)
+        assert all(name in str(refused.value) for name in names[:5])
 
 
 def test_training_settings_do_not_matter(tmp_path):

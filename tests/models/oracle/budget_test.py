@@ -83,6 +83,21 @@ def test_budget_of_exactly_the_cheapest_allows_it_and_less_is_refused_with_its_c
         Multinomial(choices, budget=Budget(Costs(TABLE, 1.0), 1.6))
 
 
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [(12_345_678.9, "12,345,679"), (12_345_678, "12,345,678"), (0.195312, "0.1954"), (1234.56, "1,235")],
+)
+def test_the_least_limit_that_an_error_tells_is_accepted(least, told):
+    def limited(limit):
+        return Multinomial([("a", ["x", "y"])], budget=Budget(Costs({"a": {"x": 0, "y": 1}}, least), limit))
+
+    with pytest.raises(ValueError, match=f"found the limit 0.12345678; expected {told} or more, the cost of the cheap"):
+        limited(0.12345678)
+    limited(float(told.replace(",", "")))
+    with pytest.raises(ValueError, match="found the limit 1,234,567; expected 2,000,000 or more"):
+        Multinomial([("a", ["x"])], budget=Budget(Costs({"a": {"x": 0}}, 2e6), 1234567.0))
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_search_stays_within_its_budget_and_is_repeatable(rule):
     """The score rewards the costly operations."""

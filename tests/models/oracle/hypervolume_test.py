@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from models.oracle.hypervolume import boxes, hypervolume, nondominated
+from models.oracle.hypervolume import boxes, hypervolume, nondominated, spread
 
 
 def brute(points, reference):
@@ -52,3 +52,15 @@ def test_boxes_fill_what_the_points_do_not_dominate(objectives, seed):
         covered = np.maximum(np.minimum(new, upper) - lower, 0).prod(axis=1).sum()
         gain = hypervolume(np.vstack([points, new]), reference) - hypervolume(points, reference)
         assert covered == pytest.approx(gain)
+
+
+def test_points_that_stand_for_a_front_keep_its_extremes_and_most_of_its_volume():
+    points = np.abs(np.random.default_rng(0).normal(size=(400, 3)))
+    points = points / np.linalg.norm(points, axis=1, keepdims=True) * (1.0, 100.0, 0.01)
+    kept = spread(points, 100)
+    assert len(kept) == 100 and {tuple(point) for point in kept} <= {tuple(point) for point in points}
+    np.testing.assert_array_equal(kept.max(axis=0), points.max(axis=0))
+    assert hypervolume(kept, np.zeros(3)) > 0.93 * hypervolume(points, np.zeros(3))
+    np.testing.assert_array_equal(spread(points, 100), kept)
+    assert spread(points, 400) is points
+    assert len(spread(np.ones((9, 2)), 4)) == 4

@@ -12,9 +12,10 @@ from keras_tuner.src.engine.objective import MultiObjective
 
 from models.oracle.budget import Budget
 from models.oracle.costs import Costs, Goal
-from models.oracle.hypervolume import hypervolume
+from models.oracle.hypervolume import boxes, hypervolume
 from models.oracle.multinomial import Multinomial
 from models.oracle.objectives import soft_target
+from models.oracle.rules import expected_hypervolume
 from models.oracle.rules.registry import RULES
 from tests.support.oracle_processes import cell, make_oracle, score
 
@@ -104,6 +105,25 @@ def test_three_objectives_with_noise_and_a_conditional_choice():
         multinomial.observe(values, gain, further={"time": 1e-3 * values["depth"] + generator.normal(0, 1e-5)})
     assert multinomial.objectives.shape == (40, 3)
     assert set(multinomial.argmax()) <= {"kind", "width", "depth"}
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_a_long_front_counts_with_few_points_if_there_are_three_objectives(objectives, monkeypatch):
+    fronts = []
+
+    def seen(points, reference):
+        fronts.append(len(points))
+        return boxes(points, reference)
+
+    monkeypatch.setattr(expected_hypervolume, "boxes", seen)
+    monkeypatch.setattr(expected_hypervolume, "_POINTS", 6)
+    names = ("a", "b", "c")[:objectives]
+    goals = [Goal(name, "max", lambda values, name=name: values[name]) for name in names[1:]]
+    multinomial = Multinomial([(name, range(8)) for name in names], "interactions", goals=goals)
+    for number in range(40):
+        values = multinomial.sample(number)
+        multinomial.observe(values, -float(sum(values.values())))
+    assert (max(fronts) == 6) == (objectives == 3) and max(fronts) >= 6
 
 
 def test_unit_of_an_objective_does_not_matter():

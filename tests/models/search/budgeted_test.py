@@ -8,7 +8,7 @@ import pytest
 from models.costs.additive import AdditiveCost
 from models.oracle.multinomial import Multinomial
 from models.search import derivation
-from models.search.budgeted import BudgetError, Selector
+from models.search.budgeted import BudgetError, Selector, cheapest
 from models.search.front import Front, Point
 from models.search.shape import Shape
 from models.search_spaces.base import random_path
@@ -17,6 +17,7 @@ from tests.support.spaces import make_space
 SPACES = {
     "cell": {"name": "cell"},
     "cell without none": {"name": "cell", "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]},
+    "cell with one operation": {"name": "cell", "operations": ["sep_conv_3x3", "none"]},
     "mobile": {"name": "mobile"},
     "nasbench201": {"name": "nasbench201"},
 }
@@ -84,7 +85,7 @@ def test_without_a_budget_the_papers_rule_gives_the_papers_derivation(name):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", ["cell", "mobile", "nasbench201"])
+@pytest.mark.parametrize("name", ["cell", "cell with one operation", "mobile", "nasbench201"])
 def test_a_front_rises_from_the_cheapest_to_the_best(name, rule):
     space = make_space(SPACES[name])
     macs, file_mb = costs(space)
@@ -128,6 +129,30 @@ def test_a_budget_that_nothing_meets_is_refused_with_the_cheapest():
     small = selector.front(2, "file_mb")[0].costs["file_mb"]
     with pytest.raises(BudgetError, match="each limit can be met, but no architecture meets all of them together"):
         selector.best({"macs": least, "file_mb": small})
+
+
+@pytest.mark.parametrize(
+    ("fixed", "limit", "found", "told"),
+    [
+        (0.195312, 0.19, "0.19", "0.1954"),
+        (1e-6 / 3, 1e-7, "1e-07", "3.334e-07"),
+        (1234567.8, 9e5, "900,000", "1,234,568"),
+    ],
+)
+def test_the_least_limit_that_an_error_tells_is_accepted(fixed, limit, found, told):
+    space = make_space(SPACES["nasbench201"])
+    selector = Selector(space, searched(space, "paper"), [AdditiveCost("latency_ms", "ms", fixed, {})])
+    with pytest.raises(BudgetError, match=rf"found {found} ms; the cheapest architecture .* has {told} ms\."):
+        selector.best({"latency_ms": limit})
+    assert selector.best({"latency_ms": float(told.replace(",", ""))}).costs["latency_ms"] == fixed
+
+
+def test_limits_in_messages_have_all_of_their_digits():
+    space = make_space(SPACES["cell"])
+    macs, file_mb = costs(space)
+    least, small = (cheapest(Shape.of(space), cost) for cost in (macs, file_mb))
+    with pytest.raises(BudgetError, match=f"found macs={least:,}, file_mb={small}; each limit can be met, but"):
+        Selector(space, searched(space, "paper"), (macs, file_mb)).best({"macs": least, "file_mb": small})
 
 
 def test_a_cost_that_is_not_known_is_refused():
