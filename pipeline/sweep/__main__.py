@@ -101,7 +101,7 @@ def _on_kubeflow(seeds: list[int]) -> int:
     import kfp
 
     with launch.locked(root):
-        runs = [plan.Planned(f"seed_{seed}", package.name, seed, ()) for seed in seeds]
+        runs = [plan.Planned(plan.run_name(package.rule, seed), package.rule, seed, ()) for seed in seeds]
         cluster = Kubeflow(kfp.Client(host=ENDPOINT.value), package, WORKERS.value, results.submitted(root))
         return _sweep(root, package.name, identity, runs, cluster)
 
