@@ -29,6 +29,7 @@ _FORMS = "mysql://USER@HOST:PORT/DATABASE, or sqlite:///PATH for a file"
 _MYSQL_PORT = 3306
 _PATIENCE = 10  # seconds until a server must accept a connection
 _ATTEMPTS = 5  # to open a store: two runs can create its tables at the same time
+_MYSQL_FAILURE = re.compile(r"mysql_\w+ (failed|aborted): errno: \d+, error: .*")  # as ML Metadata reports it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Mysql:
                 if reason or attempt == _ATTEMPTS - 1:
                     raise UsageError(
                         f"ML Metadata cannot use the database {self.database!r} at {self.host}, port {self.port}, as "
-                        f"user {self.user!r}: {reason or error} Then give the same command again."
+                        f"user {self.user!r}: {reason or 'the server does not do what ML Metadata asks.'} Then give "
+                        f"the same command again. ML Metadata says: {_without_password(str(error))}"
                     ) from error
                 time.sleep(0.5 * (attempt + 1))
         raise AssertionError("unreachable")
@@ -140,37 +142,54 @@ class Mysql:
 
     def _refusal(self, message: str) -> str:
         """Returns why the server refused, and what to do; "" for an error that can be over soon."""
-        if "mysql_real_connect failed" in message:
+        if "Unknown database" in message or re.search("Access denied .* to database", message):
+            return "there is no such database, or the user may not use it. Create it, and grant the user all rights."
+        if "Access denied" in message:
             return (
                 f"the server refuses this user or the password. Check the user, and the password in {PASSWORD} or "
                 "--metadata_password_file."
             )
-        if "to database" in message or "Unknown database" in message:
-            return "there is no such database, or the user may not use it. Create it, and grant the user all rights."
         return ""
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Returns a context in which the store is used. It explains a connection that was lost.
+        """Returns a context in which the store is used. It explains a failure of the server.
 
         Raises:
-            UsageError: The connection to the server was lost.
+            UsageError: The server does not answer, or did not for a while.
         """
         try:
             yield
         except UsageError:
             raise
         except Exception as error:
-            self.open()
-            if re.search("mysql|Metadata storage", str(error)):
+            # Beam hands on the text of an error, but not its type.
+            failure = _MYSQL_FAILURE.search(str(error))
+            if failure or _is_of_ml_metadata(error):
+                self.open()
+            if failure:
                 raise UsageError(
-                    f"The connection to the database {self.database!r} at {self.host}, port {self.port}, was lost for "
-                    "a while; the server answers again. The same command resumes."
+                    f"The database {self.database!r} at {self.host}, port {self.port}, failed for a while "
+                    f"({_without_password(failure.group())}); the server answers again. The same command resumes."
                 ) from error
             raise
 
 
 Store = Sqlite | Mysql
+
+
+def _is_of_ml_metadata(error: BaseException | None) -> bool:
+    from ml_metadata import errors
+
+    while error and not isinstance(error, errors.StatusError):
+        error = error.__cause__
+    return error is not None
+
+
+def _without_password(message: str) -> str:
+    """Returns the message of a server in one line, or a replacement if it repeats the password."""
+    password = os.environ.get(_CLIENT_PASSWORD)
+    return "(a message with the password in it)" if password and password in message else " ".join(message.split())
 
 
 def of_root(root: str) -> Sqlite:
