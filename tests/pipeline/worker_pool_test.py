@@ -1,17 +1,20 @@
 """pipeline/worker_pool.py: the pool's workers are started with the Python that started the pool, or not at all."""
 
+import concurrent.futures
 import contextlib
 import os
+import queue
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import grpc
 import psutil
 import pytest
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 
 from pipeline import worker_pool
 
@@ -77,13 +80,13 @@ def test_a_port_that_is_taken_is_said_in_one_line():
 
 @pytest.fixture
 def request_worker(tmp_path, monkeypatch):
-    """Returns a function that asks a pool, whose `python` ends with a status, for a worker; it returns the starts."""
+    """Returns a function that asks a pool, whose `python` ends by a command, for a worker; it returns the starts."""
     starts = tmp_path / "starts"
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    def ask(status, control):
+    def ask(ending, control):
         starts.write_text("")
-        (tmp_path / "python").write_text(f"#!/bin/sh\necho >> {starts}\nexit {status}\n")
+        (tmp_path / "python").write_text(f"#!/bin/sh\necho >> {starts}\n{ending}\n")
         (tmp_path / "python").chmod(0o755)
         port = free_port()
         server = worker_pool.start(port)
@@ -100,14 +103,85 @@ def request_worker(tmp_path, monkeypatch):
     return ask
 
 
-def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_ever(request_worker):
+def test_a_worker_that_dies_is_started_again_while_its_engine_waits_and_not_for_ever(request_worker, monkeypatch):
     with socket.socket() as engine:
         engine.bind(("localhost", 0))
         engine.listen()
         control = f"localhost:{engine.getsockname()[1]}"
-        assert request_worker(1, control) == 3
-        assert request_worker(0, control) == 1
-    assert request_worker(1, control) == 1  # the engine is gone
+        assert request_worker("exit 1", control) == 3
+        monkeypatch.setattr(worker_pool, "_CLOSING_S", 0.2)
+        assert request_worker("exit 0", control) == 3
+        assert request_worker("kill $$", control) == 3  # by SIGTERM, of which the pool does not know
+    assert request_worker("exit 1", control) == 1  # the engine is gone
+
+
+def test_a_worker_that_is_not_needed_any_more_ends_without_an_error_and_is_not_started_again(request_worker):
+    with socket.socket() as engine:
+        engine.bind(("localhost", 0))
+        engine.listen()
+        closing = threading.Timer(1, engine.close)
+        closing.start()
+        assert request_worker("exit 0", f"localhost:{engine.getsockname()[1]}") == 1
+        closing.join()
+
+
+class Engine(beam_fn_api_pb2_grpc.BeamFnControlServicer, beam_fn_api_pb2_grpc.BeamFnDataServicer):
+    """An engine that gives work to a worker and, like Beam's, waits first for the worker's stream of elements."""
+
+    def __init__(self):
+        self.data, self.answers = queue.Queue(), queue.Queue()
+        self.workers, self.over = [], threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+        beam_fn_api_pb2_grpc.add_BeamFnControlServicer_to_server(self, self.server)
+        beam_fn_api_pb2_grpc.add_BeamFnDataServicer_to_server(self, self.server)
+        self.address = f"localhost:{self.server.add_insecure_port('localhost:0')}"
+        self.server.start()
+
+    def Control(self, request_iterator, context):
+        self.workers.append(dict(context.invocation_metadata())["worker_id"])
+        for number in ("1", "2"):
+            work = beam_fn_api_pb2.ProcessBundleRequest(process_bundle_descriptor_id=f"part {number}")
+            yield beam_fn_api_pb2.InstructionRequest(instruction_id=number, process_bundle=work)
+            self.data.put(self.data.get(timeout=60))
+            self.answers.put(next(request_iterator))
+        self.over.wait(60)
+
+    def GetProcessBundleDescriptor(self, request, context):
+        if request.process_bundle_descriptor_id == "part 2":
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "not in this engine")
+        port = beam_fn_api_pb2.RemoteGrpcPort(
+            api_service_descriptor=endpoints_pb2.ApiServiceDescriptor(url=self.address)
+        )
+        described = beam_fn_api_pb2.ProcessBundleDescriptor(id=request.process_bundle_descriptor_id)
+        for step, urn in (
+            ("in", "beam:runner:source:v1"),
+            ("work", "beam:transform:pardo:v1"),
+            ("out", "beam:runner:sink:v1"),
+        ):
+            described.transforms[step].spec.urn = urn
+            if step != "work":
+                described.transforms[step].spec.payload = port.SerializeToString()
+        return described
+
+    def Data(self, request_iterator, context):
+        self.data.put(dict(context.invocation_metadata())["worker_id"])
+        while not self.over.wait(0.01):
+            yield beam_fn_api_pb2.Elements(data=[beam_fn_api_pb2.Elements.Data(data=b"x" * 100_000)])
+
+
+def test_an_engine_whose_worker_does_not_start_is_told_so_and_need_not_wait_for_ever(request_worker):
+    engine = Engine()
+    try:
+        assert request_worker("exit 3", engine.address) == 3
+        answers = [engine.answers.get(timeout=30) for _ in range(2)]
+    finally:
+        engine.over.set()
+        engine.server.stop(0)
+    assert [answer.instruction_id for answer in answers] == ["1", "2"]
+    for answer in answers:
+        assert answer.error.startswith("the Python worker 1-1 ended with status 3, the last of 3 times; the log of the")
+    assert engine.workers == ["1-1"]
+    assert [engine.data.get(timeout=1) for _ in range(engine.data.qsize())] == ["1-1"]  # one stream for both steps
 
 
 @pytest.fixture
