@@ -6,6 +6,7 @@ a limit of time, finds this out before hours are spent.
 
 import contextlib
 import hashlib
+import os
 import re
 import sys
 import urllib.request
@@ -19,7 +20,7 @@ from apache_beam.runners.portability.portable_runner import TERMINAL_STATES
 from apache_beam.runners.runner import PipelineState
 
 from pipeline import worker_pool
-from pipeline.engines.engine import ask
+from pipeline.engines.engine import ask, direct
 from pipeline.roots import UsageError
 from pipeline.terminal import one_line
 
@@ -48,6 +49,7 @@ def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list
     if not portable.job_endpoint or portable.job_endpoint == "embed":
         yield arguments
         return
+    os.environ.setdefault("grpc_proxy", "")  # gRPC, also Beam's, would ask the proxy of http_proxy for the engine
     # All jobs of a root have it. TFX's cache compares the options, so they are the same in the next run.
     name = f"mdenas-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
     arguments = [*arguments, _QUIET, f"--job_name={name}"]
@@ -140,4 +142,4 @@ def _cancel_on_flink(jobs: str, name: str) -> None:
     for job in ask(f"{jobs}/overview")["jobs"]:
         if job["name"] == name and job["end-time"] < 0:
             request = urllib.request.Request(f"{jobs}/{job['jid']}?mode=cancel", method="PATCH")
-            urllib.request.urlopen(request, timeout=_JOB_SERVER_S).close()
+            direct.open(request, timeout=_JOB_SERVER_S).close()

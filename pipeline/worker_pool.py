@@ -11,6 +11,7 @@ end a worker of the other.
 
 import argparse
 import atexit
+import errno
 import importlib.util
 import logging
 import os
@@ -35,10 +36,11 @@ def missing() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Returns the variables with which `python` is this Python and finds the project's modules."""
+    """Returns the variables with which `python` is this Python, finds the project's modules, and reaches the engine."""
     path = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
     modules = [_PROJECT, os.environ.get("PYTHONPATH", "")]
     return {
+        "grpc_proxy": "",  # otherwise gRPC would ask the proxy of http_proxy for the engine, which is beside the pool
         **os.environ,
         "PATH": os.pathsep.join(path),
         "PYTHONPATH": os.pathsep.join(part for part in modules if part),
@@ -61,16 +63,34 @@ def problem(port: int) -> str:
         return f"{python} does not work: {(asked.stderr.strip().splitlines() or ['it said nothing'])[-1]}. {_advice()}"
     if asked.stdout.strip():
         return f"{python} has no {', '.join(asked.stdout.split())}. {_advice()}"
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("::", port))
-        except OSError as error:
-            return (
-                f"Port {port} cannot be used: {error.strerror}. Choose another --port, and the same one in the run's "
-                "--environment_config."
-            )
+    try:
+        _try(port)
+    except OSError as error:
+        return (
+            f"Port {port} cannot be used: {error.strerror}. Choose another --port, and the same one in the run's "
+            "--environment_config."
+        )
     return ""
+
+
+def _try(port: int) -> None:
+    """Listens at a port of all addresses for a moment, as Beam's pool does.
+
+    Raises:
+        OSError: The port cannot be used.
+    """
+    try:
+        _bind(socket.AF_INET6, ("::", port))
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        _bind(socket.AF_INET, ("", port))  # a machine without IPv6
+
+
+def _bind(family: socket.AddressFamily, address: tuple[str, int]) -> None:
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
 
 
 def start(port: int) -> Any:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import queue
 import shutil
@@ -45,6 +46,14 @@ def test_the_own_python_comes_first(monkeypatch):
     assert variables["PYTHONPATH"].endswith(":/elsewhere")
 
 
+def test_workers_ask_no_proxy_for_the_engine_unless_it_is_one_for_grpc(monkeypatch):
+    monkeypatch.delenv("grpc_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    assert worker_pool.environment()["grpc_proxy"] == ""
+    monkeypatch.setenv("grpc_proxy", "http://proxy:3128")
+    assert worker_pool.environment()["grpc_proxy"] == "http://proxy:3128"
+
+
 def test_this_environment_is_a_right_one():
     assert worker_pool.problem(free_port()) == ""
 
@@ -76,6 +85,22 @@ def test_a_port_that_is_taken_is_said_in_one_line():
     assert done.returncode == 1
     assert done.stderr.startswith(f"ERROR: Port {port} cannot be used: Address already in use.")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_machine_without_ipv6_is_a_right_one(monkeypatch):
+    class Ipv4Only(socket.socket):
+        def __init__(self, family=socket.AF_INET, *arguments, **options):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *arguments, **options)
+
+    monkeypatch.setattr(socket, "socket", Ipv4Only)
+    worker_pool._try(free_port())
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="Address already in use"):
+            worker_pool._try(taken.getsockname()[1])
 
 
 @pytest.fixture
