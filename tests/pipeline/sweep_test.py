@@ -17,6 +17,7 @@ from scipy import stats
 from models.settings import ConfigError
 from pipeline.configs import cifar10_paper, digits
 from pipeline.roots import UsageError
+from pipeline.sweep import __main__ as sweep
 from pipeline.sweep import kubeflow, plan, processes, results
 from pipeline.sweep.plan import Planned
 from tests.support import html_page, pipeline_runs
@@ -233,6 +234,61 @@ def test_the_runs_of_a_sweep_that_is_ended_end_with_it(tmp_path, number):
             return
         time.sleep(0.1)
     raise AssertionError("the run goes on")
+
+
+def test_ctrl_c_reaches_a_run_once_and_its_clean_up_is_not_broken_off(tmp_path):
+    body = (
+        "import signal\n"
+        "signals = []\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, lambda number, frame: signals.append(number))\n"
+        "open(root + '/pid', 'w').write(str(os.getpid()))\n"
+        "while not signals:\n    time.sleep(0.01)\n"
+        "time.sleep(1)\n"
+        "open(root + '/signals', 'w').write(str(signals))\n"
+    )
+    script = f"from tests.pipeline import sweep_test\nsweep_test._fake({str(tmp_path)!r}, {body!r}, workers=1, count=1)"
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL, start_new_session=True)
+    file = tmp_path / "seed_0" / "pid"
+    for _ in range(1200):
+        if file.exists() and file.read_text():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    process.wait(60)
+    assert (tmp_path / "seed_0" / "signals").read_text() == str([int(signal.SIGTERM)])
+
+
+class _Finished:
+    """A sweep's runs that are all finished; `curves` is what there is of their curves, or an error."""
+
+    def __init__(self, curves):
+        self._curves = curves
+
+    def run(self, runs, ended):
+        pass
+
+    def summary(self, run):
+        return {"val_accuracy": 0.9, "test_accuracy": 0.8, "params": 100, "macs": 1}
+
+    def curves(self, run):
+        found = self._curves[run.seed]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.mark.parametrize("other", [{"accuracy": [0.5, 0.9]}, {}])
+def test_a_run_whose_artifacts_are_gone_costs_neither_table_nor_page(tmp_path, capsys, other):
+    gone = FileNotFoundError(2, "No such file or directory", "training.json")
+    runs = [Planned(plan.run_name("paper", seed), "paper", seed, ()) for seed in range(2)]
+    assert sweep._sweep(str(tmp_path), "digits", {}, runs, _Finished([gone, other])) == 0
+    told = capsys.readouterr()
+    assert re.search(r"paper_seed_0 .*0\.9000.*\npaper_seed_1 .*0\.9000", told.out)
+    assert told.err.startswith("WARNING: paper_seed_0: its curves are not on the page, because they cannot be read: ")
+    assert told.err.count("\n") == 1
+    page = html_page.Page((tmp_path / "sweep.html").read_text())
+    assert len(page.loaded) == len(other)
 
 
 def _sweep(root, *flags):
