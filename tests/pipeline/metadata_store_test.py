@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import socket
+import threading
 
 import ml_metadata
 import pytest
@@ -104,22 +106,36 @@ def test_a_server_that_does_not_answer_is_named():
 LOST = "mysql_query failed: errno: 2013, error: Lost connection to MySQL server during query"
 
 
+GREETING = b"\x4a\0\0\0\x0a10.11.0-MariaDB\0"
+FULL = b"\x17\0\0\0\xff\x10\x04Too many connections"
+
+
 @pytest.fixture
 def refusing_server(monkeypatch):
-    """Returns a function that opens a store whose server answers with a text; it returns the message and the tries."""
+    """Returns a function that opens a store; it returns the message and the number of tries.
 
-    def ask(text):
+    The server greets with the packets, and then ML Metadata fails with a text.
+    """
+    monkeypatch.setattr(metadata_store.time, "sleep", lambda seconds: None)
+
+    def ask(text, packets=(GREETING,) * 5):
         tries = []
 
         def fail(connection):
             tries.append(connection)
-            raise errors.InternalError(text)
+            raise RuntimeError(text)
+
+        def greet():
+            for packet in packets:
+                connection, _ = server.accept()
+                connection.sendall(packet)
+                connection.close()
 
         monkeypatch.setattr(ml_metadata, "MetadataStore", fail)
-        monkeypatch.setattr(Mysql, "_require_server", lambda self: None)
-        monkeypatch.setattr(metadata_store.time, "sleep", lambda seconds: None)
-        with pytest.raises(UsageError) as error:
-            Mysql("me", "host", 3306, "nas").open()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=greet, daemon=True).start()
+            with pytest.raises(UsageError) as error:
+                Mysql("me", "127.0.0.1", server.getsockname()[1], "nas").open()
         return str(error.value), len(tries)
 
     return ask
@@ -128,20 +144,32 @@ def refusing_server(monkeypatch):
 @pytest.mark.parametrize(
     "error,said,tries",
     [
-        ("errno: 1040, error: Too many connections", "the server does not do what ML Metadata asks", 5),
+        # What ML Metadata says, whatever the server's reason is.
+        ("mysql_real_connect failed: errno: , error: ", "refuses this user or the password.* has the same effect", 5),
+        ("mysql_real_connect failed: errno: 1045, error: Access denied for user 'me'@'h'", "refuses this user or", 1),
         (
-            "errno: 1045, error: Access denied for user 'me'@'h' (using password: YES)",
-            "refuses this user or the pass",
+            "mysql_query failed: errno: 1044, error: Access denied for user 'me'@'%' to database 'nas'",
+            "no such data",
             1,
         ),
-        ("errno: 1044, error: Access denied for user 'me'@'%' to database 'nas'", "there is no such database", 1),
-        ("errno: 1049, error: Unknown database 'nas'", "there is no such database", 1),
+        ("mysql_query failed: errno: 1049, error: Unknown database 'nas'", "there is no such database", 1),
+        ("mysql_query failed: errno: 1114, error: The table is full", "as user 'me': mysql_query", 5),
     ],
 )
 def test_what_a_server_refuses_is_said_in_its_own_words_too(refusing_server, error, said, tries):
-    told, tried = refusing_server(f"mysql_real_connect failed: {error}")
-    assert said in told and told.endswith(f"ML Metadata says: mysql_real_connect failed: {error}")
+    told, tried = refusing_server(error)
+    assert re.search(said, told) and error.strip() in told and told.endswith("Then give the same command again.")
     assert tried == tries
+
+
+def test_a_full_server_is_no_wrong_password(refusing_server):
+    told, tries = refusing_server("", packets=[FULL, FULL.replace(b"Too", b"#08004Too")] * 2 + [FULL])
+    assert "takes no connection at the moment. It says: Too many connections. Wait" in told and "password" not in told
+    assert tries == 0
+    told, tries = refusing_server(
+        "mysql_real_connect failed: errno: , error: ", packets=[FULL, GREETING, FULL, b"", FULL]
+    )
+    assert "Too many connections" in told and tries == 1
 
 
 def test_a_message_with_the_password_in_it_is_not_repeated(refusing_server, monkeypatch):
