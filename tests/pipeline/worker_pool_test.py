@@ -226,11 +226,23 @@ def engines():
 
 @pytest.fixture
 def patient_python(tmp_path, monkeypatch):
-    """The first `python` in PATH is one that waits for a minute; returns a function that lists its processes."""
+    """The first `python` in PATH is one that waits for a minute; returns a function that lists its processes.
+
+    The function waits until there are so many of them.
+    """
     (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return lambda parent: [child for child in psutil.Process(parent).children() if child.name() == "sleep"]
+
+    def list_processes(parent, count=0):
+        until = time.monotonic() + 20
+        while True:
+            found = [child for child in psutil.Process(parent).children() if child.name() == "sleep"]
+            if len(found) >= count or time.monotonic() > until:  # a process that was just started is still a shell
+                return found
+            time.sleep(0.05)
+
+    return list_processes
 
 
 def start_workers(channel, addresses, name="1-1"):
@@ -256,9 +268,9 @@ def test_a_worker_that_is_given_back_is_ended_and_not_those_of_other_jobs_with_t
             addresses = engines(8)
             for address in addresses[:2]:
                 start_workers(channel, [address])
-            first, second = sorted(patient_python(os.getpid()), key=psutil.Process.create_time)
+            first, second = sorted(patient_python(os.getpid(), 2), key=psutil.Process.create_time)
             start_workers(channel, addresses[2:])
-            others = set(patient_python(os.getpid())) - {first, second}
+            others = set(patient_python(os.getpid(), 8)) - {first, second}
             assert len(others) == 6
             pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
             pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), timeout=30)
@@ -282,7 +294,7 @@ def test_all_workers_end_with_the_pool(patient_python, engines, monkeypatch):
         assert process.stdout.readline() == "1\n"
         with grpc.insecure_channel(f"localhost:{port}") as channel:
             start_workers(channel, engines(3))
-        started = patient_python(process.pid)
+        started = patient_python(process.pid, 3)
         assert len(started) == 3
         _, told = process.communicate("\n", timeout=60)
     assert psutil.wait_procs(started, timeout=20)[1] == []
