@@ -5,8 +5,10 @@ a limit of time, finds this out before hours are spent.
 """
 
 import contextlib
-import hashlib
+import json
+import os
 import re
+import secrets
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -18,11 +20,13 @@ from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.portability.portable_runner import TERMINAL_STATES
 from apache_beam.runners.runner import PipelineState
 
+from models.runtime.files import write_atomically
 from pipeline import worker_pool
-from pipeline.engines.engine import ask
+from pipeline.engines.engine import ask, direct
 from pipeline.roots import UsageError
 from pipeline.terminal import one_line
 
+FILE_NAME = "engine.json"  # in a root whose jobs ran on an engine
 _JOB_SERVER_S = 5.0
 # Beam lists the installed packages for its own log, with pip, which this project's environment does not have.
 _QUIET = "--experiments=disable_logging_submission_environment"
@@ -37,30 +41,37 @@ def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list
 
     Args:
         arguments: The Beam options of a run.
-        root: Absolute path of the run's folder, which no other run uses at this time.
+        root: Absolute path of the run's folder, which exists, and which no other run uses at this time.
         patience_s: The limit for the first job in seconds. The engine may have to start its workers in this time.
 
     Raises:
         UsageError: There is no job server, no worker has answered in this time, the first job failed, or the job
-            server was lost in the block.
+            server was lost or refused something in the block.
     """
     portable = PipelineOptions(arguments).view_as(PortableOptions)
     if not portable.job_endpoint or portable.job_endpoint == "embed":
         yield arguments
         return
-    # All jobs of a root have it. TFX's cache compares the options, so they are the same in the next run.
-    name = f"mdenas-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
-    arguments = [*arguments, _QUIET, f"--job_name={name}"]
+    os.environ.setdefault("grpc_proxy", "")  # gRPC, also Beam's, would ask the proxy of http_proxy for the engine
     with grpc.insecure_channel(portable.job_endpoint) as channel:
         _require_job_server(channel, portable.job_endpoint)
+        name = _job_name(root)
+        arguments = [*arguments, _QUIET, f"--job_name={name}"]
         _cancel(channel, name)
         try:
             _require_worker(arguments, portable, patience_s)
             yield arguments
         except grpc.RpcError as error:
+            _cancel(channel, name)
+            where = f"--job_endpoint={portable.job_endpoint} (--beam_pipeline_args)"
+            code, details = _status(error)
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise UsageError(
+                    f"{where}: the job server was lost. When the engine is there again, the same command resumes."
+                ) from error
             raise UsageError(
-                f"--job_endpoint={portable.job_endpoint} (--beam_pipeline_args): the job server was lost. When the "
-                "engine is there again, the same command resumes."
+                f"{where}: the job server refused a request: {details}. Its log says why (jobs {name}). The same "
+                "command repeats the job."
             ) from error
         except BaseException as error:
             _cancel(channel, name)
@@ -70,6 +81,39 @@ def checked(arguments: list[str], root: str, patience_s: float) -> Iterator[list
                     f"{name}). The same command repeats the job."
                 ) from error
             raise
+
+
+def _job_name(root: str) -> str:
+    """Returns the name of all jobs of a root. It is kept in the root, and a moved root has it too.
+
+    TFX's cache compares the options of Beam, so the next run needs the same name. The path of the root is no name: two
+    machines can have different roots at the same path, and each would cancel the other one's jobs.
+    """
+    kept = _kept_name(root)
+    if kept and kept["root"] != root and _kept_name(kept["root"]) == kept:
+        kept = None  # this root is a copy, and the original is still there
+    name = kept["jobs"] if kept else f"mdenas-{secrets.token_hex(4)}"
+    current = {"jobs": name, "root": root}
+    if current != kept:
+        write_atomically(os.path.join(root, FILE_NAME), json.dumps(current))
+    return name
+
+
+def _kept_name(root: str) -> dict[str, str] | None:
+    """Returns `jobs` and `root` as a root keeps them; None if it does not. Without them, images are read once more."""
+    try:
+        with open(os.path.join(root, FILE_NAME)) as file:
+            found = json.load(file)
+        return {"jobs": str(found["jobs"]), "root": str(found["root"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _status(error: grpc.RpcError) -> tuple[grpc.StatusCode | None, str]:
+    """Returns the code and the text of a failed call, in one line; the code is None if the error has none."""
+    if isinstance(error, grpc.Call):
+        return error.code(), one_line(RuntimeError(error.details() or str(error.code())))
+    return None, one_line(error)
 
 
 def _require_job_server(channel: grpc.Channel, endpoint: str) -> None:
@@ -120,7 +164,7 @@ def _reason(error: BaseException) -> str:
             "Beam's job server for Spark runs one job at a time, and it has a job of another run. Wait for the end of "
             "that run, or start a second job server"
         )
-    return one_line(error)
+    return _status(error)[1] if isinstance(error, grpc.RpcError) else one_line(error)
 
 
 def _cancel(channel: grpc.Channel, name: str) -> None:
@@ -140,4 +184,4 @@ def _cancel_on_flink(jobs: str, name: str) -> None:
     for job in ask(f"{jobs}/overview")["jobs"]:
         if job["name"] == name and job["end-time"] < 0:
             request = urllib.request.Request(f"{jobs}/{job['jid']}?mode=cancel", method="PATCH")
-            urllib.request.urlopen(request, timeout=_JOB_SERVER_S).close()
+            direct.open(request, timeout=_JOB_SERVER_S).close()

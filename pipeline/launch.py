@@ -32,6 +32,7 @@ from pipeline.command_line import (
     refuse_arguments,
 )
 from pipeline.roots import UsageError
+from pipeline.sweep.plan import FILE_NAME as SWEEP
 from pipeline.terminal import log_to, one_line, say
 
 METADATA = flags.DEFINE_string(
@@ -157,6 +158,7 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
         given = keep_given()
         validation.validate(CONFIG.value)
         with locked(root):
+            _refuse_sweep(root)  # before the log, which would make the root that of a single run
             log_to(os.path.join(root, "pipeline.log"))
             try:
                 from pipeline import beam_engine, recovery
@@ -180,6 +182,15 @@ def _guarded(create_runner: Callable[[], Any], unused: list[str]) -> int:
 
     print(summary.text(came_to, root))
     return 0
+
+
+def _refuse_sweep(root: str) -> None:
+    """Refuses the root of a sweep: its `metadata.sqlite` has the records of the sweep's runs, and is not this run's."""
+    if os.path.exists(os.path.join(root, SWEEP)):
+        raise UsageError(
+            f"--root={root} is the root of a sweep. Choose another --root, or give the command of the sweep "
+            "(python -m pipeline.sweep)."
+        )
 
 
 def _other_root(examples_from: str, root: str, store: metadata_store.Store) -> str:

@@ -28,7 +28,10 @@ _CLIENT_PASSWORD = "MYSQL_PWD"
 _FORMS = "mysql://USER@HOST:PORT/DATABASE, or sqlite:///PATH for a file"
 _MYSQL_PORT = 3306
 _PATIENCE = 10  # seconds until a server must accept a connection
+_GREETING = 4096  # bytes, more than the first packet of a server has
+_ERROR_PACKET = b"\xff"  # its first byte, after the four bytes of the header; two bytes with a number follow
 _ATTEMPTS = 5  # to open a store: two runs can create its tables at the same time
+_MYSQL_FAILURE = re.compile(r"mysql_\w+ (failed|aborted): errno: \d*, error: .*")  # as ML Metadata reports it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,63 +117,100 @@ class Mysql:
         """
         from ml_metadata import MetadataStore
 
+        reason = ""
         for attempt in range(_ATTEMPTS):
-            self._require_server()
+            time.sleep(0.5 * attempt)
+            reason = self._greeting_error()
+            if reason:
+                continue  # a server that has too many connections may soon have room
             try:
                 return MetadataStore(self.connection)
             except Exception as error:
-                reason = self._refusal(str(error))
-                if reason or attempt == _ATTEMPTS - 1:
-                    raise UsageError(
-                        f"ML Metadata cannot use the database {self.database!r} at {self.host}, port {self.port}, as "
-                        f"user {self.user!r}: {reason or error} Then give the same command again."
-                    ) from error
-                time.sleep(0.5 * (attempt + 1))
-        raise AssertionError("unreachable")
+                reason, is_final = self._refusal(str(error))
+                if is_final:
+                    break
+        raise UsageError(
+            f"ML Metadata cannot use the database {self.database!r} at {self.host}, port {self.port}, as user "
+            f"{self.user!r}: {reason} Then give the same command again."
+        )
 
-    def _require_server(self) -> None:
+    def _greeting_error(self) -> str:
+        """Returns the error with which the server refuses every connection, before it knows the user; "" for none.
+
+        ML Metadata gives no reason if a connection fails.
+
+        Raises:
+            UsageError: No server answers.
+        """
         try:
-            socket.create_connection((self.host, self.port), timeout=_PATIENCE).close()
+            with socket.create_connection((self.host, self.port), timeout=_PATIENCE) as connection:
+                packet = connection.recv(_GREETING)
         except OSError as error:
             raise UsageError(
                 f"No database server answers at {self.host}, port {self.port} ({error.strerror or error}), where "
                 f"--metadata places the database {self.database!r} of user {self.user!r}. Start the server or correct "
                 "--metadata. Then give the same command again; it resumes."
             ) from error
+        if packet and packet[4:5] != _ERROR_PACKET:
+            return ""
+        # Some servers put a code of SQL before the text.
+        said = re.sub(r"^#\w{5}", "", packet[7:].decode(errors="replace")) or "nothing"
+        return f"the server takes no connection at the moment. It says: {said}. Wait, or let it take more connections."
 
-    def _refusal(self, message: str) -> str:
-        """Returns why the server refused, and what to do; "" for an error that can be over soon."""
+    def _refusal(self, message: str) -> tuple[str, bool]:
+        """Returns why ML Metadata could not use the server and what to do, and whether it is in vain to try again."""
+        message = _without_password(message)
+        if "to database" in message or "Unknown database" in message:
+            told = f"there is no such database, or the user may not use it ({message}). Create it, and grant the user"
+            return f"{told} all rights.", True
         if "mysql_real_connect failed" in message:
             return (
-                f"the server refuses this user or the password. Check the user, and the password in {PASSWORD} or "
-                "--metadata_password_file."
+                "the server refuses this user or the password. Check the user, and the password in "
+                f"{PASSWORD} or --metadata_password_file. If they are right, the server's log says why: a limit of "
+                f"connections of this user has the same effect ({message}).",
+                "Access denied" in message,
             )
-        if "to database" in message or "Unknown database" in message:
-            return "there is no such database, or the user may not use it. Create it, and grant the user all rights."
-        return ""
+        return f"{message}. Look at the server's log.", False
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Returns a context in which the store is used. It explains a connection that was lost.
+        """Returns a context in which the store is used. It explains a failure of the server.
 
         Raises:
-            UsageError: The connection to the server was lost.
+            UsageError: The server does not answer, or did not for a while.
         """
         try:
             yield
         except UsageError:
             raise
         except Exception as error:
-            self.open()
-            if re.search("mysql|Metadata storage", str(error)):
+            # Beam hands on the text of an error, but not its type.
+            failure = _MYSQL_FAILURE.search(str(error))
+            if failure or _is_of_ml_metadata(error):
+                self.open()
+            if failure:
                 raise UsageError(
-                    f"The connection to the database {self.database!r} at {self.host}, port {self.port}, was lost for "
-                    "a while; the server answers again. The same command resumes."
+                    f"The database {self.database!r} at {self.host}, port {self.port}, failed for a while "
+                    f"({_without_password(failure.group())}); the server answers again. The same command resumes."
                 ) from error
             raise
 
 
 Store = Sqlite | Mysql
+
+
+def _is_of_ml_metadata(error: BaseException | None) -> bool:
+    from ml_metadata import errors
+
+    while error and not isinstance(error, errors.StatusError):
+        error = error.__cause__
+    return error is not None
+
+
+def _without_password(message: str) -> str:
+    """Returns the message of a server in one line, or a replacement if it repeats the password."""
+    password = os.environ.get(_CLIENT_PASSWORD)
+    return "(a message with the password in it)" if password and password in message else " ".join(message.split())
 
 
 def of_root(root: str) -> Sqlite:

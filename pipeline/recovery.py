@@ -123,7 +123,8 @@ def _close_abandoned_executions(records: Records) -> None:
 def _move_records(records: Records, root: str, identity: Identity | None) -> None:
     """Changes the paths in the records of a moved or copied root: they then name files in this root only.
 
-    In a shared store, a root also uses artifacts of other roots; only those of its own former path are changed.
+    In a shared store, a root also uses artifacts of other roots; only those of its own former path are changed. Other
+    roots may have used the store of this root alone, too: artifacts in a root that has an identity are theirs.
     """
     moved, origins = [], set()
     for artifact in records.artifacts():
@@ -131,6 +132,8 @@ def _move_records(records: Records, root: str, identity: Identity | None) -> Non
         if not found or found.group(1) == root or (identity and found.group(1) != identity.root):
             continue
         origin = found.group(1)
+        if identity is None and os.path.exists(os.path.join(origin, IDENTITY)):
+            continue
         artifact.uri = root + artifact.uri.removeprefix(origin)
         for value in artifact.custom_properties.values():
             if value.string_value.startswith(origin + "/"):

@@ -12,6 +12,7 @@ class UsageError(Exception):
 _CONTENTS = {
     "artifacts": True,
     "checkpoints": True,
+    "engine.json": False,
     "serving_model": True,
     "metadata.json": False,
     "metadata.sqlite": False,

@@ -3,13 +3,15 @@
     python -m pipeline.worker_pool --port=50000
 
 Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
-package, or is killed while it starts, the job waits for it forever and shows no message. It also knows a worker by its
+package, or is killed while it starts, the job waits for it forever and shows no message. This pool starts it again, and
+at last fails the job in its place. Beam's pool also knows a worker by its
 id alone. Every job of an engine begins to count its workers at 1-1, so of two jobs at the same time, the end of one can
 end a worker of the other.
 """
 
 import argparse
 import atexit
+import errno
 import importlib.util
 import logging
 import os
@@ -34,10 +36,11 @@ def missing() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Returns the variables with which `python` is this Python and finds the project's modules."""
+    """Returns the variables with which `python` is this Python, finds the project's modules, and reaches the engine."""
     path = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
     modules = [_PROJECT, os.environ.get("PYTHONPATH", "")]
     return {
+        "grpc_proxy": "",  # otherwise gRPC would ask the proxy of http_proxy for the engine, which is beside the pool
         **os.environ,
         "PATH": os.pathsep.join(path),
         "PYTHONPATH": os.pathsep.join(part for part in modules if part),
@@ -60,16 +63,34 @@ def problem(port: int) -> str:
         return f"{python} does not work: {(asked.stderr.strip().splitlines() or ['it said nothing'])[-1]}. {_advice()}"
     if asked.stdout.strip():
         return f"{python} has no {', '.join(asked.stdout.split())}. {_advice()}"
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("::", port))
-        except OSError as error:
-            return (
-                f"Port {port} cannot be used: {error.strerror}. Choose another --port, and the same one in the run's "
-                "--environment_config."
-            )
+    try:
+        _try(port)
+    except OSError as error:
+        return (
+            f"Port {port} cannot be used: {error.strerror}. Choose another --port, and the same one in the run's "
+            "--environment_config."
+        )
     return ""
+
+
+def _try(port: int) -> None:
+    """Listens at a port of all addresses for a moment, as Beam's pool does.
+
+    Raises:
+        OSError: The port cannot be used.
+    """
+    try:
+        _bind(socket.AF_INET6, ("::", port))
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        _bind(socket.AF_INET, ("", port))  # a machine without IPv6
+
+
+def _bind(family: socket.AddressFamily, address: tuple[str, int]) -> None:
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
 
 
 def start(port: int) -> Any:
@@ -85,6 +106,8 @@ def start(port: int) -> Any:
     from apache_beam.portability.api import beam_fn_api_pb2
     from apache_beam.runners.worker import worker_pool_main
 
+    from pipeline import failed_worker
+
     class Pool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
         """Beam's pool, which knows its workers by id and engine, and starts one that ends while its engine listens."""
 
@@ -92,11 +115,14 @@ def start(port: int) -> Any:
             super().__init__(*arguments, **options)
             self._lock = threading.Lock()
             self._workers = {}
+            self._over = False
             atexit.register(self._end_all)
 
         def StartWorker(self, start_worker_request, unused_context, starts=1):
             """Called by the engine."""
             with self._lock:  # Beam keeps a worker by its id alone: two calls would overwrite each other's worker
+                if self._over:
+                    return beam_fn_api_pb2.StartWorkerResponse(error="the worker pool ends")
                 answer = super().StartWorker(start_worker_request, unused_context)
                 worker = self._worker_processes.pop(start_worker_request.worker_id, None)
                 if worker:
@@ -114,11 +140,8 @@ def start(port: int) -> Any:
             return beam_fn_api_pb2.StopWorkerResponse()
 
         def _end(self, key):
-            until = time.monotonic() + _CLOSING_S
-            while _listens(key[1]):
-                if time.monotonic() > until:
-                    return  # the worker of another job
-                time.sleep(0.2)
+            if not _closes(key[1], _CLOSING_S):
+                return  # the worker of another job
             with self._lock:
                 worker = self._workers.pop(key, None)
             if worker:
@@ -127,6 +150,7 @@ def start(port: int) -> Any:
 
         def _end_all(self):
             with self._lock:  # what is not known is not started again
+                self._over = True
                 workers, self._workers = list(self._workers.values()), {}
             for worker in workers:
                 worker_pool_main.kill_process_gracefully(worker)
@@ -137,10 +161,20 @@ def start(port: int) -> Any:
                 if self._workers.get(_key(request)) is not worker:
                     return  # it was given back
                 del self._workers[_key(request)]
-            failed = status not in (0, -signal.SIGTERM)
-            if failed and starts < _STARTS and _listens(request.control_endpoint.url):
+            # A worker that its engine no longer needs ends like this too.
+            may_be_over = status in (0, -signal.SIGTERM)
+            if _closes(request.control_endpoint.url, _CLOSING_S if may_be_over else 0.0):
+                return
+            if starts < _STARTS:
                 logging.warning("Worker %s ended with status %s; it is started again.", request.worker_id, status)
-                self.StartWorker(request, None, starts + 1)
+                if not self.StartWorker(request, None, starts + 1).error:
+                    return
+            reason = (
+                f"the Python worker {request.worker_id} ended with status {status}, the last of {starts} times; the "
+                f"log of the worker pool on {socket.gethostname()} says why"
+            )
+            logging.error("%s. The jobs that wait for it fail.", reason)
+            failed_worker.answer(request, reason)
 
     _, server = Pool.start(use_process=True, port=port)
     return server
@@ -148,6 +182,16 @@ def start(port: int) -> Any:
 
 def _key(request: Any) -> tuple[str, str]:
     return request.worker_id, request.control_endpoint.url
+
+
+def _closes(address: str, patience_s: float) -> bool:
+    """Returns whether nobody listens at an address, at the latest after some seconds."""
+    until = time.monotonic() + patience_s
+    while _listens(address):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _listens(address: str) -> bool:

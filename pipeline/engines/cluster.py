@@ -1,12 +1,14 @@
 """Starts and stops the cluster of an engine on this machine."""
 
+import contextlib
+import fcntl
 import functools
 import os
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pipeline.engines import EngineError, engine, java, processes, state
 from pipeline.engines.flink import Flink
@@ -15,6 +17,7 @@ from pipeline.engines.spark import Spark
 
 ENGINES: dict[str, type[engine.Engine]] = {"flink": Flink, "spark": Spark}
 _PATIENCE_S = 120.0
+_LOCKS = "/run"  # of the machine, as the names and addresses of the hosts are
 
 
 def check(name: str) -> None:
@@ -50,6 +53,12 @@ def start(name: str) -> None:
         EngineError: It did not start. What had started is stopped.
     """
     check(name)
+    with _alone(name):
+        check(name)  # again: another program may just have started a cluster
+        _start(name)
+
+
+def _start(name: str) -> None:
     cluster = ENGINES[name]()
     folder = state.folder(name)
     if not os.path.exists(engine.job_server(folder)):
@@ -75,7 +84,7 @@ def start(name: str) -> None:
                 _wait(started, f"{daemon.name} to listen", functools.partial(_listens, address))
         _wait(started, "both workers to register", lambda: cluster.workers() == len(WORKERS))
     except BaseException:
-        stop(name)
+        _stop(started)
         raise
 
 
@@ -104,16 +113,40 @@ def stop(name: str) -> bool:
     Raises:
         EngineError: Something cannot be deleted.
     """
-    started = state.load(name)
-    if not started:
+    if not state.load(name):
         return False
-    network = ENGINES[name]().network
+    with _alone(name):
+        started = state.load(name)
+        if started:
+            _stop(started)
+    return started is not None
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Returns a context in which no other program of this machine starts or stops a cluster of an engine.
+
+    Raises:
+        EngineError: Another one does.
+    """
+    with open(os.path.join(_LOCKS, f"mdenas-{name}.lock"), "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EngineError(
+                f"Another program starts or stops a {name} cluster on this machine at the moment. Wait for its end."
+            ) from None
+        yield
+
+
+def _stop(started: state.State) -> None:
+    """Ends what a start has made and deletes its state. The caller must be alone."""
+    network = ENGINES[started.engine]().network
     processes.stop([found for one in started.processes if (found := one.process)])
     while left := network.processes():  # what they started: executors of Spark, Pythons of the pools
         processes.stop(processes.find(left))
     network.delete()
-    os.unlink(state.path(name))
-    return True
+    os.unlink(state.path(started.engine))
 
 
 def jobs(name: str) -> list[dict[str, str]]:

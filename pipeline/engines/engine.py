@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from pipeline.engines.hosts import MASTER, Network
 
+# Proxies lead to other networks: the programs of a cluster are on this machine, or in the network of the run.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 JOB_PORT = 8099
 POOL_PORT = 50000
 
@@ -78,12 +81,12 @@ def beam_options(network: Network) -> list[str]:
 
 
 def ask(url: str) -> Any:
-    """Returns the JSON document at an address.
+    """Returns the JSON document at an address, which is asked without a proxy.
 
     Raises:
         OSError: There is no answer.
     """
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with direct.open(url, timeout=5) as answer:
         return json.load(answer)
 
 

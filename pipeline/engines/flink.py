@@ -8,7 +8,7 @@ from pipeline.engines.hosts import MASTER, WORKERS, Network
 _REST_PORT = 8081
 _HEAP_MB = 512
 _NETWORK_MB = 512  # with 128, StatisticsGen has too few network buffers at parallelism 2
-_OFF_HEAP_MB = 128
+_OFF_HEAP_MB = 128  # of Flink itself, and as much again for Netty in Beam's gRPC
 
 _LOG4J = """\
 rootLogger.level = INFO
@@ -44,14 +44,14 @@ class Flink:
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "5 s",
+            # The second heartbeat that cannot be delivered says that a task manager is lost.
             "heartbeat.interval": 2000,
-            "heartbeat.timeout": 20000,
             # Flink's scripts compute these from one size. They are not in the package.
             "taskmanager.cpu.cores": 1.0,
             "taskmanager.memory.framework.heap.size": "128m",
             "taskmanager.memory.task.heap.size": f"{_HEAP_MB - 128}m",
             "taskmanager.memory.framework.off-heap.size": f"{_OFF_HEAP_MB}m",
-            "taskmanager.memory.task.off-heap.size": "0m",
+            "taskmanager.memory.task.off-heap.size": f"{_OFF_HEAP_MB}m",
             "taskmanager.memory.managed.size": "128m",
             "taskmanager.memory.network.min": f"{_NETWORK_MB}m",
             "taskmanager.memory.network.max": f"{_NETWORK_MB}m",
@@ -68,7 +68,7 @@ class Flink:
         """See Engine."""
         runtime = "org.apache.flink.runtime"
         master = self._java(f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint", 512)
-        direct = [f"-XX:MaxDirectMemorySize={_NETWORK_MB + _OFF_HEAP_MB}m", "-XX:MaxMetaspaceSize=512m"]
+        direct = [f"-XX:MaxDirectMemorySize={_NETWORK_MB + 2 * _OFF_HEAP_MB}m", "-XX:MaxMetaspaceSize=512m"]
         runner = f"{runtime}.taskexecutor.TaskManagerRunner"
         return [
             engine.Daemon("job-manager", MASTER, master, _REST_PORT),

@@ -56,12 +56,14 @@ def start(name: str, command: list[str], environment: dict[str, str], log: str, 
         name: What the process is in the cluster.
         command: The program and its arguments.
         environment: Variables in addition to those of this program.
-        log: The path of the file for its output, which is replaced.
+        log: The path of the file for its output. An earlier one is kept as LOG.1: a start often follows a failure.
         cwd: The folder in which it runs.
 
     Returns:
         The process.
     """
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(log, f"{log}.1")
     with open(log, "wb") as file:
         process = subprocess.Popen(
             command,

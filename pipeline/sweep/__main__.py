@@ -101,7 +101,7 @@ def _on_kubeflow(seeds: list[int]) -> int:
     import kfp
 
     with launch.locked(root):
-        runs = [plan.Planned(f"seed_{seed}", package.name, seed, ()) for seed in seeds]
+        runs = [plan.Planned(plan.run_name(package.rule, seed), package.rule, seed, ()) for seed in seeds]
         cluster = Kubeflow(kfp.Client(host=ENDPOINT.value), package, WORKERS.value, results.submitted(root))
         return _sweep(root, package.name, identity, runs, cluster)
 
@@ -146,14 +146,29 @@ def _sweep(root: str, name: str, identity: dict[str, Any], runs: list[plan.Plann
     write()
     engine.run(runs, ended)
     document = write()
+    print(f"{results.table(document)}\n\nsweep           {path}", flush=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.sweep import page
 
-    curves = {run.name: engine.curves(run) for run in runs if rows[run.name]["state"] == "finished"}
+    curves = _curves(engine, [run for run in runs if rows[run.name]["state"] == "finished"])
     html = os.path.join(root, page.FILE_NAME)
     write_atomically(html, page.render(name, document, curves))
-    print(f"{results.table(document)}\n\nsweep           {path}\npage            {html}")
+    print(f"page            {html}")
     return int(any(row["state"] != "finished" for row in rows.values()))
+
+
+def _curves(engine: Any, finished: list[plan.Planned]) -> dict[str, Any]:
+    """Returns the curves by the name of the run. A run whose artifacts were deleted has none, and is named."""
+    found = {}
+    for run in finished:
+        try:
+            curves = engine.curves(run)
+        except Exception as error:
+            say(f"WARNING: {run.name}: its curves are not on the page, because they cannot be read: {one_line(error)}")
+            continue
+        if curves:
+            found[run.name] = curves
+    return found
 
 
 if __name__ == "__main__":

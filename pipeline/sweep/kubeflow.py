@@ -21,6 +21,11 @@ _POLL = 30.0  # seconds
 class Package:
     """A pipeline file of pipeline.kubeflow_runner.
 
+    Attributes:
+        name: The name of the pipeline.
+        rule: The update rule of its search; the name of the pipeline if there is no search.
+        fingerprint: A hash of the file.
+
     Args:
         path: The file.
 
@@ -37,6 +42,9 @@ class Package:
             self._parameters = self.spec["root"]["inputDefinitions"]["parameters"]
             self._training = json.loads(self._parameters["training"]["defaultValue"])
             self.name = self.spec["pipelineInfo"]["name"]
+            search = self.spec["root"]["dag"]["tasks"].get("SupernetSearch")
+            oracle = search["inputs"]["parameters"]["oracle"]["runtimeValue"]["constant"] if search else None
+            self.rule = json.loads(oracle)["rule"] if oracle else self.name
         except OSError as error:
             raise UsageError(f"--package={path} cannot be read: {error.strerror}.") from None
         except (yaml.YAMLError, KeyError, TypeError, ValueError, StopIteration):

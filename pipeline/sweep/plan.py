@@ -26,7 +26,8 @@ class Planned:
     """A run of a sweep.
 
     Attributes:
-        name: The name of its root, a folder in the sweep's root.
+        name: The name of its root, a folder in the sweep's root. It has the rule in it, so that the next command in
+            this root cannot take a run for one of another rule.
         rule: The update rule.
         seed: The seed of search and training.
         flags: The flags with the settings that differ from those of the sweep.
@@ -122,9 +123,13 @@ def plan(
             checked.update_from_flattened_dict(changed)
         validation.validate(checked)
         flags = tuple(f"--config.{key}={value}" for key, value in changed.items())
-        prefix = f"{re.sub(r'[^A-Za-z0-9]+', '_', rule)}_" if len(rules) > 1 else ""
-        found += [Planned(f"{prefix}seed_{seed}", rule, seed, (f"--config.seed={seed}", *flags)) for seed in seeds]
+        found += [Planned(run_name(rule, seed), rule, seed, (f"--config.seed={seed}", *flags)) for seed in seeds]
     return found
+
+
+def run_name(rule: str, seed: int) -> str:
+    """Returns the name of a run, which no run of another rule or seed has."""
+    return f"{rule}_seed_{seed}"
 
 
 def _with_rule(config: ml_collections.ConfigDict, rule: str) -> dict[str, Any]:

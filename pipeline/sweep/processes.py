@@ -175,6 +175,8 @@ class Processes:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            # Ctrl-C is for the sweep alone, which asks its runs to end. A second signal would break off their clean-up.
+            start_new_session=True,
             preexec_fn=_end_with_the_parent,
         )
         with self._lock:

@@ -43,6 +43,7 @@ def local(folder, tmp_path_factory):
 
 def ingest(engine, folder, directory):
     """Returns the files that an engine writes."""
+    os.makedirs(directory, exist_ok=True)
     with beam_engine.checked(beam_options(hosts.Network(engine)), str(directory), _PATIENCE_S) as options:
         examples = image_fixtures.run_example_gen(directory, beam_args=options, image_folder=folder, **_INGEST)
     return files(examples.uri)

@@ -3,6 +3,9 @@
 import concurrent.futures
 import http.server
 import json
+import os
+import re
+import shutil
 import socket
 import threading
 
@@ -13,6 +16,7 @@ from apache_beam.runners.runner import PipelineState
 from google.protobuf import struct_pb2
 
 from pipeline import beam_engine, command_line
+from pipeline.engines.engine import ask
 from pipeline.roots import UsageError
 
 PORTABLE = ["--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
@@ -22,8 +26,8 @@ RUNNING, DONE = beam_job_api_pb2.JobState.RUNNING, beam_job_api_pb2.JobState.DON
 class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
     """A job server with jobs of two runs; `state` or `error` is what comes of the first job of one element."""
 
-    def __init__(self):
-        self.cancelled, self.name, self.flink = [], "", "[auto]"
+    def __init__(self, root):
+        self.cancelled, self.name, self.flink, self.root = [], "", "[auto]", str(root)
         self.state, self.error = PipelineState.DONE, None
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
         beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(self, self.server)
@@ -56,12 +60,13 @@ class JobServer(beam_job_api_pb2_grpc.JobServiceServicer):
         return self
 
     def checked(self):
-        return beam_engine.checked([*PORTABLE, f"--job_endpoint={self.endpoint}"], "/root", 2.0)
+        return beam_engine.checked([*PORTABLE, f"--job_endpoint={self.endpoint}"], self.root, 2.0)
 
 
 @pytest.fixture
-def job_server(monkeypatch):
-    server = JobServer()
+def job_server(monkeypatch, tmp_path):
+    monkeypatch.setenv("grpc_proxy", "")
+    server = JobServer(tmp_path)
     monkeypatch.setattr(beam_engine.beam.Pipeline, "run", lambda pipeline: server.run(pipeline))
     yield server
     server.server.stop(0)
@@ -162,9 +167,79 @@ def test_jobs_are_cancelled_on_flink_too(job_server):
     assert cancelled == ["/jobs/b?mode=cancel"]
 
 
+class CallError(grpc.RpcError, grpc.Call):
+    """An error of a call, with a code and a text as gRPC's own have."""
+
+    def __init__(self, code, details):
+        self.of_call = code, details
+
+    def code(self):
+        return self.of_call[0]
+
+    def details(self):
+        return self.of_call[1]
+
+    initial_metadata = trailing_metadata = is_active = time_remaining = cancel = add_callback = None
+
+
 def test_a_job_server_that_is_lost_later_is_said_in_a_line(job_server):
     with pytest.raises(UsageError, match=r"the job server was lost\. .* same command"), job_server.checked():
-        raise grpc.RpcError("a page of text")
+        raise CallError(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CallError(grpc.StatusCode.INVALID_ARGUMENT, "no such coder\n\tat org.Coders.of(Coders.java:7)"),
+        grpc.RpcError("no such coder"),
+    ],
+)
+def test_a_job_server_that_refuses_is_not_lost_and_its_jobs_are_cancelled(job_server, error):
+    with pytest.raises(UsageError, match=r"refused a request: no such coder\. Its log"), job_server.checked():
+        raise error
+    assert job_server.cancelled == ["2"]
+
+
+def test_two_roots_have_jobs_of_other_names_even_at_the_same_path(tmp_path):
+    (tmp_path / "root").mkdir()
+    name = beam_engine._job_name(str(tmp_path / "root"))
+    assert re.fullmatch("mdenas-[0-9a-f]{8}", name)
+    assert beam_engine._job_name(str(tmp_path / "root")) == name
+    shutil.copytree(tmp_path / "root", tmp_path / "copy")
+    assert beam_engine._job_name(str(tmp_path / "copy")) != name
+    (tmp_path / "root").rename(tmp_path / "moved")
+    assert beam_engine._job_name(str(tmp_path / "moved")) == name  # else TFX's cache would not know the examples again
+    (tmp_path / "root").mkdir()  # as on another machine
+    assert beam_engine._job_name(str(tmp_path / "root")) != name
+    assert beam_engine._job_name(str(tmp_path / "moved")) == name
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"jobs": "mdenas-1"}'])
+def test_a_damaged_name_of_jobs_is_made_anew(tmp_path, content):
+    (tmp_path / beam_engine.FILE_NAME).write_text(content)
+    name = beam_engine._job_name(str(tmp_path))
+    assert beam_engine._job_name(str(tmp_path)) == name != "mdenas-1"
+
+
+def test_no_proxy_is_asked_for_the_engine(job_server, monkeypatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(beam_engine, "_JOB_SERVER_S", 20)
+    with job_server.checked():
+        pass
+    monkeypatch.delenv("grpc_proxy")  # `checked` has set it
+
+    class Engine(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[1]")
+
+    with http.server.HTTPServer(("localhost", 0), Engine) as engine:
+        threading.Thread(target=engine.serve_forever, daemon=True).start()
+        assert ask(f"http://localhost:{engine.server_port}/") == [1]
+        engine.shutdown()
 
 
 def test_a_job_that_the_engine_gave_up_is_told_from_an_error_in_python(job_server):

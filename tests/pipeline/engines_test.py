@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -50,6 +51,58 @@ def test_without_a_start_there_is_nothing_to_stop_or_to_ask(folder):
     for ask in (cluster.jobs, cluster.options):
         with pytest.raises(EngineError, match="No flink cluster is started"):
             ask("flink")
+
+
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    """Locks are in a folder of this test's own; `check` finds nothing wrong."""
+    monkeypatch.setattr(cluster, "_LOCKS", str(tmp_path))
+    monkeypatch.setattr(cluster, "check", lambda name: None)
+
+
+def test_a_second_start_or_stop_leaves_the_cluster_of_the_first_one_alone(folder, locks):
+    with cluster._alone("flink"), cluster._alone("spark"):
+        state.State("flink").save()
+        for act in (cluster.start, cluster.stop):
+            with pytest.raises(EngineError, match="Another program starts or stops a flink cluster"):
+                act("flink")
+    assert state.load("flink")
+
+
+def test_a_start_that_comes_too_late_leaves_the_cluster_of_the_first_one_alone(folder, locks, monkeypatch):
+    def check(name):  # the first start ends between the two checks
+        if state.load(name):
+            raise EngineError("is started already")
+        state.State(name).save()
+
+    monkeypatch.setattr(cluster, "check", check)
+    with pytest.raises(EngineError, match="is started already"):
+        cluster.start("flink")
+    assert state.load("flink")
+
+
+def test_a_start_that_fails_ends_what_it_made(folder, locks, monkeypatch):
+    (folder / "job-server.jar").write_text("")
+    deleted = []
+
+    def fail(network):
+        raise EngineError("no bridge")
+
+    monkeypatch.setattr(hosts.Network, "create", fail)
+    monkeypatch.setattr(hosts.Network, "processes", lambda network: [])
+    monkeypatch.setattr(hosts.Network, "delete", lambda network: deleted.append(network.engine))
+    with pytest.raises(EngineError, match="no bridge"):
+        cluster.start("flink")
+    assert deleted == ["flink"] and state.load("flink") is None
+
+
+def test_the_log_of_the_start_before_is_kept(folder):
+    for number in range(3):
+        started = processes.start("a", ["echo", str(number)], {}, str(folder / "a.log"), str(folder))
+        while not started.last_words():
+            time.sleep(0.01)
+    assert (folder / "a.log").read_text() == "2\n"
+    assert (folder / "a.log.1").read_text() == "1\n"
 
 
 def test_a_process_ends_by_its_id_and_not_one_that_has_its_id_now(folder):

@@ -212,6 +212,7 @@ def test_a_sweep_sets_parameters_that_a_compiled_pipeline_has(documents, tmp_pat
     path = str(tmp_path / "pipeline.yaml")
     kubeflow_runner._write(path, documents)
     package = Package(path)
+    assert package.rule == "interactions"
     arguments = package.arguments(3)
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
     assert set(arguments) == {"seed", "training"} <= set(parameters)

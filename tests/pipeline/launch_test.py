@@ -160,6 +160,17 @@ def test_a_root_without_its_metadata_is_refused_before_a_decision_is_written_the
     assert sorted(os.listdir(tmp_path)) == [".lock", "artifacts", "pipeline.log"]
 
 
+def test_the_root_of_a_sweep_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    done = _run("--config=pipeline/configs/digits.py", f"--root={tmp_path}")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"ERROR: --root={tmp_path} is the root of a sweep. Choose another --root, or give the command of the sweep "
+        "(python -m pipeline.sweep).\n",
+    )
+    assert sorted(os.listdir(tmp_path)) == [".lock", "sweep.json"]
+
+
 def test_a_run_that_is_terminated_says_how_to_resume(tmp_path):
     script = (
         "import os, signal\nfrom pipeline import launch\n"

@@ -1,9 +1,14 @@
 """pipeline/metadata_store.py: which store the flags name, and that no password is shown."""
 
+import errno
 import os
+import re
 import socket
+import threading
 
+import ml_metadata
 import pytest
+from ml_metadata import errors
 
 from pipeline import metadata_store
 from pipeline.metadata_store import Mysql, Sqlite, choose
@@ -98,10 +103,117 @@ def test_a_server_that_does_not_answer_is_named():
     )
 
 
-def test_an_error_of_the_run_is_no_lost_connection(monkeypatch):
+LOST = "mysql_query failed: errno: 2013, error: Lost connection to MySQL server during query"
+
+
+GREETING = b"\x4a\0\0\0\x0a10.11.0-MariaDB\0"
+FULL = b"\x17\0\0\0\xff\x10\x04Too many connections"
+
+
+@pytest.fixture
+def refusing_server(monkeypatch):
+    """Returns a function that opens a store; it returns the message and the number of tries.
+
+    The server greets with the packets, and then ML Metadata fails with a text.
+    """
+    monkeypatch.setattr(metadata_store.time, "sleep", lambda seconds: None)
+
+    def ask(text, packets=(GREETING,) * 5):
+        tries = []
+
+        def fail(connection):
+            tries.append(connection)
+            raise RuntimeError(text)
+
+        def greet():
+            for packet in packets:
+                connection, _ = server.accept()
+                connection.sendall(packet)
+                connection.close()
+
+        monkeypatch.setattr(ml_metadata, "MetadataStore", fail)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=greet, daemon=True).start()
+            with pytest.raises(UsageError) as error:
+                Mysql("me", "127.0.0.1", server.getsockname()[1], "nas").open()
+        return str(error.value), len(tries)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "error,said,tries",
+    [
+        # What ML Metadata says, whatever the server's reason is.
+        ("mysql_real_connect failed: errno: , error: ", "refuses this user or the password.* has the same effect", 5),
+        ("mysql_real_connect failed: errno: 1045, error: Access denied for user 'me'@'h'", "refuses this user or", 1),
+        (
+            "mysql_query failed: errno: 1044, error: Access denied for user 'me'@'%' to database 'nas'",
+            "no such data",
+            1,
+        ),
+        ("mysql_query failed: errno: 1049, error: Unknown database 'nas'", "there is no such database", 1),
+        ("mysql_query failed: errno: 1114, error: The table is full", "as user 'me': mysql_query", 5),
+    ],
+)
+def test_what_a_server_refuses_is_said_in_its_own_words_too(refusing_server, error, said, tries):
+    told, tried = refusing_server(error)
+    assert re.search(said, told) and error.strip() in told and told.endswith("Then give the same command again.")
+    assert tried == tries
+
+
+def test_a_full_server_is_no_wrong_password(refusing_server):
+    told, tries = refusing_server("", packets=[FULL, FULL.replace(b"Too", b"#08004Too")] * 2 + [FULL])
+    assert "takes no connection at the moment. It says: Too many connections. Wait" in told and "password" not in told
+    assert tries == 0
+    told, tries = refusing_server(
+        "mysql_real_connect failed: errno: , error: ", packets=[FULL, GREETING, FULL, b"", FULL]
+    )
+    assert "Too many connections" in told and tries == 1
+
+
+def test_a_message_with_the_password_in_it_is_not_repeated(refusing_server, monkeypatch):
+    monkeypatch.setenv("MYSQL_PWD", "s3cret")
+    told, _ = refusing_server("mysql_real_connect failed: errno: 1, error: s3cret")
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("the loss is not finite"),
+        OSError(errno.ENOSPC, "No space left on device", "runs/mysql/mysql_query failed"),
+        RuntimeError("Metadata storage is a part of the title"),
+    ],
+)
+def test_an_error_of_the_run_is_no_failure_of_the_server_even_if_that_is_away(monkeypatch, error):
+    monkeypatch.setattr(Mysql, "open", lambda self: pytest.fail("The server was asked."))
+    with pytest.raises(type(error)) as raised, Mysql("me", "host", 3306, "nas").watched():
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    "error", [errors.InternalError(LOST), RuntimeError(f"Traceback:\n{LOST}\n[while running 'x']")]
+)
+def test_a_failure_of_the_server_is_told_from_one_that_goes_on(monkeypatch, error):
     store = Mysql("me", "host", 3306, "nas")
     monkeypatch.setattr(Mysql, "open", lambda self: None)
-    with pytest.raises(ValueError, match="not finite"), store.watched():
-        raise ValueError("the loss is not finite")
-    with pytest.raises(UsageError, match="was lost for a while"), store.watched():
-        raise RuntimeError("Cannot connect to Metadata storage: mysql_query failed")
+    with pytest.raises(UsageError, match=r"failed for a while \(.*2013.*query\); the server answers"), store.watched():
+        raise error
+
+    def away(self):
+        raise UsageError("No database server answers")
+
+    monkeypatch.setattr(Mysql, "open", away)
+    with pytest.raises(UsageError, match="No database server answers"), store.watched():
+        raise error
+
+
+def test_an_error_of_ml_metadata_with_another_text_asks_whether_the_server_is_there(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Mysql, "open", lambda self: asked.append(self))
+    store = Mysql("me", "host", 3306, "nas")
+    with pytest.raises(RuntimeError, match="outer"), store.watched():
+        raise RuntimeError("outer") from errors.NotFoundError("no such artifact")
+    assert asked == [store]

@@ -102,6 +102,16 @@ def test_artifacts_of_another_root_are_neither_moved_nor_forgotten(tmp_path, sto
     assert Identity.read(moved).root == moved
 
 
+def test_a_run_without_the_flag_leaves_what_other_roots_recorded_in_its_file(tmp_path, warnings):
+    (tmp_path / "root").mkdir()
+    own = of_root(str(tmp_path / "root"))
+    other = make_root(tmp_path / "other", Sqlite(own.path, shared=True))
+    begin(tmp_path / "root", own)
+    (artifact,) = own.open().get_artifacts()
+    assert (artifact.uri, artifact.state) == (f"{other}/artifacts/Trainer/model/1", Artifact.LIVE)
+    assert warnings == []
+
+
 def test_what_is_gone_from_a_root_is_forgotten(tmp_path, store, warnings):
     one, other = (make_root(tmp_path / name, store) for name in ("one", "other"))
     shutil.rmtree(os.path.join(one, "artifacts", "Trainer"))

@@ -17,6 +17,7 @@ from scipy import stats
 from models.settings import ConfigError
 from pipeline.configs import cifar10_paper, digits
 from pipeline.roots import UsageError
+from pipeline.sweep import __main__ as sweep
 from pipeline.sweep import kubeflow, plan, processes, results
 from pipeline.sweep.plan import Planned
 from tests.support import html_page, pipeline_runs
@@ -77,8 +78,14 @@ def test_each_rule_runs_with_each_seed_and_with_its_own_options_only():
         "--config.oracle.rule=paper",
         "--config.oracle.interactions.trend=True",
     )
+
+
+def test_a_run_has_its_rule_in_its_name_so_that_no_other_rule_finds_it():
     (alone,) = plan.plan(cifar10_paper.get_config(), [0], ["paper"], [])
-    assert (alone.name, alone.flags) == ("seed_0", ("--config.seed=0",))
+    assert (alone.name, alone.flags) == ("paper_seed_0", ("--config.seed=0",))
+    (other,) = plan.plan(cifar10_paper.get_config(), [0], ["interactions"], [])
+    assert other.name == "interactions_seed_0"
+    assert plan.run_name("a.b_c", 0) != plan.run_name("a.b.c", 0)
 
 
 def test_settings_that_a_sweep_chooses_or_that_cannot_be_are_refused():
@@ -229,6 +236,61 @@ def test_the_runs_of_a_sweep_that_is_ended_end_with_it(tmp_path, number):
     raise AssertionError("the run goes on")
 
 
+def test_ctrl_c_reaches_a_run_once_and_its_clean_up_is_not_broken_off(tmp_path):
+    body = (
+        "import signal\n"
+        "signals = []\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, lambda number, frame: signals.append(number))\n"
+        "open(root + '/pid', 'w').write(str(os.getpid()))\n"
+        "while not signals:\n    time.sleep(0.01)\n"
+        "time.sleep(1)\n"
+        "open(root + '/signals', 'w').write(str(signals))\n"
+    )
+    script = f"from tests.pipeline import sweep_test\nsweep_test._fake({str(tmp_path)!r}, {body!r}, workers=1, count=1)"
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL, start_new_session=True)
+    file = tmp_path / "seed_0" / "pid"
+    for _ in range(1200):
+        if file.exists() and file.read_text():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    process.wait(60)
+    assert (tmp_path / "seed_0" / "signals").read_text() == str([int(signal.SIGTERM)])
+
+
+class _Finished:
+    """A sweep's runs that are all finished; `curves` is what there is of their curves, or an error."""
+
+    def __init__(self, curves):
+        self._curves = curves
+
+    def run(self, runs, ended):
+        pass
+
+    def summary(self, run):
+        return {"val_accuracy": 0.9, "test_accuracy": 0.8, "params": 100, "macs": 1}
+
+    def curves(self, run):
+        found = self._curves[run.seed]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.mark.parametrize("other", [{"accuracy": [0.5, 0.9]}, {}])
+def test_a_run_whose_artifacts_are_gone_costs_neither_table_nor_page(tmp_path, capsys, other):
+    gone = FileNotFoundError(2, "No such file or directory", "training.json")
+    runs = [Planned(plan.run_name("paper", seed), "paper", seed, ()) for seed in range(2)]
+    assert sweep._sweep(str(tmp_path), "digits", {}, runs, _Finished([gone, other])) == 0
+    told = capsys.readouterr()
+    assert re.search(r"paper_seed_0 .*0\.9000.*\npaper_seed_1 .*0\.9000", told.out)
+    assert told.err.startswith("WARNING: paper_seed_0: its curves are not on the page, because they cannot be read: ")
+    assert told.err.count("\n") == 1
+    page = html_page.Page((tmp_path / "sweep.html").read_text())
+    assert len(page.loaded) == len(other)
+
+
 def _sweep(root, *flags):
     command = pipeline_runs.command(root, *flags, module="pipeline.sweep")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -241,7 +303,7 @@ def test_a_sweep_that_is_killed_ends_with_the_same_table_and_reads_the_images_on
     )
     process = _sweep(tmp_path / "killed", *flags)
     for line in process.stderr:
-        if "seed_5: Trainer" in line:
+        if "interactions_seed_5: Trainer" in line:
             os.killpg(process.pid, signal.SIGKILL)
             break
     process.communicate()
@@ -249,18 +311,20 @@ def test_a_sweep_that_is_killed_ends_with_the_same_table_and_reads_the_images_on
     table, told = done.communicate(timeout=1500)
     assert done.returncode == 0, told
     assert "1 of 2 runs are finished already." in told
-    assert "seed_5: TfdsExampleGen" in told  # an importer
+    assert "interactions_seed_5: TfdsExampleGen" in told  # an importer
     again, told = _sweep(tmp_path / "killed", *flags).communicate(timeout=300)
     assert again == table and "2 of 2 runs are finished already." in told
-    assert re.search(r"seed_4 +interactions +4 +0\.\d{4} +0\.\d{4} +[\d,]+\nseed_5 ", table)
+    row = r"interactions_seed_4 +interactions +4 +0\.\d{4} +0\.\d{4} +[\d,]+\n"
+    assert re.search(row + "interactions_seed_5 ", table)
 
-    summaries = [json.loads((tmp_path / "killed" / f"seed_{seed}" / "summary.json").read_text()) for seed in (4, 5)]
+    names = [plan.run_name("interactions", seed) for seed in (4, 5)]
+    summaries = [json.loads((tmp_path / "killed" / name / "summary.json").read_text()) for name in names]
     (examples,) = {tuple(summary["lineage"]["examples"]) for summary in summaries}
-    assert "/killed/seed_4/" in examples[0]
+    assert "/killed/interactions_seed_4/" in examples[0]
     assert summaries[0]["lineage"]["distribution"] != summaries[1]["lineage"]["distribution"]
     page = html_page.Page((tmp_path / "killed" / "sweep.html").read_text())
     assert len(page.loaded) == 1 and page.loaded[0].startswith("data:image/svg+xml")
-    assert "Best by validation accuracy: seed_" in page.text[""]
+    assert "Best by validation accuracy: interactions_seed_" in page.text[""]
 
 
 class _Cluster:
@@ -294,10 +358,14 @@ class _Cluster:
 def package(tmp_path):
     training = {"seed": 0, "train": {"epochs": 2, "hold_out_val": False}}
     parameters = {"training": {"defaultValue": json.dumps(training)}, "seed": {"defaultValue": 0}}
+    oracle = {"runtimeValue": {"constant": json.dumps({"rule": "paper"})}}
     spec = {
         "pipelineInfo": {"name": "digits"},
         "defaultPipelineRoot": str(tmp_path / "bucket"),
-        "root": {"inputDefinitions": {"parameters": parameters}},
+        "root": {
+            "inputDefinitions": {"parameters": parameters},
+            "dag": {"tasks": {"SupernetSearch": {"inputs": {"parameters": {"oracle": oracle}}}}},
+        },
     }
     path = tmp_path / "pipeline.yaml"
     path.write_text(yaml.safe_dump_all([spec, {}]))
@@ -305,7 +373,7 @@ def package(tmp_path):
 
 
 def _on(cluster, package, submitted):
-    runs = [Planned(f"seed_{seed}", "digits", seed, ()) for seed in range(3)]
+    runs = [Planned(plan.run_name(package.rule, seed), package.rule, seed, ()) for seed in range(3)]
     engine = kubeflow.Kubeflow(cluster, package, 2, submitted, wait=cluster.wait)
     failures = {}
     engine.run(runs, lambda run, failure: failures.update({run.name: failure}))
@@ -315,10 +383,10 @@ def _on(cluster, package, submitted):
 def test_on_kubeflow_each_run_gets_its_seed_and_the_first_one_reads_the_images(package):
     cluster = _Cluster()
     engine, runs, failures = _on(cluster, package, {})
-    assert failures == dict.fromkeys(("seed_0", "seed_1", "seed_2"), "")
+    assert failures == dict.fromkeys(("paper_seed_0", "paper_seed_1", "paper_seed_2"), "")
     assert cluster.together == 2
     for seed, (name, arguments) in enumerate(cluster.submitted):
-        assert (name, arguments["seed"]) == (f"digits seed_{seed}", seed)
+        assert (name, arguments["seed"]) == (f"digits paper_seed_{seed}", seed)
         assert json.loads(arguments["training"]) == {"seed": seed, "train": {"epochs": 2, "hold_out_val": True}}
     assert all(engine.summary(run) == {} for run in runs)  # finished, and their artifacts cannot be read from here
 
@@ -326,14 +394,14 @@ def test_on_kubeflow_each_run_gets_its_seed_and_the_first_one_reads_the_images(p
 def test_a_sweep_on_kubeflow_watches_what_an_earlier_start_submitted_and_repeats_what_failed(package):
     cluster, submitted = _Cluster(fails=("id-2",)), {}
     _, _, failures = _on(cluster, package, submitted)
-    assert failures == {"seed_0": "", "seed_1": "Kubeflow's run id-2: FAILED", "seed_2": ""}
+    assert failures == {"paper_seed_0": "", "paper_seed_1": "Kubeflow's run id-2: FAILED", "paper_seed_2": ""}
     _, _, failures = _on(cluster, package, submitted)
-    assert failures == {"seed_1": ""}
-    assert submitted == {"seed_0": ["id-1"], "seed_1": ["id-2", "id-4"], "seed_2": ["id-3"]}
+    assert failures == {"paper_seed_1": ""}
+    assert submitted == {"paper_seed_0": ["id-1"], "paper_seed_1": ["id-2", "id-4"], "paper_seed_2": ["id-3"]}
     running = _Cluster()
     running.create_run_from_pipeline_package("", arguments={}, run_name="", experiment_name="", enable_caching=True)
-    _on(running, package, {"seed_0": ["id-1"]})
-    assert [name for name, _ in running.submitted] == ["", "digits seed_1", "digits seed_2"]
+    _on(running, package, {"paper_seed_0": ["id-1"]})
+    assert [name for name, _ in running.submitted] == ["", "digits paper_seed_1", "digits paper_seed_2"]
 
 
 @pytest.mark.parametrize("content", [None, "", "a: [", "root: {}", "[]", "root: {inputDefinitions: {parameters: {}}}"])
