@@ -23,6 +23,7 @@ import glob
 import json
 import os
 import resource
+import runpy
 import shutil
 import statistics
 import subprocess
@@ -38,7 +39,7 @@ from models.data import dataset
 from models.planning import measure
 from models.runtime.files import write_atomically
 from models.search_spaces.registry import create_space
-from models.settings import Data, Space
+from models.settings import Data, Settings
 
 METHODS = ("search", "preset", "random", "cnn", "pretrained")
 _CNN = "plain"  # a row of recipes.py
@@ -135,9 +136,10 @@ class Runs:
             return json.load(file), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def _random(self, seed: int) -> str:
-        """Returns the file of a random genotype of the paper's cell space."""
+        """Returns the file of a random genotype of the config's search space."""
         path = os.path.join(self._root, f"random_{seed}.json")
-        genotype = measure.random_architecture(create_space(Space()), seed)
+        config = runpy.run_path(self._setting.config)["get_config"]()
+        genotype = measure.random_architecture(create_space(Settings.parse(config).space), seed)
         write_atomically(path, json.dumps(genotype.to_dict()))
         return path
 
