@@ -58,7 +58,7 @@ def test_a_killed_run_keeps_its_plan_and_accounts_for_its_seconds(killed_twice):
     # What the command line gave is kept; the rest of the training is planned.
     assert set(first["choices"]) == {
         *("train.batch_size", "train.epoch_images"),
-        *("train.warmup_epochs", "train.drop_path", "train.label_smoothing"),
+        *("train.warmup_epochs", "train.drop_path", "train.dropout", "train.label_smoothing"),
     }
     assert summary["search_epochs"] == 18
     account = summary["budget"]

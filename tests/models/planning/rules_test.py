@@ -183,8 +183,10 @@ def test_few_images_get_small_batches_and_enough_steps():
 def test_more_epochs_never_get_less_regularisation_and_no_square_hides_an_image():
     recipes = [rules.recipe(epochs, 64, 32) for epochs in (1, 10, 20, 60, 100, 300, 600)]
     for one, more in itertools.pairwise(recipes):
-        for key in ("train.drop_path", "train.cutout", "train.label_smoothing", "train.warmup_epochs"):
+        for key in ("drop_path", "dropout", "cutout", "label_smoothing", "warmup_epochs"):
+            key = f"train.{key}"
             assert one[key] <= more[key]
+    assert not any(recipes[1][f"train.{key}"] for key in ("drop_path", "dropout", "cutout", "label_smoothing"))
     for side in (4, 8, 15, 16, 32, 224):
         assert 0 <= rules.recipe(600, 64, side)["train.cutout"] < side
     assert rules.recipe(30, 32, 32)["train.learning_rate"] == rules.recipe(30, 64, 32)["train.learning_rate"] / 2
