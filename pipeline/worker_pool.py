@@ -3,10 +3,11 @@
     python -m pipeline.worker_pool --port=50000
 
 Beam's own pool starts its workers with the first `python` in the PATH, and does not watch them. If that Python lacks a
-package, or is killed while it starts, the job waits for it forever and shows no message. This pool starts it again, and
-at last fails the job in its place. Beam's pool also knows a worker by its
-id alone. Every job of an engine begins to count its workers at 1-1, so of two jobs at the same time, the end of one can
-end a worker of the other.
+package, or is killed while it starts, the job waits for it forever and shows no message. This pool starts it again. If
+this does not help, it fails the job in the worker's place.
+
+Beam's pool also knows a worker by its id alone. Every job of an engine begins to count its workers at 1-1, so of two
+jobs at the same time, the end of one can end a worker of the other.
 """
 
 import argparse

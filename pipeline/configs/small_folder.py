@@ -3,8 +3,7 @@
     python -m pipeline.local_runner --config=pipeline/configs/small_folder.py --root=runs/mine \\
         --config.data.image_folder=DIR
 
-The search uses the cell space with operations that a processor computes fast (docs/recipes.md); the paper's operations
-are `--config.space.operations="('paper',)"`. Search and final training use images of 32x32 pixels.
+The search uses the paper's cell space. Search and final training use images of 32x32 pixels.
 """
 
 import ml_collections
@@ -20,7 +19,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.image_size = 32
     config.data.channels = 3  # converts grey images to colours; set 1 if all images are grey
 
-    config.space.operations = ("fast",)
     base.search_by_spectrum(config, epochs=300)
 
     train = config.train

@@ -13,6 +13,7 @@ from models.planning import measure, plan, rules
 from models.planning.costs import NetworkTimes, SearchTimes
 from models.planning.plan import Plan
 from models.runtime import artifact_files, clock
+from models.search import spectrum
 from models.search_spaces.registry import create_space
 from models.settings import ConfigError, Settings
 from tests.support import image_fixtures
@@ -109,7 +110,8 @@ def quick(monkeypatch):
     return measured
 
 
-def test_a_run_on_tiny_data_is_planned_and_corrected_by_real_measurements(tmp_path, examples):
+def test_a_run_on_tiny_data_is_planned_and_corrected_by_real_measurements(tmp_path, examples, monkeypatch):
+    monkeypatch.setattr(spectrum.SpectralScore, "compute_reference", None)  # only the search needs it
     used = settings(300.0, *KEEP)
     made = plan_search(tmp_path, examples, used)
     assert made.minutes == 300 and made.over == (plan.BEFORE,)
